@@ -68,39 +68,39 @@ type envVariable struct {
 	set                      func(c *Config, value string) error
 }
 
-// sampleConfigVariables returns all variables, in the order of Usage.
-func sampleConfigVariables() []envVariable {
+// listEnvVariables returns all variables, in the order of Usage.
+func listEnvVariables() []envVariable {
 	return []envVariable{
 		{"LISTEN_ADDR", ":8080", "address of the service, its probes and /metrics",
-			sampleConfigAddressSetter(func(c *Config) *string { return &c.ListenAddr })},
+			addressEnvSetter(func(c *Config) *string { return &c.ListenAddr })},
 		{"PPROF_ADDR", "", "address of net/http/pprof, e.g. 127.0.0.1:6060; empty: off, because it exposes memory to every client",
-			sampleConfigOptionalSetter(sampleConfigAddressSetter(func(c *Config) *string { return &c.PprofAddr }))},
+			optionalEnvSetter(addressEnvSetter(func(c *Config) *string { return &c.PprofAddr }))},
 		{"LOG_LEVEL", "info", "debug, info, warn or error; up to 50 requests a second are lines at info, up to 50 with status 5xx lines at error",
 			func(c *Config, v string) error { return c.LogLevel.Set(v) }},
 		{"REDIS_ADDR", "", "Redis that keeps the orders; empty: /orders answers 503 and /readyz does not check Redis",
-			sampleConfigOptionalSetter(sampleConfigAddressSetter(func(c *Config) *string { return &c.RedisAddr }))},
+			optionalEnvSetter(addressEnvSetter(func(c *Config) *string { return &c.RedisAddr }))},
 		{"REDIS_TIMEOUT", "500ms", "limit for one dial, write or read: ten times the latency of a slow Redis in the same zone",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.RedisTimeout }, time.Millisecond)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.RedisTimeout }, time.Millisecond)},
 		{"REDIS_POOL_SIZE", "10", "maximum connections to Redis: 10 pods stay far below Redis' own limit of 10,000",
-			sampleConfigIntegerSetter(func(c *Config) *int { return &c.RedisPoolSize })},
+			integerEnvSetter(func(c *Config) *int { return &c.RedisPoolSize })},
 		{"ORDER_TTL", "24h", "lifetime of an order, so that Redis does not fill up",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.OrderTTL }, time.Second)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.OrderTTL }, time.Second)},
 		{"START_JITTER", "0s", "upper bound of a random wait before the pod is ready: keeps a burst of new pods off the database",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.StartJitter }, 0)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.StartJitter }, 0)},
 		{"DRAIN_DELAY", "5s", "time to keep serving after SIGTERM, until every node and proxy has learned of it",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.DrainDelay }, 0)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.DrainDelay }, 0)},
 		{"GRACE_PERIOD", "25s", "from SIGTERM to the exit; less than the pod's terminationGracePeriodSeconds (30)",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.GracePeriod }, time.Second)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.GracePeriod }, time.Second)},
 		{"REQUEST_TIMEOUT", "10s", "limit for the work of one request; it must fit between DRAIN_DELAY and GRACE_PERIOD",
-			sampleConfigDurationSetter(func(c *Config) *time.Duration { return &c.RequestTimeout }, time.Millisecond)},
+			durationEnvSetter(func(c *Config) *time.Duration { return &c.RequestTimeout }, time.Millisecond)},
 		{"WORK_MAX_MS", "1000", "maximum CPU milliseconds of one request to /work",
-			sampleConfigMillisSetter(func(c *Config) *time.Duration { return &c.WorkMax })},
+			millisEnvSetter(func(c *Config) *time.Duration { return &c.WorkMax })},
 		{"MAX_IN_FLIGHT", "1024", "maximum concurrent user requests, 503 beyond: a bound on memory",
-			sampleConfigIntegerSetter(func(c *Config) *int { return &c.MaxInFlight })},
+			integerEnvSetter(func(c *Config) *int { return &c.MaxInFlight })},
 		{"RATE_LIMIT", "1000", "maximum requests per second from one client address, 429 beyond; 0: no limit",
-			sampleConfigRateSetter(func(c *Config) *float64 { return &c.RateLimit })},
+			rateEnvSetter(func(c *Config) *float64 { return &c.RateLimit })},
 		{"FAULT", "", "for drills, a bad release: slow (half a second more for each user request) or error (500); empty: no fault",
-			sampleConfigOptionalSetter(setSampleConfigFault)},
+			optionalEnvSetter(setHandlerFault)},
 	}
 }
 
@@ -109,7 +109,7 @@ func sampleConfigVariables() []envVariable {
 func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	var c Config
 	var faults []error
-	for _, v := range sampleConfigVariables() {
+	for _, v := range listEnvVariables() {
 		value, ok := lookup(v.name)
 		if !ok || value == "" {
 			value = v.defaultValue
@@ -119,7 +119,7 @@ func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 		}
 	}
 	if len(faults) == 0 {
-		faults = c.listSampleConfigConflicts()
+		faults = c.listConfigConflicts()
 	}
 	if err := errors.Join(faults...); err != nil {
 		return Config{}, err
@@ -127,8 +127,8 @@ func LoadConfig(lookup func(name string) (string, bool)) (Config, error) {
 	return c, nil
 }
 
-// listSampleConfigConflicts returns the conflicts between values that are valid on their own.
-func (c *Config) listSampleConfigConflicts() []error {
+// listConfigConflicts returns the conflicts between values that are valid on their own.
+func (c *Config) listConfigConflicts() []error {
 	var faults []error
 	if c.DrainDelay+c.RequestTimeout > c.GracePeriod {
 		faults = append(faults, fmt.Errorf("GRACE_PERIOD: %v is less than DRAIN_DELAY %v + REQUEST_TIMEOUT %v: "+
@@ -147,7 +147,7 @@ func (c *Config) listSampleConfigConflicts() []error {
 // Usage writes every variable with its default and help text to w.
 func Usage(w io.Writer) {
 	fmt.Fprintln(w, "Environment variables:")
-	for _, v := range sampleConfigVariables() {
+	for _, v := range listEnvVariables() {
 		name := v.name
 		if v.defaultValue != "" {
 			name += "=" + v.defaultValue
@@ -156,7 +156,7 @@ func Usage(w io.Writer) {
 	}
 }
 
-func sampleConfigOptionalSetter(set func(*Config, string) error) func(*Config, string) error {
+func optionalEnvSetter(set func(*Config, string) error) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		if v == "" {
 			return nil
@@ -165,7 +165,7 @@ func sampleConfigOptionalSetter(set func(*Config, string) error) func(*Config, s
 	}
 }
 
-func sampleConfigAddressSetter(field func(*Config) *string) func(*Config, string) error {
+func addressEnvSetter(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		_, port, err := net.SplitHostPort(v)
 		if err != nil {
@@ -182,7 +182,7 @@ func sampleConfigAddressSetter(field func(*Config) *string) func(*Config, string
 // maxDuration keeps sums of two durations far from overflow.
 const maxDuration = 10 * 365 * 24 * time.Hour
 
-func sampleConfigDurationSetter(field func(*Config) *time.Duration, least time.Duration) func(*Config, string) error {
+func durationEnvSetter(field func(*Config) *time.Duration, least time.Duration) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < least || d > maxDuration {
@@ -193,24 +193,24 @@ func sampleConfigDurationSetter(field func(*Config) *time.Duration, least time.D
 	}
 }
 
-func sampleConfigMillisSetter(field func(*Config) *time.Duration) func(*Config, string) error {
+func millisEnvSetter(field func(*Config) *time.Duration) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		n, err := parseSampleConfigInteger(v)
+		n, err := parseEnvInteger(v)
 		*field(c) = time.Duration(n) * time.Millisecond
 		return err
 	}
 }
 
-func sampleConfigIntegerSetter(field func(*Config) *int) func(*Config, string) error {
+func integerEnvSetter(field func(*Config) *int) func(*Config, string) error {
 	return func(c *Config, v string) error {
-		n, err := parseSampleConfigInteger(v)
+		n, err := parseEnvInteger(v)
 		*field(c) = n
 		return err
 	}
 }
 
-// parseSampleConfigInteger parses a whole number from 1 to a million: enough for every bound here, and safe to multiply.
-func parseSampleConfigInteger(v string) (int, error) {
+// parseEnvInteger parses a whole number from 1 to a million: enough for every bound here, and safe to multiply.
+func parseEnvInteger(v string) (int, error) {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 1 || n > 1_000_000 {
 		return 0, fmt.Errorf("%q is not a whole number from 1 to 1000000", v)
@@ -218,14 +218,14 @@ func parseSampleConfigInteger(v string) (int, error) {
 	return n, nil
 }
 
-func setSampleConfigFault(c *Config, v string) error {
+func setHandlerFault(c *Config, v string) error {
 	if c.Fault = Fault(v); c.Fault != FaultSlow && c.Fault != FaultError {
 		return fmt.Errorf("%q is neither slow nor error", v)
 	}
 	return nil
 }
 
-func sampleConfigRateSetter(field func(*Config) *float64) func(*Config, string) error {
+func rateEnvSetter(field func(*Config) *float64) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
 		if err != nil || math.IsNaN(f) || f < 0 || f > 1e9 {

@@ -107,7 +107,7 @@ func TestUsage(t *testing.T) {
 }
 
 func FuzzLoadConfig(f *testing.F) {
-	for _, v := range sampleConfigVariables() {
+	for _, v := range listEnvVariables() {
 		f.Add(v.name, v.defaultValue)
 	}
 	f.Add("DRAIN_DELAY", "87600h")
@@ -123,6 +123,6 @@ func FuzzLoadConfig(f *testing.F) {
 		if c.DrainDelay+c.RequestTimeout > c.GracePeriod || c.WorkMax <= 0 || c.MaxInFlight < 1 || c.ListenAddr == "" {
 			t.Errorf("%s=%q gives %+v", name, value, c)
 		}
-		newSampleClientLimiter(c.RateLimit) // any accepted rate makes a limit
+		newClientLimiter(c.RateLimit) // any accepted rate makes a limit
 	})
 }

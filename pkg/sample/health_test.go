@@ -26,7 +26,7 @@ func TestProbesNameEachCheck(t *testing.T) {
 		phaseDraining: `{"status":"unavailable","failed":"phase","checks":{"phase":"draining: the program is stopping"}}`,
 	} {
 		r := &readiness{checks: checks}
-		r.enterSampleReadinessPhase(phase)
+		r.enterServicePhase(phase)
 		if w := recordResponse(r, newTestRequest(t, http.MethodGet, "/readyz", "")); w.Code != 503 || w.Body.String() != want+"\n" || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%d %s; want %s", w.Code, w.Body, want)
 		}
@@ -41,7 +41,7 @@ func TestEachRequestIsLogged(t *testing.T) {
 		var out bytes.Buffer
 		s, _ := newTestService(t, func(c *Config) { c.RateLimit = 0 })
 		s.log = NewLogger(&out, zap.InfoLevel)
-		h := s.newSampleHTTPHandler(prometheus.NewRegistry())
+		h := s.newServiceHandler(prometheus.NewRegistry())
 		const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 		send := func(target string) {
 			r := newTestRequest(t, http.MethodGet, target, "")

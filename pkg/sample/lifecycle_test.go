@@ -253,7 +253,7 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/debug/pprof/", "")); got.Code != 404 {
 		t.Errorf("/debug/pprof/ on the service's port answers %d", got.Code)
 	}
-	if got := recordResponse(newSamplePprofHandler(), newTestRequest(t, http.MethodGet, "/debug/pprof/cmdline", "")); got.Code != 200 {
+	if got := recordResponse(newPprofHandler(), newTestRequest(t, http.MethodGet, "/debug/pprof/cmdline", "")); got.Code != 200 {
 		t.Errorf("/debug/pprof/cmdline on its own port answers %d", got.Code)
 	}
 	cfg, err := LoadConfig(lookupEnv(map[string]string{"PPROF_ADDR": "127.0.0.1:0", "LISTEN_ADDR": "localhost:0", "DRAIN_DELAY": "0s"}))
@@ -261,7 +261,7 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := New(cfg, Options{})
-	main, profiles, err := s.openSampleHTTPListeners(t.Context())
+	main, profiles, err := s.openHTTPListeners(t.Context())
 	if err != nil || profiles == nil {
 		t.Fatalf("listen: %v", err)
 	}
@@ -276,9 +276,9 @@ func TestPprofIsOffUnlessAsked(t *testing.T) {
 // stuckStore is an orderStore that ignores its context: a fault that a dependency must never have, and one day has.
 type stuckStore struct{ until chan struct{} }
 
-func (s stuckStore) saveSampleOrder(context.Context, string, []byte) error { <-s.until; return nil }
+func (s stuckStore) saveOrder(context.Context, string, []byte) error { <-s.until; return nil }
 
-func (s stuckStore) getSampleOrder(context.Context, string) ([]byte, error) {
+func (s stuckStore) getOrder(context.Context, string) ([]byte, error) {
 	<-s.until
 	return nil, errOrderNotFound
 }

@@ -23,14 +23,14 @@ const requestLinesPerSecond = 50
 // log lines. Requests have a limit of their own, below this.
 func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = encodeSampleLogTime
+	encoding.EncodeTime = encodeLogTime
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level)
 	core = zapcore.NewSamplerWithOptions(core, time.Second, 2*requestLinesPerSecond, 100)
 	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
 }
 
-// encodeSampleLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.
-func encodeSampleLogTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+// encodeLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.
+func encodeLogTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 }
 
@@ -39,5 +39,5 @@ type RedisLogger struct{ Log *zap.Logger }
 
 // Printf logs a message of the Redis client as a warning, because a failed request has its own log line.
 func (l RedisLogger) Printf(ctx context.Context, format string, args ...any) {
-	l.Log.Warn("Redis client reported", sampleTraceField(ctx), zap.String("reason", fmt.Sprintf(format, args...)))
+	l.Log.Warn("Redis client reported", traceIDField(ctx), zap.String("reason", fmt.Sprintf(format, args...)))
 }

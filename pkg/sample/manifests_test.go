@@ -38,7 +38,7 @@ func TestManifestKeepsTheContract(t *testing.T) {
 		env[v.Name] = v.Value
 	}
 	known := map[string]bool{"GOMEMLIMIT": true}
-	for _, v := range sampleConfigVariables() {
+	for _, v := range listEnvVariables() {
 		known[v.name] = true
 	}
 	for name := range env {

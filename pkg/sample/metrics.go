@@ -56,26 +56,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// initSampleRouteCounters creates the counters of a route at 0 before its first request. A counter that appears with its first
+// initRouteCounters creates the counters of a route at 0 before its first request. A counter that appears with its first
 // increment has no earlier sample, so that a rate over it misses the increment. This would hurt at the start of a step
 // of load, when a new pod matters most.
-func (m *metrics) initSampleRouteCounters(method, route string, codes ...int) {
+func (m *metrics) initRouteCounters(method, route string, codes ...int) {
 	for _, code := range codes {
 		m.requests.WithLabelValues(method, route, strconv.Itoa(code))
 	}
 	m.duration.WithLabelValues(method, route, strconv.Itoa(codes[0]))
 }
 
-// countSampleHTTPRequest records one answered request.
-func (m *metrics) countSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
-	method, route, status := sampleHTTPMethodLabel(r.Method), sampleHTTPRouteLabel(r.Pattern), strconv.Itoa(code)
+// countHTTPRequest records one answered request.
+func (m *metrics) countHTTPRequest(r *http.Request, code int, took time.Duration) {
+	method, route, status := httpMethodLabel(r.Method), httpRouteLabel(r.Pattern), strconv.Itoa(code)
 	m.requests.WithLabelValues(method, route, status).Inc()
 	m.duration.WithLabelValues(method, route, status).Observe(took.Seconds())
 }
 
-// sampleHTTPMethodLabel returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
+// httpMethodLabel returns method if HTTP defines it, else "other": a client may send any token, and each would be a new
 // series.
-func sampleHTTPMethodLabel(method string) string {
+func httpMethodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:

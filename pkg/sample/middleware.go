@@ -19,22 +19,22 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// traceSampleHTTPRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
+// traceHTTPRequests adds a trace ID to the request. While the service drains, it also asks the client to open its next
 // connection elsewhere: removing the pod from the Service does not move a kept-alive connection.
-func (s *Service) traceSampleHTTPRequests(next http.Handler) http.Handler {
+func (s *Service) traceHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, id := withSampleTraceID(r.Context(), r.Header.Get("Traceparent"))
+		ctx, id := withTraceID(r.Context(), r.Header.Get("Traceparent"))
 		w.Header().Set(traceHeader, id)
-		if s.ready.isInSampleReadinessPhase(phaseDraining) {
+		if s.ready.isInServicePhase(phaseDraining) {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-// observeSampleHTTPRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
+// observeHTTPRequests counts and logs the answers of next. The ServeMux below writes the route into the request's Pattern,
 // so the request must reach it as the same *http.Request.
-func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
+func (s *Service) observeHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s.metrics.inFlight.Inc()
@@ -42,15 +42,15 @@ func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
 		defer func() { // also when the handler panics
 			took := time.Since(start)
 			s.metrics.inFlight.Dec()
-			s.metrics.countSampleHTTPRequest(r, rec.sampleResponseStatusCode(), took)
-			s.logSampleHTTPRequest(r, rec.sampleResponseStatusCode(), took)
+			s.metrics.countHTTPRequest(r, rec.recordedStatusCode(), took)
+			s.logHTTPRequest(r, rec.recordedStatusCode(), took)
 		}()
 		next.ServeHTTP(rec, r)
 	})
 }
 
-// logSampleHTTPRequest logs a request with its trace ID, up to requestLinesPerSecond. The next line has the number of omitted lines.
-func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
+// logHTTPRequest logs a request with its trace ID, up to requestLinesPerSecond. The next line has the number of omitted lines.
+func (s *Service) logHTTPRequest(r *http.Request, code int, took time.Duration) {
 	level, class := zapcore.InfoLevel, "other"
 	if code >= http.StatusInternalServerError {
 		level, class = zapcore.ErrorLevel, "5xx"
@@ -64,7 +64,7 @@ func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Dura
 	}
 	omitted += s.requestLog.TakeSuppressed() // of the other class
 	fields := []zap.Field{
-		sampleTraceField(r.Context()), zap.String("method", sampleHTTPMethodLabel(r.Method)), zap.String("route", sampleHTTPRouteLabel(r.Pattern)),
+		traceIDField(r.Context()), zap.String("method", httpMethodLabel(r.Method)), zap.String("route", httpRouteLabel(r.Pattern)),
 		zap.Int("code", code), zap.Duration("took", took), zap.String("remote", r.RemoteAddr),
 	}
 	if omitted > 0 {
@@ -73,8 +73,8 @@ func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Dura
 	s.log.Log(level, "Request", fields...)
 }
 
-// recoverSampleHandlerPanic turns a panic into a 500 and a log line: a bad request must not end other requests.
-func (s *Service) recoverSampleHandlerPanic(next http.Handler) http.Handler {
+// recoverHandlerPanic turns a panic into a 500 and a log line: a bad request must not end other requests.
+func (s *Service) recoverHandlerPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { //nolint:contextcheck // the trace ID comes from the request's own context
 			cause := recover()
@@ -85,29 +85,29 @@ func (s *Service) recoverSampleHandlerPanic(next http.Handler) http.Handler {
 				panic(cause)
 			}
 			s.metrics.panics.Inc()
-			s.log.Error("Handler panicked", sampleTraceField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			s.log.Error("Handler panicked", traceIDField(r.Context()), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 			if rec, ok := w.(*statusRecorder); ok && rec.code != 0 {
 				panic(http.ErrAbortHandler) // part of the answer is sent: cut it off, so that it does not look complete
 			}
-			writeSampleResponseError(w, r, http.StatusInternalServerError, "internal error")
+			writeResponseError(w, r, http.StatusInternalServerError, "internal error")
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// boundSampleHTTPRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
+// boundHTTPRequests enforces the limits on concurrent requests, requests per client, and time. It wraps each route, below
 // the ServeMux, so that rejected requests count under the right route.
-func (s *Service) boundSampleHTTPRequests(next http.Handler) http.Handler {
+func (s *Service) boundHTTPRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.slots.acquireSampleRequestSlot() {
+		if !s.slots.acquireRequestSlot() {
 			w.Header().Set("Retry-After", "1")
-			writeSampleResponseError(w, r, http.StatusServiceUnavailable, "too many requests at once")
+			writeResponseError(w, r, http.StatusServiceUnavailable, "too many requests at once")
 			return
 		}
-		defer s.slots.releaseSampleRequestSlot()
-		if !s.clientLimiter.allowSampleClientRequest(r) {
+		defer s.slots.releaseRequestSlot()
+		if !s.clientLimiter.allowClientRequest(r) {
 			w.Header().Set("Retry-After", s.clientLimiter.retryAfter)
-			writeSampleResponseError(w, r, http.StatusTooManyRequests, "too many requests of one client")
+			writeResponseError(w, r, http.StatusTooManyRequests, "too many requests of one client")
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.RequestTimeout)
@@ -122,7 +122,7 @@ type requestSlots struct {
 	used  atomic.Int64
 }
 
-func (s *requestSlots) acquireSampleRequestSlot() bool {
+func (s *requestSlots) acquireRequestSlot() bool {
 	if s.used.Add(1) <= s.limit {
 		return true
 	}
@@ -130,7 +130,7 @@ func (s *requestSlots) acquireSampleRequestSlot() bool {
 	return false
 }
 
-func (s *requestSlots) releaseSampleRequestSlot() { s.used.Add(-1) }
+func (s *requestSlots) releaseRequestSlot() { s.used.Add(-1) }
 
 // clientLimiter bounds the requests per second of each client address with a token bucket that holds one second's worth.
 type clientLimiter struct {
@@ -142,7 +142,7 @@ type clientLimiter struct {
 // client at most one more second's worth.
 const bucketTTL = 10 * time.Minute
 
-func newSampleClientLimiter(perSecond float64) *clientLimiter {
+func newClientLimiter(perSecond float64) *clientLimiter {
 	if perSecond == 0 {
 		return &clientLimiter{}
 	}
@@ -152,9 +152,9 @@ func newSampleClientLimiter(perSecond float64) *clientLimiter {
 	}
 }
 
-// allowSampleClientRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which any client can
+// allowClientRequest takes a token of r's client. The client is the peer's address, not X-Forwarded-For, which any client can
 // forge: behind a proxy the limit applies to the proxy. An IPv6 client is its /64.
-func (l *clientLimiter) allowSampleClientRequest(r *http.Request) bool {
+func (l *clientLimiter) allowClientRequest(r *http.Request) bool {
 	if l.buckets == nil {
 		return true
 	}

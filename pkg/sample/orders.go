@@ -32,9 +32,9 @@ var errOrderNotFound = errors.New("no such order")
 // orderStore keeps orders as encoded documents. It may be used concurrently; both methods return when ctx ends, and
 // neither keeps doc or hands out memory that it uses again.
 type orderStore interface {
-	saveSampleOrder(ctx context.Context, id string, doc []byte) error
-	// getSampleOrder returns errOrderNotFound if the order does not exist.
-	getSampleOrder(ctx context.Context, id string) ([]byte, error)
+	saveOrder(ctx context.Context, id string, doc []byte) error
+	// getOrder returns errOrderNotFound if the order does not exist.
+	getOrder(ctx context.Context, id string) ([]byte, error)
 }
 
 // order is the document of an order. POST /orders takes item and quantity; GET /orders/{id} returns all fields.
@@ -49,28 +49,28 @@ type order struct {
 // allocation that grows with its size.
 type bufferPool struct{ pool sync.Pool }
 
-func newSampleOrderBufferPool() *bufferPool {
+func newOrderBufferPool() *bufferPool {
 	return &bufferPool{pool: sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 1024)) }}}
 }
 
-func (b *bufferPool) getSampleOrderBuffer() *bytes.Buffer {
+func (b *bufferPool) getOrderBuffer() *bytes.Buffer {
 	buf := b.pool.Get().(*bytes.Buffer)
 	buf.Reset()
 	return buf
 }
 
-func (b *bufferPool) putSampleOrderBuffer(buf *bytes.Buffer) { b.pool.Put(buf) }
+func (b *bufferPool) putOrderBuffer(buf *bytes.Buffer) { b.pool.Put(buf) }
 
-func (s *Service) createSampleOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) createOrder(w http.ResponseWriter, r *http.Request) {
 	if s.orders == nil {
-		writeSampleResponseError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
+		writeResponseError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
 		return
 	}
-	buf := s.buffers.getSampleOrderBuffer()
-	defer s.buffers.putSampleOrderBuffer(buf)
-	o, code, err := readSampleOrderBody(buf, http.MaxBytesReader(w, r.Body, maxOrderBytes))
+	buf := s.buffers.getOrderBuffer()
+	defer s.buffers.putOrderBuffer(buf)
+	o, code, err := readOrderBody(buf, http.MaxBytesReader(w, r.Body, maxOrderBytes))
 	if err != nil {
-		writeSampleResponseError(w, r, code, err.Error())
+		writeResponseError(w, r, code, err.Error())
 		return
 	}
 	o.ID, o.Created = rand.Text(), time.Now().UTC()
@@ -78,42 +78,42 @@ func (s *Service) createSampleOrder(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(buf).Encode(o); err != nil {
 		panic(err) // every checked order can be encoded
 	}
-	if err := s.orders.saveSampleOrder(r.Context(), o.ID, buf.Bytes()); err != nil {
-		s.writeSampleOrderFailure(w, r, fmt.Errorf("put order: %w", err))
+	if err := s.orders.saveOrder(r.Context(), o.ID, buf.Bytes()); err != nil {
+		s.writeOrderFailure(w, r, fmt.Errorf("put order: %w", err))
 		return
 	}
 	w.Header().Set("Location", "/orders/"+o.ID)
-	writeSampleResponseJSON(w, http.StatusCreated, buf.Bytes())
+	writeResponseJSON(w, http.StatusCreated, buf.Bytes())
 }
 
-func (s *Service) serveSampleOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveOrder(w http.ResponseWriter, r *http.Request) {
 	if s.orders == nil {
-		writeSampleResponseError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
+		writeResponseError(w, r, http.StatusServiceUnavailable, "orders are not configured: REDIS_ADDR is not set")
 		return
 	}
 	id := r.PathValue("id")
-	if !isSampleOrderID(id) { // createSampleOrder never issues such an ID: skip the request to Redis
-		writeSampleResponseError(w, r, http.StatusNotFound, errOrderNotFound.Error())
+	if !isOrderID(id) { // createOrder never issues such an ID: skip the request to Redis
+		writeResponseError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 		return
 	}
-	doc, err := s.orders.getSampleOrder(r.Context(), id)
+	doc, err := s.orders.getOrder(r.Context(), id)
 	switch {
 	case errors.Is(err, errOrderNotFound):
-		writeSampleResponseError(w, r, http.StatusNotFound, errOrderNotFound.Error())
+		writeResponseError(w, r, http.StatusNotFound, errOrderNotFound.Error())
 	case err != nil:
-		s.writeSampleOrderFailure(w, r, fmt.Errorf("get order: %w", err))
+		s.writeOrderFailure(w, r, fmt.Errorf("get order: %w", err))
 	default:
-		writeSampleResponseJSON(w, http.StatusOK, doc)
+		writeResponseJSON(w, http.StatusOK, doc)
 	}
 }
 
-func (s *Service) writeSampleOrderFailure(w http.ResponseWriter, r *http.Request, err error) {
-	s.log.Warn("Redis operation failed", sampleTraceField(r.Context()), zap.NamedError("err", err))
-	writeUnfinishedSampleRequest(w, r, err, "orders are unavailable")
+func (s *Service) writeOrderFailure(w http.ResponseWriter, r *http.Request, err error) {
+	s.log.Warn("Redis operation failed", traceIDField(r.Context()), zap.NamedError("err", err))
+	writeUnfinishedRequest(w, r, err, "orders are unavailable")
 }
 
-// readSampleOrderBody reads body into buf and decodes it strictly. It returns an error for the client, with its status code.
-func readSampleOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) {
+// readOrderBody reads body into buf and decodes it strictly. It returns an error for the client, with its status code.
+func readOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) {
 	if _, err := buf.ReadFrom(body); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -121,15 +121,15 @@ func readSampleOrderBody(buf *bytes.Buffer, body io.Reader) (order, int, error) 
 		}
 		return order{}, http.StatusBadRequest, errors.New("the body could not be read")
 	}
-	o, err := decodeSampleOrder(buf.Bytes())
+	o, err := decodeOrder(buf.Bytes())
 	if err != nil {
 		return order{}, http.StatusBadRequest, err
 	}
 	return o, 0, nil
 }
 
-// decodeSampleOrder returns the order in doc: a single JSON object with the fields item and quantity only.
-func decodeSampleOrder(doc []byte) (order, error) {
+// decodeOrder returns the order in doc: a single JSON object with the fields item and quantity only.
+func decodeOrder(doc []byte) (order, error) {
 	var in struct {
 		Item     string `json:"item"`
 		Quantity int    `json:"quantity"`
@@ -142,7 +142,7 @@ func decodeSampleOrder(doc []byte) (order, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return order{}, errors.New("an order is one JSON object; remove the text after it")
 	}
-	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintableSampleOrderItem(in.Item) {
+	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintableOrderItem(in.Item) {
 		return order{}, fmt.Errorf("item must be 1 to %d printable characters", maxItemRunes)
 	}
 	if in.Quantity < 1 || in.Quantity > maxQuantity {
@@ -151,7 +151,7 @@ func decodeSampleOrder(doc []byte) (order, error) {
 	return order{Item: in.Item, Quantity: in.Quantity}, nil
 }
 
-func isPrintableSampleOrderItem(s string) bool {
+func isPrintableOrderItem(s string) bool {
 	for _, c := range s {
 		if !unicode.IsPrint(c) {
 			return false
@@ -160,8 +160,8 @@ func isPrintableSampleOrderItem(s string) bool {
 	return true
 }
 
-// isSampleOrderID reports whether id has the form of rand.Text: 26 characters of the base32 alphabet.
-func isSampleOrderID(id string) bool {
+// isOrderID reports whether id has the form of rand.Text: 26 characters of the base32 alphabet.
+func isOrderID(id string) bool {
 	if len(id) != 26 {
 		return false
 	}

@@ -32,9 +32,9 @@ type readiness struct {
 	checks []*dependencyCheck
 }
 
-func (r *readiness) enterSampleReadinessPhase(p servicePhase) { r.phase.Store(int32(p)) }
+func (r *readiness) enterServicePhase(p servicePhase) { r.phase.Store(int32(p)) }
 
-func (r *readiness) isInSampleReadinessPhase(p servicePhase) bool {
+func (r *readiness) isInServicePhase(p servicePhase) bool {
 	return servicePhase(r.phase.Load()) == p
 }
 
@@ -54,8 +54,8 @@ const (
 	phaseCheck = "phase"
 )
 
-// addSampleHealthCheck adds the result of a check.
-func (h *healthReport) addSampleHealthCheck(name string, err error) {
+// addHealthCheck adds the result of a check.
+func (h *healthReport) addHealthCheck(name string, err error) {
 	if err == nil {
 		h.Checks[name] = statusOK
 		return
@@ -66,9 +66,9 @@ func (h *healthReport) addSampleHealthCheck(name string, err error) {
 	}
 }
 
-// reportSampleReadiness makes the checks, and returns the error of the first that fails. It checks the dependencies only in phaseServing: the
+// reportReadiness makes the checks, and returns the error of the first that fails. It checks the dependencies only in phaseServing: the
 // start-up jitter must spare them, and their state does not matter while the service drains.
-func (r *readiness) reportSampleReadiness(ctx context.Context, now time.Time) (healthReport, error) {
+func (r *readiness) reportReadiness(ctx context.Context, now time.Time) (healthReport, error) {
 	report := healthReport{Status: statusOK, Checks: map[string]string{}}
 	var err error
 	switch servicePhase(r.phase.Load()) {
@@ -78,18 +78,18 @@ func (r *readiness) reportSampleReadiness(ctx context.Context, now time.Time) (h
 		err = errors.New("draining: the program is stopping")
 	case phaseServing:
 	}
-	report.addSampleHealthCheck(phaseCheck, err)
+	report.addHealthCheck(phaseCheck, err)
 	if err != nil {
 		return report, err
 	}
-	return report, r.pingSampleDependencies(ctx, now, &report)
+	return report, r.pingDependencies(ctx, now, &report)
 }
 
-// pingSampleDependencies adds the result of each dependency to the report, and returns the first error, or nil.
-func (r *readiness) pingSampleDependencies(ctx context.Context, now time.Time, report *healthReport) (first error) {
+// pingDependencies adds the result of each dependency to the report, and returns the first error, or nil.
+func (r *readiness) pingDependencies(ctx context.Context, now time.Time, report *healthReport) (first error) {
 	for _, c := range r.checks {
-		err := c.pingSampleDependency(ctx, now)
-		report.addSampleHealthCheck(c.name, err)
+		err := c.pingDependency(ctx, now)
+		report.addHealthCheck(c.name, err)
 		if err != nil && first == nil {
 			first = fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -98,16 +98,16 @@ func (r *readiness) pingSampleDependencies(ctx context.Context, now time.Time, r
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	report, _ := r.reportSampleReadiness(req.Context(), time.Now()) // the report has the error
-	writeSampleHealthReport(w, report)
+	report, _ := r.reportReadiness(req.Context(), time.Now()) // the report has the error
+	writeHealthReport(w, report)
 }
 
-// serveSampleLiveness answers that the process serves. It checks nothing else: a restart brings no dependency back.
-func serveSampleLiveness(w http.ResponseWriter, _ *http.Request) {
-	writeSampleHealthReport(w, healthReport{Status: statusOK})
+// serveLiveness answers that the process serves. It checks nothing else: a restart brings no dependency back.
+func serveLiveness(w http.ResponseWriter, _ *http.Request) {
+	writeHealthReport(w, healthReport{Status: statusOK})
 }
 
-func writeSampleHealthReport(w http.ResponseWriter, report healthReport) {
+func writeHealthReport(w http.ResponseWriter, report healthReport) {
 	code := http.StatusOK
 	if report.Status != statusOK {
 		code = http.StatusServiceUnavailable
@@ -116,7 +116,7 @@ func writeSampleHealthReport(w http.ResponseWriter, report healthReport) {
 	if err != nil {
 		panic(err) // texts always marshal
 	}
-	writeSampleResponseJSON(w, code, append(doc, '\n'))
+	writeResponseJSON(w, code, append(doc, '\n'))
 }
 
 // dependencyCheck pings a dependency, bounded in time, and keeps the result for dependencyCheckTTL.
@@ -130,7 +130,7 @@ type dependencyCheck struct {
 	last error
 }
 
-func (c *dependencyCheck) pingSampleDependency(ctx context.Context, now time.Time) error {
+func (c *dependencyCheck) pingDependency(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && now.Sub(c.at) < dependencyCheckTTL {

@@ -18,8 +18,8 @@ type redisOrderStore struct {
 	timeout time.Duration // of one operation with its retry
 }
 
-// newSampleOrderRedisStore returns a store that connects with its first operation.
-func newSampleOrderRedisStore(cfg *Config) *redisOrderStore {
+// newRedisOrderStore returns a store that connects with its first operation.
+func newRedisOrderStore(cfg *Config) *redisOrderStore {
 	client := redis.NewClient(&redis.Options{
 		Addr:                  cfg.RedisAddr,
 		DialTimeout:           cfg.RedisTimeout,
@@ -40,26 +40,26 @@ func newSampleOrderRedisStore(cfg *Config) *redisOrderStore {
 	return &redisOrderStore{client: client, ttl: cfg.OrderTTL, timeout: 3 * cfg.RedisTimeout}
 }
 
-func (o *redisOrderStore) saveSampleOrder(ctx context.Context, id string, doc []byte) error {
+func (o *redisOrderStore) saveOrder(ctx context.Context, id string, doc []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	return o.client.Set(ctx, sampleOrderRedisKey(id), doc, o.ttl).Err()
+	return o.client.Set(ctx, redisOrderKey(id), doc, o.ttl).Err()
 }
 
-func (o *redisOrderStore) getSampleOrder(ctx context.Context, id string) ([]byte, error) {
+func (o *redisOrderStore) getOrder(ctx context.Context, id string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	doc, err := o.client.Get(ctx, sampleOrderRedisKey(id)).Bytes()
+	doc, err := o.client.Get(ctx, redisOrderKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, errOrderNotFound
 	}
 	return doc, err
 }
 
-func (o *redisOrderStore) pingSampleOrderRedis(ctx context.Context) error {
+func (o *redisOrderStore) pingOrderRedis(ctx context.Context) error {
 	return o.client.Ping(ctx).Err()
 }
 
-func (o *redisOrderStore) closeSampleOrderRedisClient() error { return o.client.Close() }
+func (o *redisOrderStore) closeOrderRedis() error { return o.client.Close() }
 
-func sampleOrderRedisKey(id string) string { return "order:" + id }
+func redisOrderKey(id string) string { return "order:" + id }

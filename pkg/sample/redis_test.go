@@ -88,7 +88,7 @@ func newRedisTest(t *testing.T, addr string, timeout time.Duration) http.Handler
 		c.RedisAddr, c.RedisPoolSize, c.RateLimit = addr, 4, 0
 		c.RedisTimeout, c.RequestTimeout = timeout, time.Hour
 	})
-	t.Cleanup(s.closeSampleOrderStore)
+	t.Cleanup(s.closeOrderStore)
 	return h
 }
 

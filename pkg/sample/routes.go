@@ -23,49 +23,49 @@ type userRoute struct {
 	handler http.HandlerFunc
 }
 
-func (s *Service) sampleHTTPRoutes() []userRoute {
+func (s *Service) listUserRoutes() []userRoute {
 	const (
 		ok, created          = http.StatusOK, http.StatusCreated
 		bad, missing         = http.StatusBadRequest, http.StatusNotFound
 		limited, unavailable = http.StatusTooManyRequests, http.StatusServiceUnavailable
 	)
 	return []userRoute{
-		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveSampleIndexPage},
-		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveSampleWorkRequest},
-		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createSampleOrder},
-		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.serveSampleOrder},
+		{http.MethodGet, "/", []int{ok, limited, unavailable}, s.serveIndexPage},
+		{http.MethodGet, "/work", []int{ok, bad, limited, unavailable}, s.serveWorkRequest},
+		{http.MethodPost, "/orders", []int{created, bad, limited, unavailable}, s.createOrder},
+		{http.MethodGet, "/orders/{id}", []int{ok, missing, limited, unavailable}, s.serveOrder},
 	}
 }
 
-// newSampleHTTPHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
+// newServiceHandler returns the handler of all endpoints. Platform endpoints stand beside the user endpoints, so that
 // probes and scrapes are neither counted nor limited with user requests.
-func (s *Service) newSampleHTTPHandler(gatherer prometheus.Gatherer) http.Handler {
+func (s *Service) newServiceHandler(gatherer prometheus.Gatherer) http.Handler {
 	users := http.NewServeMux()
-	for _, r := range s.sampleHTTPRoutes() {
+	for _, r := range s.listUserRoutes() {
 		path := r.template
 		if path == "/" {
 			path = "/{$}" // the root alone; "/" would match every path
 		}
-		users.Handle(r.method+" "+path, s.boundSampleHTTPRequests(s.injectSampleHandlerFault(r.handler)))
-		s.metrics.initSampleRouteCounters(r.method, r.template, r.codes...)
+		users.Handle(r.method+" "+path, s.boundHTTPRequests(s.injectHandlerFault(r.handler)))
+		s.metrics.initRouteCounters(r.method, r.template, r.codes...)
 	}
-	s.metrics.initSampleRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
+	s.metrics.initRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
 
 	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", serveSampleLiveness)
+	all.HandleFunc("GET /healthz", serveLiveness)
 	all.Handle("GET /readyz", &s.ready)
 	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
 	}))
-	all.Handle("/", s.traceSampleHTTPRequests(s.observeSampleHTTPRequests(s.recoverSampleHandlerPanic(users))))
+	all.Handle("/", s.traceHTTPRequests(s.observeHTTPRequests(s.recoverHandlerPanic(users))))
 	return all
 }
 
 // faultDelay is far above the normal duration of a request, and far below REQUEST_TIMEOUT.
 const faultDelay = 500 * time.Millisecond
 
-// injectSampleHandlerFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
-func (s *Service) injectSampleHandlerFault(next http.HandlerFunc) http.HandlerFunc {
+// injectHandlerFault wraps next with the configured fault, if any. Probes still succeed, while user requests are slow or fail.
+func (s *Service) injectHandlerFault(next http.HandlerFunc) http.HandlerFunc {
 	switch s.cfg.Fault {
 	case FaultSlow:
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -73,19 +73,19 @@ func (s *Service) injectSampleHandlerFault(next http.HandlerFunc) http.HandlerFu
 			case <-time.After(faultDelay):
 				next(w, r)
 			case <-r.Context().Done():
-				writeUnfinishedSampleRequest(w, r, r.Context().Err(), "the drill's delay took too long")
+				writeUnfinishedRequest(w, r, r.Context().Err(), "the drill's delay took too long")
 			}
 		}
 	case FaultError:
 		return func(w http.ResponseWriter, r *http.Request) {
-			writeSampleResponseError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
+			writeResponseError(w, r, http.StatusInternalServerError, "a drill: FAULT=error")
 		}
 	}
 	return next
 }
 
-// newSamplePprofHandler returns a separate handler for the profiles.
-func newSamplePprofHandler() http.Handler {
+// newPprofHandler returns a separate handler for the profiles.
+func newPprofHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -95,8 +95,8 @@ func newSamplePprofHandler() http.Handler {
 	return mux
 }
 
-// sampleHTTPRouteLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
-func sampleHTTPRouteLabel(pattern string) string {
+// httpRouteLabel returns the route label of a ServeMux pattern such as "GET /orders/{id}".
+func httpRouteLabel(pattern string) string {
 	_, path, ok := strings.Cut(pattern, " ")
 	if !ok {
 		return unmatchedRoute
@@ -104,47 +104,47 @@ func sampleHTTPRouteLabel(pattern string) string {
 	return strings.TrimSuffix(path, "{$}")
 }
 
-func (s *Service) serveSampleIndexPage(w http.ResponseWriter, _ *http.Request) {
-	writeSampleResponseJSON(w, http.StatusOK, s.indexBody)
+func (s *Service) serveIndexPage(w http.ResponseWriter, _ *http.Request) {
+	writeResponseJSON(w, http.StatusOK, s.indexBody)
 }
 
-// writeSampleResponseJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
-func writeSampleResponseJSON(w http.ResponseWriter, code int, doc []byte) {
+// writeResponseJSON answers with an encoded document. It ignores write errors: they mean that the client is gone.
+func writeResponseJSON(w http.ResponseWriter, code int, doc []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(doc)
 }
 
-// writeSampleResponseError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
-func writeSampleResponseError(w http.ResponseWriter, r *http.Request, code int, message string) {
+// writeResponseError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.
+func writeResponseError(w http.ResponseWriter, r *http.Request, code int, message string) {
 	doc, err := json.Marshal(struct {
 		Error string `json:"error"`
 		Trace string `json:"trace_id,omitempty"`
-	}{message, sampleTraceID(r.Context())})
+	}{message, requestTraceID(r.Context())})
 	if err != nil {
 		panic(err) // two strings always marshal
 	}
-	writeSampleResponseJSON(w, code, append(doc, '\n'))
+	writeResponseJSON(w, code, append(doc, '\n'))
 }
 
 // statusClientGone is nginx's code for a client that hung up before its answer: such a request is neither a failure of
 // the service nor a success.
 const statusClientGone = 499
 
-// writeUnfinishedSampleRequest answers a request after its work failed with err: 499 if the client hung up, 503 for a limit or a
+// writeUnfinishedRequest answers a request after its work failed with err: 499 if the client hung up, 503 for a limit or a
 // dependency.
-func writeUnfinishedSampleRequest(w http.ResponseWriter, r *http.Request, err error, message string) {
+func writeUnfinishedRequest(w http.ResponseWriter, r *http.Request, err error, message string) {
 	code := http.StatusServiceUnavailable
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		code = statusClientGone
 	} else {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeSampleResponseError(w, r, code, message)
+	writeResponseError(w, r, code, message)
 }
 
-// newSampleHTTPServer returns an HTTP server with a timeout for every wait.
-func (s *Service) newSampleHTTPServer(handler http.Handler) *http.Server {
+// newServiceServer returns an HTTP server with a timeout for every wait.
+func (s *Service) newServiceServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ErrorLog:          s.stdLog,

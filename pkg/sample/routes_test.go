@@ -32,8 +32,8 @@ func newTestService(t *testing.T, change func(*Config)) (*Service, http.Handler)
 		change(&cfg)
 	}
 	s := New(cfg, Options{})
-	s.ready.enterSampleReadinessPhase(phaseServing)
-	return s, s.newSampleHTTPHandler(s.registry)
+	s.ready.enterServicePhase(phaseServing)
+	return s, s.newServiceHandler(s.registry)
 }
 
 func recordResponse(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -53,14 +53,14 @@ type memoryStore struct {
 	docs map[string][]byte
 }
 
-func (m *memoryStore) saveSampleOrder(_ context.Context, id string, doc []byte) error {
+func (m *memoryStore) saveOrder(_ context.Context, id string, doc []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs[id] = append([]byte(nil), doc...)
 	return nil
 }
 
-func (m *memoryStore) getSampleOrder(_ context.Context, id string) ([]byte, error) {
+func (m *memoryStore) getOrder(_ context.Context, id string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if doc, ok := m.docs[id]; ok {
@@ -72,8 +72,8 @@ func (m *memoryStore) getSampleOrder(_ context.Context, id string) ([]byte, erro
 // brokenStore is an orderStore that fails.
 type brokenStore struct{ err error }
 
-func (b brokenStore) saveSampleOrder(context.Context, string, []byte) error  { return b.err }
-func (b brokenStore) getSampleOrder(context.Context, string) ([]byte, error) { return nil, b.err }
+func (b brokenStore) saveOrder(context.Context, string, []byte) error  { return b.err }
+func (b brokenStore) getOrder(context.Context, string) ([]byte, error) { return nil, b.err }
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
@@ -250,13 +250,13 @@ func TestRateLimitIsPerClient(t *testing.T) {
 func TestRequestsAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	s, h := newTestService(t, func(c *Config) { c.MaxInFlight = 1 })
-	if !s.slots.acquireSampleRequestSlot() {
+	if !s.slots.acquireRequestSlot() {
 		t.Fatal("no slot")
 	}
 	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 503 || got.Header().Get("Retry-After") == "" {
 		t.Errorf("second request at once: %d, Retry-After %q", got.Code, got.Header().Get("Retry-After"))
 	}
-	s.slots.releaseSampleRequestSlot()
+	s.slots.releaseRequestSlot()
 	if got := recordResponse(h, newTestRequest(t, http.MethodGet, "/", "")); got.Code != 200 {
 		t.Errorf("request after it: %d", got.Code)
 	}
@@ -294,10 +294,10 @@ func TestWorkThatCannotFinish(t *testing.T) {
 
 func TestBurnUsesCPUTime(t *testing.T) {
 	t.Parallel()
-	clock, release := sampleWorkerThreadClock()
+	clock, release := workerThreadClock()
 	defer release()
 	before := clock()
-	if err := burnSampleWorkCPU(t.Context(), 20*time.Millisecond); err != nil {
+	if err := burnWorkCPU(t.Context(), 20*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if used := clock() - before; used < 20*time.Millisecond || used > 40*time.Millisecond {
@@ -309,7 +309,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := newTestService(t, nil)
 	chain := func(h http.HandlerFunc) http.Handler {
-		return s.observeSampleHTTPRequests(s.recoverSampleHandlerPanic(h))
+		return s.observeHTTPRequests(s.recoverHandlerPanic(h))
 	}
 
 	got := recordResponse(chain(func(http.ResponseWriter, *http.Request) { panic("oops") }), newTestRequest(t, http.MethodGet, "/", ""))
@@ -345,7 +345,7 @@ func TestLogNamesTheTrace(t *testing.T) {
 	s := New(cfg, Options{Log: zap.New(core)})
 	r := newTestRequest(t, http.MethodGet, "/orders/x", "")
 	r.Header.Set("Traceparent", parent)
-	got := recordResponse(s.newSampleHTTPHandler(s.registry), r)
+	got := recordResponse(s.newServiceHandler(s.registry), r)
 	if got.Header().Get(traceHeader) != trace || !strings.Contains(got.Body.String(), trace) {
 		t.Errorf("answer %v %s does not name trace %s", got.Header(), got.Body, trace)
 	}
@@ -392,12 +392,12 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
 		r := &readiness{checks: []*dependencyCheck{c}}
 
-		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
+		if _, err := r.reportReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
 		}
-		r.enterSampleReadinessPhase(phaseServing)
+		r.enterServicePhase(phaseServing)
 		for range 10 {
-			if _, err := r.reportSampleReadiness(t.Context(), time.Now()); !errors.Is(err, answer) {
+			if _, err := r.reportReadiness(t.Context(), time.Now()); !errors.Is(err, answer) {
 				t.Errorf("Redis down: %v", err)
 			}
 		}
@@ -406,11 +406,11 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		}
 		answer = nil
 		time.Sleep(dependencyCheckTTL) //nolint:forbidigo // the bubble's clock: no time passes
-		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err != nil || asked != 2 {
+		if _, err := r.reportReadiness(t.Context(), time.Now()); err != nil || asked != 2 {
 			t.Errorf("Redis back: %v, asked %d times", err, asked)
 		}
-		r.enterSampleReadinessPhase(phaseDraining)
-		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err == nil {
+		r.enterServicePhase(phaseDraining)
+		if _, err := r.reportReadiness(t.Context(), time.Now()); err == nil {
 			t.Error("ready while draining")
 		}
 	})
@@ -421,7 +421,7 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		r := &readiness{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
-		r.enterSampleReadinessPhase(phaseServing)
+		r.enterServicePhase(phaseServing)
 		start := time.Now()
 		w := recordResponse(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {
@@ -439,7 +439,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		o, err := decodeSampleOrder(doc)
+		o, err := decodeOrder(doc)
 		if err != nil {
 			return
 		}
@@ -450,7 +450,7 @@ func FuzzDecodeOrder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := decodeSampleOrder(again); err != nil || back != o {
+		if back, err := decodeOrder(again); err != nil || back != o {
 			t.Errorf("order %+v of %q is not the same after a round trip: %+v, %v", o, doc, back, err)
 		}
 	})

@@ -70,24 +70,24 @@ func New(cfg Config, opts Options) *Service {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Service{
 		cfg: cfg, opts: opts, log: opts.Log, registry: registry,
-		stdLog:        newSampleHTTPStdLogger(opts.Log),
+		stdLog:        newHTTPStdLogger(opts.Log),
 		metrics:       newMetrics(registry),
 		slots:         &requestSlots{limit: int64(cfg.MaxInFlight)},
-		clientLimiter: newSampleClientLimiter(cfg.RateLimit),
+		clientLimiter: newClientLimiter(cfg.RateLimit),
 		cpus:          make(chan struct{}, runtime.GOMAXPROCS(0)),
-		buffers:       newSampleOrderBufferPool(),
+		buffers:       newOrderBufferPool(),
 		requestLog:    retry.Throttle{Interval: time.Second, Lines: requestLinesPerSecond},
 	}
 	if cfg.RedisAddr != "" {
-		s.redis = newSampleOrderRedisStore(&s.cfg)
+		s.redis = newRedisOrderStore(&s.cfg)
 		s.orders = s.redis
-		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingSampleOrderRedis}}
+		s.ready.checks = []*dependencyCheck{{name: "redis", timeout: cfg.RedisTimeout, ping: s.redis.pingOrderRedis}}
 	}
-	s.indexBody = encodeSampleIndexPage()
+	s.indexBody = encodeIndexPage()
 	return s
 }
 
-func encodeSampleIndexPage() []byte {
+func encodeIndexPage() []byte {
 	doc, err := json.Marshal(map[string]string{"service": serviceName, "version": version.String()})
 	if err != nil {
 		panic(err) // a map of strings always marshals
@@ -95,8 +95,8 @@ func encodeSampleIndexPage() []byte {
 	return append(doc, '\n')
 }
 
-// newSampleHTTPStdLogger returns a logger for the messages of net/http. They concern single connections.
-func newSampleHTTPStdLogger(to *zap.Logger) *log.Logger {
+// newHTTPStdLogger returns a logger for the messages of net/http. They concern single connections.
+func newHTTPStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {
 		panic(err) // only an unknown level is an error
@@ -107,30 +107,30 @@ func newSampleHTTPStdLogger(to *zap.Logger) *log.Logger {
 // Run serves until ctx ends, drains, and returns nil after it has answered every accepted request. It returns an error
 // if it cannot listen or serve, or if Config.GracePeriod ends before the last answer. Call it once.
 func (s *Service) Run(ctx context.Context) error {
-	listener, pprofListener, err := s.openSampleHTTPListeners(ctx)
+	listener, pprofListener, err := s.openHTTPListeners(ctx)
 	if err != nil {
 		return err
 	}
 	if s.redis != nil {
-		defer s.closeSampleOrderStore()
+		defer s.closeOrderStore()
 	}
-	main, profiles := s.newSampleHTTPServer(s.newSampleHTTPHandler(s.registry)), s.newSampleHTTPServer(newSamplePprofHandler())
+	main, profiles := s.newServiceServer(s.newServiceHandler(s.registry)), s.newServiceServer(newPprofHandler())
 	profiles.WriteTimeout = 0 // the client chooses the duration of a profile or a trace
 	group, serveCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveSampleHTTPRequests(main, listener) })
+	group.Go(func() error { return serveHTTPRequests(main, listener) })
 	if pprofListener != nil {
-		group.Go(func() error { return serveSampleHTTPRequests(profiles, pprofListener) })
+		group.Go(func() error { return serveHTTPRequests(profiles, pprofListener) })
 	}
 	group.Go(func() error {
-		s.runSampleReadinessPhases(serveCtx, listener.Addr())
-		err := s.drainSampleHTTPServer(ctx, main)
+		s.runServicePhases(serveCtx, listener.Addr())
+		err := s.drainHTTPServer(ctx, main)
 		return errors.Join(err, profiles.Close()) // last, so that a hanging drain can be profiled
 	})
 	return group.Wait()
 }
 
-// openSampleHTTPListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
-func (s *Service) openSampleHTTPListeners(ctx context.Context) (main, profiles net.Listener, err error) {
+// openHTTPListeners opens both listeners, or neither. The listener for pprof is nil if pprof is off.
+func (s *Service) openHTTPListeners(ctx context.Context) (main, profiles net.Listener, err error) {
 	var lc net.ListenConfig
 	main = s.opts.Listener
 	if main == nil {
@@ -149,15 +149,15 @@ func (s *Service) openSampleHTTPListeners(ctx context.Context) (main, profiles n
 	return main, profiles, nil
 }
 
-func serveSampleHTTPRequests(server *http.Server, listener net.Listener) error {
+func serveHTTPRequests(server *http.Server, listener net.Listener) error {
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %v: %w", listener.Addr(), err)
 	}
 	return nil
 }
 
-// runSampleReadinessPhases waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
-func (s *Service) runSampleReadinessPhases(ctx context.Context, addr net.Addr) {
+// runServicePhases waits for the start-up jitter, enters phaseServing, and returns when ctx ends.
+func (s *Service) runServicePhases(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("Waiting for the start-up jitter", zap.Duration("wait", wait))
@@ -165,20 +165,20 @@ func (s *Service) runSampleReadinessPhases(ctx context.Context, addr net.Addr) {
 			return
 		}
 	}
-	if err := s.ready.pingSampleDependencies(ctx, time.Now(), &healthReport{Checks: map[string]string{}}); err != nil { // connects now, so that the jitter also spreads the connections
+	if err := s.ready.pingDependencies(ctx, time.Now(), &healthReport{Checks: map[string]string{}}); err != nil { // connects now, so that the jitter also spreads the connections
 		s.log.Warn("Dependency is not ready", zap.NamedError("err", err))
 	}
-	s.ready.enterSampleReadinessPhase(phaseServing)
+	s.ready.enterServicePhase(phaseServing)
 	s.log.Info("Serving", zap.Stringer("address", addr), zap.Bool("redis", s.redis != nil))
 	<-ctx.Done()
 }
 
-// drainSampleHTTPServer ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
+// drainHTTPServer ends the service. Watchers of /readyz learn of the drain at once, but clients with this pod's address learn
 // later. The listener therefore stays open for DrainDelay. ctx is Run's: if it has not ended, the listener is already
 // lost and the delay is skipped.
-func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server) error {
-	announced := s.ready.isInSampleReadinessPhase(phaseServing) && ctx.Err() != nil
-	s.ready.enterSampleReadinessPhase(phaseDraining)
+func (s *Service) drainHTTPServer(ctx context.Context, server *http.Server) error {
+	announced := s.ready.isInServicePhase(phaseServing) && ctx.Err() != nil
+	s.ready.enterServicePhase(phaseDraining)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.GracePeriod)
 	defer cancel()
 	if announced {
@@ -195,8 +195,8 @@ func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server
 	return nil
 }
 
-func (s *Service) closeSampleOrderStore() {
-	if err := s.redis.closeSampleOrderRedisClient(); err != nil {
+func (s *Service) closeOrderStore() {
+	if err := s.redis.closeOrderRedis(); err != nil {
 		s.log.Warn("Closing the Redis client failed", zap.NamedError("err", err))
 	}
 }

@@ -27,8 +27,8 @@ func (r *statusRecorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// sampleResponseStatusCode returns the status code of the answer; a handler without a write answers 200.
-func (r *statusRecorder) sampleResponseStatusCode() int {
+// recordedStatusCode returns the status code of the answer; a handler without a write answers 200.
+func (r *statusRecorder) recordedStatusCode() int {
 	if r.code == 0 {
 		return http.StatusOK
 	}

@@ -16,9 +16,9 @@ const traceHeader = "X-Trace-Id"
 
 type traceContextKey struct{}
 
-// withSampleTraceID returns ctx with the trace ID of the traceparent header, or with a new one.
-func withSampleTraceID(ctx context.Context, traceparent string) (context.Context, string) {
-	id, ok := parseSampleTraceparent(traceparent)
+// withTraceID returns ctx with the trace ID of the traceparent header, or with a new one.
+func withTraceID(ctx context.Context, traceparent string) (context.Context, string) {
+	id, ok := parseTraceparent(traceparent)
 	if !ok {
 		var b [16]byte
 		rand.Read(b[:]) // never returns an error: it ends the program instead
@@ -27,30 +27,30 @@ func withSampleTraceID(ctx context.Context, traceparent string) (context.Context
 	return context.WithValue(ctx, traceContextKey{}, id), id
 }
 
-func sampleTraceID(ctx context.Context) string {
+func requestTraceID(ctx context.Context) string {
 	id, _ := ctx.Value(traceContextKey{}).(string)
 	return id
 }
 
-func sampleTraceField(ctx context.Context) zap.Field {
-	if id := sampleTraceID(ctx); id != "" {
+func traceIDField(ctx context.Context) zap.Field {
+	if id := requestTraceID(ctx); id != "" {
 		return zap.String("trace_id", id)
 	}
 	return zap.Skip()
 }
 
-// parseSampleTraceparent returns the trace ID, 32 lower-case hexadecimal digits, of a W3C Trace Context header:
+// parseTraceparent returns the trace ID, 32 lower-case hexadecimal digits, of a W3C Trace Context header:
 //
 //	version "-" trace-id "-" parent-id "-" flags
 //
 // Versions after 00 may append fields, which it ignores, as the recommendation requires.
-func parseSampleTraceparent(header string) (string, bool) {
+func parseTraceparent(header string) (string, bool) {
 	const length = 2 + 1 + 32 + 1 + 16 + 1 + 2
 	if len(header) < length || header[2] != '-' || header[35] != '-' || header[52] != '-' {
 		return "", false
 	}
 	version, trace, parent, flags := header[:2], header[3:35], header[36:52], header[53:length]
-	if !isSampleTraceHex(version) || !isSampleTraceHex(trace) || !isSampleTraceHex(parent) || !isSampleTraceHex(flags) || version == "ff" {
+	if !isTraceHex(version) || !isTraceHex(trace) || !isTraceHex(parent) || !isTraceHex(flags) || version == "ff" {
 		return "", false
 	}
 	if len(header) > length && (version == "00" || header[length] != '-') {
@@ -62,7 +62,7 @@ func parseSampleTraceparent(header string) (string, bool) {
 	return trace, true
 }
 
-func isSampleTraceHex(s string) bool {
+func isTraceHex(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false

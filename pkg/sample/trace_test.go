@@ -26,7 +26,7 @@ func TestTraceIDOfTraceparent(t *testing.T) {
 		{"wrong separator", "00_" + parent[3:], ""},
 		{"empty", "", ""},
 	} {
-		if got, ok := parseSampleTraceparent(tc.header); got != tc.want || ok != (tc.want != "") {
+		if got, ok := parseTraceparent(tc.header); got != tc.want || ok != (tc.want != "") {
 			t.Errorf("%s: got %q, %v, want %q", tc.name, got, ok, tc.want)
 		}
 	}
@@ -37,11 +37,11 @@ func FuzzTraceparent(f *testing.F) {
 	f.Add("cc" + parent[2:] + "-more")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, header string) {
-		ctx, id := withSampleTraceID(context.Background(), header)
-		if len(id) != 32 || !isSampleTraceHex(id) || sampleTraceID(ctx) != id {
+		ctx, id := withTraceID(context.Background(), header)
+		if len(id) != 32 || !isTraceHex(id) || requestTraceID(ctx) != id {
 			t.Errorf("trace ID %q of %q", id, header)
 		}
-		if given, ok := parseSampleTraceparent(header); ok && given != id {
+		if given, ok := parseTraceparent(header); ok && given != id {
 			t.Errorf("trace ID %q of %q, want %q", id, header, given)
 		}
 	})

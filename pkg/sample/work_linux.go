@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sampleWorkerThreadClock returns a clock of the calling goroutine's CPU time; the goroutine keeps its thread until release.
-func sampleWorkerThreadClock() (clock func() time.Duration, release func()) {
+// workerThreadClock returns a clock of the calling goroutine's CPU time; the goroutine keeps its thread until release.
+func workerThreadClock() (clock func() time.Duration, release func()) {
 	runtime.LockOSThread()
 	return func() time.Duration {
 		var t unix.Timespec

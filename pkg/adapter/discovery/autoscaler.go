@@ -48,30 +48,30 @@ func (a *storedAutoscaler) GetObjectMeta() metav1.Object {
 
 var _ metav1.ObjectMetaAccessor = (*storedAutoscaler)(nil)
 
-func (a *storedAutoscaler) discoveredAutoscalerKey() metric.Object {
+func (a *storedAutoscaler) autoscalerKey() metric.Object {
 	return metric.Object{Namespace: a.namespace, Name: a.name}
 }
 
-func (a *storedAutoscaler) equalDiscoveredAutoscaler(o *storedAutoscaler) bool {
-	return a.discoveredAutoscalerKey() == o.discoveredAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics) &&
+func (a *storedAutoscaler) equalAutoscaler(o *storedAutoscaler) bool {
+	return a.autoscalerKey() == o.autoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics) &&
 		a.uid == o.uid && a.rejected.equalRejectedMetrics(o.rejected)
 }
 
-// stripDiscoveredAutoscaler reduces an API object to the fields that discovery reads.
-func stripDiscoveredAutoscaler(obj any) (*storedAutoscaler, error) {
+// stripAutoscaler reduces an API object to the fields that discovery reads.
+func stripAutoscaler(obj any) (*storedAutoscaler, error) {
 	switch o := obj.(type) {
 	case *storedAutoscaler:
 		return o, nil
 	case *autoscalingv2.HorizontalPodAutoscaler:
-		return newDiscoveredAutoscaler(o), nil
+		return newStoredAutoscaler(o), nil
 	default:
 		return nil, fmt.Errorf("strip autoscaler: unexpected type %T", obj)
 	}
 }
 
-// newDiscoveredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
-func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
+// newStoredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
+func newStoredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newObjectReference(o.Spec.ScaleTargetRef)}
 	size := 0
 	for i := range o.Spec.Metrics {
 		spec := &o.Spec.Metrics[i]
@@ -79,7 +79,7 @@ func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAu
 			a.rejected.addRejectedMetric(spec, rejectedByCount)
 			continue
 		}
-		n, ok := newDemandedAutoscalerMetric(spec)
+		n, ok := newDemandedMetric(spec)
 		if !ok {
 			continue
 		}
@@ -92,21 +92,21 @@ func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAu
 	return a
 }
 
-func newDiscoveredObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
+func newObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
 	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
-	return boundDiscoveredReference(objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name})
+	return boundObjectReference(objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name})
 }
 
-// newDemandedAutoscalerMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
-func newDemandedAutoscalerMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
+// newDemandedMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
+func newDemandedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	n := namedMetric{source: spec.Type}
 	id, ok := demandedMetricIdentifier(spec)
 	if !ok {
 		return namedMetric{}, false
 	}
 	if spec.Type == autoscalingv2.ObjectMetricSourceType {
-		n.object = newDiscoveredObjectReference(spec.Object.DescribedObject)
+		n.object = newObjectReference(spec.Object.DescribedObject)
 	}
 	n.metric = id.Name
 	if id.Selector != nil {
@@ -141,12 +141,12 @@ type autoscalerTable struct {
 	rejecting map[string]map[string]*storedAutoscaler
 }
 
-func newDiscoveredAutoscalerTable() *autoscalerTable {
+func newAutoscalerTable() *autoscalerTable {
 	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}, rejecting: map[string]map[string]*storedAutoscaler{}}
 }
 
-// listDiscoveredAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
-func (s *autoscalerTable) listDiscoveredAutoscalers() []*storedAutoscaler {
+// listStoredAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
+func (s *autoscalerTable) listStoredAutoscalers() []*storedAutoscaler {
 	s.mu.RLock()
 	all := make([]*storedAutoscaler, 0, len(s.all))
 	for _, a := range s.all {
@@ -154,43 +154,43 @@ func (s *autoscalerTable) listDiscoveredAutoscalers() []*storedAutoscaler {
 	}
 	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *storedAutoscaler) int {
-		return a.discoveredAutoscalerKey().Compare(b.discoveredAutoscalerKey())
+		return a.autoscalerKey().Compare(b.autoscalerKey())
 	})
 	return all
 }
 
-func (s *autoscalerTable) upsertDiscoveredObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.all[a.discoveredAutoscalerKey()]; old != nil && old.equalDiscoveredAutoscaler(a) {
+	if old := s.all[a.autoscalerKey()]; old != nil && old.equalAutoscaler(a) {
 		return false
 	}
-	s.all[a.discoveredAutoscalerKey()] = a
+	s.all[a.autoscalerKey()] = a
 	s.indexRejectedMetrics(a)
 	return true
 }
 
-func (s *autoscalerTable) removeDiscoveredObject(a *storedAutoscaler) bool {
+func (s *autoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.all[a.discoveredAutoscalerKey()]
-	delete(s.all, a.discoveredAutoscalerKey())
+	_, ok := s.all[a.autoscalerKey()]
+	delete(s.all, a.autoscalerKey())
 	s.forgetRejectedMetrics(a)
 	return ok
 }
 
-func (s *autoscalerTable) replaceDiscoveredObjects(list []*storedAutoscaler) bool {
+func (s *autoscalerTable) replaceWatchedObjects(list []*storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[metric.Object]*storedAutoscaler, len(list))
 	changed := false
 	for _, a := range list {
-		if old := s.all[a.discoveredAutoscalerKey()]; old != nil && old.equalDiscoveredAutoscaler(a) {
+		if old := s.all[a.autoscalerKey()]; old != nil && old.equalAutoscaler(a) {
 			a = old
 		} else {
 			changed = true
 		}
-		next[a.discoveredAutoscalerKey()] = a
+		next[a.autoscalerKey()] = a
 	}
 	changed = changed || len(next) != len(s.all)
 	s.all = next

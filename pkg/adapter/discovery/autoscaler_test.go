@@ -86,36 +86,36 @@ func TestNewAutoscaler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			want := &storedAutoscaler{namespace: "shop", name: "web", scaleTarget: objectReference{deployment, "web"}, metrics: tc.want}
-			got, err := stripDiscoveredAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
+			got, err := stripAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{}, rejectedMetrics{})); err != nil || diff != "" {
 				t.Errorf("stripWatchedAutoscaler: %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
-	if _, err := stripDiscoveredAutoscaler(apiPod("shop", "web-1")); err == nil {
+	if _, err := stripAutoscaler(apiPod("shop", "web-1")); err == nil {
 		t.Error("stripWatchedAutoscaler(pod) = nil error")
 	}
 }
 
 func TestAutoscalersReportChanges(t *testing.T) {
 	t.Parallel()
-	strip := newDiscoveredAutoscaler
+	strip := newStoredAutoscaler
 	read := newHPA("shop", "web", "web", podsMetric("rps"))
 	read.Status.CurrentReplicas = 7
-	all := newDiscoveredAutoscalerTable()
+	all := newAutoscalerTable()
 	steps := []struct {
 		what string
 		got  bool
 		want bool
 	}{
-		{"new", all.upsertDiscoveredObject(strip(newHPA("shop", "web", "web", podsMetric("rps")))), true},
-		{"new status", all.upsertDiscoveredObject(strip(read)), false},
-		{"equal list", all.replaceDiscoveredObjects([]*storedAutoscaler{strip(read)}), false},
-		{"other metric", all.upsertDiscoveredObject(strip(newHPA("shop", "web", "web", podsMetric("errors")))), true},
-		{"other target", all.replaceDiscoveredObjects([]*storedAutoscaler{strip(newHPA("shop", "web", "api", podsMetric("errors")))}), true},
-		{"removed", all.removeDiscoveredObject(strip(read)), true},
-		{"removed, not there", all.removeDiscoveredObject(strip(read)), false},
-		{"empty list", all.replaceDiscoveredObjects(nil), false},
+		{"new", all.upsertWatchedObject(strip(newHPA("shop", "web", "web", podsMetric("rps")))), true},
+		{"new status", all.upsertWatchedObject(strip(read)), false},
+		{"equal list", all.replaceWatchedObjects([]*storedAutoscaler{strip(read)}), false},
+		{"other metric", all.upsertWatchedObject(strip(newHPA("shop", "web", "web", podsMetric("errors")))), true},
+		{"other target", all.replaceWatchedObjects([]*storedAutoscaler{strip(newHPA("shop", "web", "api", podsMetric("errors")))}), true},
+		{"removed", all.removeWatchedObject(strip(read)), true},
+		{"removed, not there", all.removeWatchedObject(strip(read)), false},
+		{"empty list", all.replaceWatchedObjects(nil), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {

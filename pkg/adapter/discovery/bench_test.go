@@ -15,16 +15,16 @@ import (
 // ten groups to a namespace. Every second group has an external metric besides.
 func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedAutoscaler, []Demand) {
 	b.Helper()
-	pods, selectors := newDiscoveredPodTable(), map[string]labels.Selector{}
+	pods, selectors := newPodTable(), map[string]labels.Selector{}
 	var hpas []*storedAutoscaler
 	var readers []Demand
 	for i := range count {
 		group := i / 5
 		namespace, app := fmt.Sprint("team-", group/10), fmt.Sprint("app-", group)
-		p := endpointPolicy{}.newDiscoveredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
+		p := endpointPolicy{}.newStoredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
 		})))
-		pods.upsertDiscoveredObject(p)
+		pods.upsertWatchedObject(p)
 		if i%5 != 0 {
 			continue
 		}
@@ -33,7 +33,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		if group%2 == 0 {
 			h.Spec.Metrics = append(h.Spec.Metrics, externalMetric("waiting", nil))
 		}
-		hpas = append(hpas, newDiscoveredAutoscaler(h))
+		hpas = append(hpas, newStoredAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(key objectKey) resolvedSelector {
@@ -47,7 +47,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 func BenchmarkPlan(b *testing.B) {
 	_, p, hpas, readers := largeCluster(b, 5000)
 	for b.Loop() {
-		p.planDiscoveryDemands(hpas, readers)
+		p.planDemands(hpas, readers)
 	}
 }
 
@@ -56,9 +56,9 @@ func BenchmarkChoose(b *testing.B) {
 	for _, count := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("pods=%d/hpas=%d", count, count/5), func(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
-			plan := p.planDiscoveryDemands(hpas, readers)
+			plan := p.planDemands(hpas, readers)
 			for b.Loop() {
-				if s := chooseDiscoveredTargets(plan, pods); len(s.targets) != count {
+				if s := chooseTargets(plan, pods); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
 				}
 			}
@@ -70,7 +70,7 @@ func BenchmarkChoose(b *testing.B) {
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
-		d.pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
+		d.pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
 			"app": fmt.Sprint("app-", i/20), "tier": "backend",
 		}))))
 	}
@@ -84,10 +84,10 @@ func BenchmarkPods(b *testing.B) {
 
 // BenchmarkDemand measures the cost that Demand adds to every read.
 func BenchmarkDemand(b *testing.B) {
-	r, now := newDiscoveryDemandMemory(), time.Now()
+	r, now := newReaderDemands(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		_, _ = r.rememberDiscoveryReaderDemand(demand.newDiscoveryDemandKey(), demand, now)
+		_, _ = r.rememberReaderDemand(demand.newDemandKey(), demand, now)
 	}
 }
 
@@ -96,8 +96,8 @@ func BenchmarkPut(b *testing.B) {
 	pods, _, _, _ := largeCluster(b, 5000)
 	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", markUnready)
 	for b.Loop() {
-		pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(one))
-		pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(other))
+		pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(one))
+		pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(other))
 	}
 }
 
@@ -107,14 +107,14 @@ func BenchmarkTableMemory(b *testing.B) {
 	const count = 5000
 	for b.Loop() {
 		before := measureHeap()
-		pods := newDiscoveredPodTable()
+		pods := newPodTable()
 		for i := range count {
 			app, namespace := fmt.Sprint("app-", i/5), fmt.Sprint("team-", i/50)
 			p := apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 				"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9f5c", "team": namespace,
 			}))
 			p.UID, p.Spec.NodeName = types.UID(fmt.Sprintf("6c84fb90-12c4-11e1-840d-%012d", i)), fmt.Sprint("node-", i%50)
-			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(decodePod(b, p)))
+			pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(decodePod(b, p)))
 		}
 		b.ReportMetric(float64(measureHeap()-before)/count, "B/pod")
 		runtime.KeepAlive(pods)

@@ -33,10 +33,10 @@ func allocatedBytes() uint64 {
 func TestAutoscalerWithManyMetrics(t *testing.T) { //nolint:paralleltest // it counts the process's allocations
 	hpa, pods := manyMetrics(7000), newShopTable()
 	before := allocatedBytes()
-	table := newDiscoveredAutoscalerTable()
-	table.upsertDiscoveredObject(newDiscoveredAutoscaler(hpa))
+	table := newAutoscalerTable()
+	table.upsertWatchedObject(newStoredAutoscaler(hpa))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	s := chooseDiscoveredTargets(p.planDiscoveryDemands(table.listDiscoveredAutoscalers(), nil), pods)
+	s := chooseTargets(p.planDemands(table.listStoredAutoscalers(), nil), pods)
 	if got := allocatedBytes() - before; got > 20<<20 {
 		t.Errorf("an HPA with 7000 metrics costs %d bytes, want at most 20 MiB", got)
 	}
@@ -53,7 +53,7 @@ func TestAutoscalerWithManyMetrics(t *testing.T) { //nolint:paralleltest // it c
 			t.Errorf("%+v is rejected", d)
 		}
 	}
-	table.upsertDiscoveredObject(newDiscoveredAutoscaler(manyMetrics(50)))
+	table.upsertWatchedObject(newStoredAutoscaler(manyMetrics(50)))
 	if len(table.rejecting) != 0 {
 		t.Error("an HPA within its bound still rejects metrics")
 	}
@@ -62,7 +62,7 @@ func TestAutoscalerWithManyMetrics(t *testing.T) { //nolint:paralleltest // it c
 func TestAutoscalerWithLongNames(t *testing.T) {
 	t.Parallel()
 	hpa := newHPA("shop", "web", "web", podsMetric(strings.Repeat("x", maxMetricNameBytes+1)), podsMetric("rps"))
-	a := newDiscoveredAutoscaler(hpa)
+	a := newStoredAutoscaler(hpa)
 	if len(a.metrics) != 1 || a.metrics[0].metric != "rps" || a.rejected.count != 1 || a.rejected.reason != rejectedByBytes {
 		t.Errorf("metrics %v, rejected %+v; want rps alone", a.metrics, a.rejected)
 	}
@@ -76,15 +76,15 @@ func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it 
 		for m := range maxAutoscalerMetrics {
 			metrics = append(metrics, podsMetric(fmt.Sprintf("metric_%06d_%02d", i, m)))
 		}
-		hpas = append(hpas, newDiscoveredAutoscaler(newHPA("evil", fmt.Sprint("hpa-", i), "web", metrics...)))
+		hpas = append(hpas, newStoredAutoscaler(newHPA("evil", fmt.Sprint("hpa-", i), "web", metrics...)))
 	}
-	hpas = append(hpas, newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
+	hpas = append(hpas, newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
 	pods := newShopTable()
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("evil", "web-1", withAddress("10.9.9.9"))))
+	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("evil", "web-1", withAddress("10.9.9.9"))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
 	before := measureHeap()
-	plan := p.planDiscoveryDemands(hpas, nil)
-	s := chooseDiscoveredTargets(plan, pods)
+	plan := p.planDemands(hpas, nil)
+	s := chooseTargets(plan, pods)
 	if got := int64(measureHeap()) - int64(before); got > 20<<20 {
 		t.Errorf("the demands of a namespace's HPAs hold %d bytes, want at most 20 MiB", got)
 	}
@@ -109,12 +109,12 @@ func TestDemandsAreShared(t *testing.T) {
 			for m := range maxAutoscalerMetrics {
 				metrics = append(metrics, podsMetric(fmt.Sprintf("metric_%06d_%02d", i, m)))
 			}
-			hpas = append(hpas, newDiscoveredAutoscaler(newHPA(fmt.Sprintf("evil-%02d", n), fmt.Sprint("hpa-", i), "web", metrics...)))
+			hpas = append(hpas, newStoredAutoscaler(newHPA(fmt.Sprintf("evil-%02d", n), fmt.Sprint("hpa-", i), "web", metrics...)))
 		}
 	}
-	hpas = append(hpas, newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
+	hpas = append(hpas, newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
-	plan := p.planDiscoveryDemands(hpas, nil)
+	plan := p.planDemands(hpas, nil)
 	demands, bytes := map[string]int{}, 0
 	for _, d := range plan.demanded {
 		demands[d.Namespace]++
@@ -140,14 +140,14 @@ func TestSelectorsAreParsedOnce(t *testing.T) {
 	hpa := func(queue string) []*storedAutoscaler {
 		selector := &metav1.LabelSelector{MatchLabels: map[string]string{"queue": queue}}
 		return []*storedAutoscaler{
-			newDiscoveredAutoscaler(newHPA("shop", "web", "web", externalMetric("waiting", selector))),
-			newDiscoveredAutoscaler(newHPA("shop", "api", "api", externalMetric("waiting", selector))),
+			newStoredAutoscaler(newHPA("shop", "web", "web", externalMetric("waiting", selector))),
+			newStoredAutoscaler(newHPA("shop", "api", "api", externalMetric("waiting", selector))),
 		}
 	}
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, nil)}
-	first := p.planDiscoveryDemands(hpa("a"), nil)
+	first := p.planDemands(hpa("a"), nil)
 	p.parsed = map[string]labels.Selector{"queue=a": parseSelector(t, "parsed=before"), "queue=b": labels.Nothing()}
-	second := p.planDiscoveryDemands(hpa("a"), nil)
+	second := p.planDemands(hpa("a"), nil)
 	if got := first.selectors["queue=a"]; len(first.selectors) != 1 || got.String() != "queue=a" || first.demanded[0].Selector.String() != "queue=a" {
 		t.Errorf("the first plan has the selectors %v", first.selectors)
 	}
@@ -159,13 +159,13 @@ func TestSelectorsAreParsedOnce(t *testing.T) {
 // TestReadersYieldToAutoscalers: of too many families of a pod, readers' are left out.
 func TestReadersYieldToAutoscalers(t *testing.T) {
 	t.Parallel()
-	hpas := []*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("zzz")))}
+	hpas := []*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("zzz")))}
 	var readers []Demand
 	for i := range 2 * maxDemandedFamilies {
 		readers = append(readers, Demand{Resource: "pods", Metric: fmt.Sprintf("a%06d", i), Namespace: "shop", Selector: parseSelector(t, fmt.Sprintf("app in (web,x%d)", i%20))})
 	}
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	s := chooseDiscoveredTargets(p.planDiscoveryDemands(hpas, readers), newShopTable())
+	s := chooseTargets(p.planDemands(hpas, readers), newShopTable())
 	for _, target := range s.targets {
 		if target.Pod == "web-1" && (len(target.Families) != maxDemandedFamilies || target.Families[maxDemandedFamilies-1] != "pods_zzz" || len(target.Standing) != 1) {
 			t.Errorf("%d families, the last %s, standing %v", len(target.Families), target.Families[len(target.Families)-1], target.Standing)
@@ -176,7 +176,7 @@ func TestReadersYieldToAutoscalers(t *testing.T) {
 // TestSetsOfFamiliesAreBounded: pods of ever different sets of families use up the budget of their namespace alone.
 func TestSetsOfFamiliesAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newDiscoveryDemandFamilySets()
+	s := newFamilySets()
 	for i := range 100 {
 		demand := familyDemand{}
 		for f := range maxDemandedFamilies {
@@ -196,7 +196,7 @@ func TestSetsOfFamiliesAreBounded(t *testing.T) {
 // TestDemandEndsWithItsAutoscaler: what an HPA reads is its own demand, which goes with it, even if its first read came before it.
 func TestDemandEndsWithItsAutoscaler(t *testing.T) {
 	t.Parallel()
-	r := newDiscoveryDemandMemory()
+	r := newReaderDemands()
 	read := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: labels.SelectorFromSet(labels.Set{"app": "web"})}
 	d := New(Clients{}, Options{})
 	d.readers = r
@@ -204,9 +204,9 @@ func TestDemandEndsWithItsAutoscaler(t *testing.T) {
 		t.Fatalf("demand = %v, %d remembered", err, r.total.demands)
 	}
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil)
+	plan := p.planDemands([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil)
 	r.forgetStandingDemands(plan.standing)
-	d.state.Store(chooseDiscoveredTargets(plan, newShopTable()))
+	d.state.Store(chooseTargets(plan, newShopTable()))
 	if err := d.Demand(read); err != nil || r.total.demands != 0 {
 		t.Errorf("demand of the HPA = %v, %d remembered; want none", err, r.total.demands)
 	}

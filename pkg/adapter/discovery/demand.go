@@ -80,12 +80,12 @@ type demandKey struct {
 	external                                                      bool
 }
 
-func (d Demand) newDiscoveryDemandKey() demandKey {
-	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalDiscoveryDemandSelector(d.Selector), canonicalDiscoveryDemandSelector(d.MetricSelector), d.External}
+func (d Demand) newDemandKey() demandKey {
+	return demandKey{d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), canonicalDemandSelector(d.MetricSelector), d.External}
 }
 
-// canonicalDiscoveryDemandSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
-func canonicalDiscoveryDemandSelector(s labels.Selector) string {
+// canonicalDemandSelector returns equal texts for equal selectors, and an empty text for a selector that selects all.
+func canonicalDemandSelector(s labels.Selector) string {
 	if s == nil || s.Empty() {
 		return ""
 	}
@@ -95,7 +95,7 @@ func canonicalDiscoveryDemandSelector(s labels.Selector) string {
 	return s.String()
 }
 
-func (k demandKey) compareDiscoveryDemandKey(o demandKey) int {
+func (k demandKey) compareDemandKey(o demandKey) int {
 	if k.external != o.external {
 		if o.external {
 			return -1
@@ -108,10 +108,10 @@ func (k demandKey) compareDiscoveryDemandKey(o demandKey) int {
 	)
 }
 
-// sortDiscoveredDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
-func sortDiscoveredDemands(demands map[demandKey]Demand) []Demand {
+// sortDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.
+func sortDemands(demands map[demandKey]Demand) []Demand {
 	sorted := make([]Demand, 0, len(demands))
-	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareDiscoveryDemandKey) {
+	for _, key := range slices.SortedFunc(maps.Keys(demands), demandKey.compareDemandKey) {
 		sorted = append(sorted, demands[key])
 	}
 	return sorted

@@ -15,7 +15,7 @@ import (
 func TestReaders(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1000, 0)
-	r := newDiscoveryDemandMemory()
+	r := newReaderDemands()
 	rps := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web,tier=front")}
 	same := rps
 	same.Selector = parseSelector(t, "tier=front,app=web")
@@ -25,17 +25,17 @@ func TestReaders(t *testing.T) {
 		at     time.Duration
 		fresh  bool
 	}{{rps, 0, true}, {errs, 0, true}, {same, 9 * time.Minute, false}} {
-		if fresh, err := r.rememberDiscoveryReaderDemand(step.demand.newDiscoveryDemandKey(), step.demand, start.Add(step.at)); fresh != step.fresh || err != nil {
+		if fresh, err := r.rememberReaderDemand(step.demand.newDemandKey(), step.demand, start.Add(step.at)); fresh != step.fresh || err != nil {
 			t.Errorf("remember(%v) = %v, %v; want %v, nil", step.demand, fresh, err, step.fresh)
 		}
 	}
-	if r.expireDiscoveryReaderDemands(start.Add(readerDemandTTL - 1)) {
+	if r.expireReaderDemands(start.Add(readerDemandTTL - 1)) {
 		t.Error("expire before the time")
 	}
-	if !r.expireDiscoveryReaderDemands(start.Add(readerDemandTTL)) {
+	if !r.expireReaderDemands(start.Add(readerDemandTTL)) {
 		t.Error("no expiry at the time")
 	}
-	if got := r.listDiscoveryReaderDemands(); len(got) != 1 || got[0].Metric != "rps" {
+	if got := r.listReaderDemands(); len(got) != 1 || got[0].Metric != "rps" {
 		t.Errorf("list = %v, want what was read again", got)
 	}
 }
@@ -44,11 +44,11 @@ func TestReaders(t *testing.T) {
 // gives way.
 func TestReadersAreBounded(t *testing.T) {
 	t.Parallel()
-	r, now := newDiscoveryDemandMemory(), time.Unix(1000, 0)
+	r, now := newReaderDemands(), time.Unix(1000, 0)
 	remember := func(namespace, metric string) (bool, error) {
 		now = now.Add(time.Millisecond)
 		d := Demand{Resource: "pods", Metric: metric, Namespace: namespace}
-		return r.rememberDiscoveryReaderDemand(d.newDiscoveryDemandKey(), d, now)
+		return r.rememberReaderDemand(d.newDemandKey(), d, now)
 	}
 	for namespace := range 10 {
 		for i := range maxNamespaceReaderDemands {
@@ -66,24 +66,24 @@ func TestReadersAreBounded(t *testing.T) {
 	if fresh, err := remember("shop", "rps"); !fresh || err != nil {
 		t.Errorf("a namespace with little = %v, %v; want true, nil", fresh, err)
 	}
-	if got := len(r.listDiscoveryReaderDemands()); got != maxReaderDemands {
+	if got := len(r.listReaderDemands()); got != maxReaderDemands {
 		t.Errorf("%d demands, want %d", got, maxReaderDemands)
 	}
 }
 
 // TestReadersAreBoundedInBytes has readers with large selectors and names.
 func TestReadersAreBoundedInBytes(t *testing.T) { //nolint:paralleltest // measures the heap
-	r, now := newDiscoveryDemandMemory(), time.Unix(1000, 0)
+	r, now := newReaderDemands(), time.Unix(1000, 0)
 	before := measureHeap()
 	for i := range 2000 {
 		d := Demand{Resource: "pods", Metric: fmt.Sprint("m", i, strings.Repeat("x", 200)), Namespace: fmt.Sprint("evil-", i%100), Selector: largeSelector(t, i)}
-		_, _ = r.rememberDiscoveryReaderDemand(d.newDiscoveryDemandKey(), d, now)
+		_, _ = r.rememberReaderDemand(d.newDemandKey(), d, now)
 	}
 	got := (float64(measureHeap()) - float64(before)) / (1 << 20)
 	if r.total.demands < 100 || got > 3*maxReaderDemandBytes>>20 {
 		t.Errorf("%d demands take %.1f MiB, want at least 100 and at most %d MiB", r.total.demands, got, 3*maxReaderDemandBytes>>20)
 	}
-	if !r.expireDiscoveryReaderDemands(now.Add(readerDemandTTL)) || r.total != (demandUsage{}) || len(r.byNamespace) != 0 {
+	if !r.expireReaderDemands(now.Add(readerDemandTTL)) || r.total != (demandUsage{}) || len(r.byNamespace) != 0 {
 		t.Errorf("after the time: %v, %d namespaces", r.total, len(r.byNamespace))
 	}
 }
@@ -110,7 +110,7 @@ func TestSelectorText(t *testing.T) {
 		"a=1,b=2": {parseSelector(t, "b=2,a=1"), labels.SelectorFromSet(labels.Set{"a": "1", "b": "2"})},
 	} {
 		for _, s := range selectors {
-			if got := canonicalDiscoveryDemandSelector(s); got != want {
+			if got := canonicalDemandSelector(s); got != want {
 				t.Errorf("selectorText(%v) = %q, want %q", s, got, want)
 			}
 		}

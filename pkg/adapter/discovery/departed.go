@@ -25,37 +25,37 @@ type departedPods struct {
 	dropped   uint64                  // number of pods dropped by the bound
 }
 
-func newDepartedDiscoveredPods() departedPods {
-	return departedPods{podIndex: newDiscoveredPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
+func newDepartedPods() departedPods {
+	return departedPods{podIndex: newPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
 }
 
-// isWithinDiscoveryRetention reports whether a pod that ended at the time is within the retention; the zero time is not.
-func (d *departedPods) isWithinDiscoveryRetention(ended, now time.Time) bool {
+// isWithinRetention reports whether a pod that ended at the time is within the retention; the zero time is not.
+func (d *departedPods) isWithinRetention(ended, now time.Time) bool {
 	return !ended.IsZero() && now.Sub(ended) < d.retention
 }
 
-// addDepartedDiscoveredPod keeps a pod that was deleted at now.
-func (d *departedPods) addDepartedDiscoveredPod(p *storedPod, now time.Time) {
+// addDepartedPod keeps a pod that was deleted at now.
+func (d *departedPods) addDepartedPod(p *storedPod, now time.Time) {
 	ended := p.ended
 	if p.url != "" {
 		ended = now // it ran until it was deleted
 	}
-	if !d.isWithinDiscoveryRetention(ended, now) {
+	if !d.isWithinRetention(ended, now) {
 		return
 	}
 	for len(d.pods) >= maxDepartedPods {
-		d.dropOldestDepartedDiscoveredPod()
+		d.dropOldestDepartedPod()
 	}
 	gone := &storedPod{Pod: p.Pod, labels: p.labels, ended: ended}
 	gone.Live, gone.Ready, gone.Completed, gone.Departed = false, false, false, true
-	gone.Omission = newGoneDiscoveredPodOmission(p.discoveredPodKey())
-	d.removeFromDiscoveredPodIndex(p.discoveredPodKey())
-	d.insertIntoDiscoveredPodIndex(gone)
+	gone.Omission = newGonePodOmission(p.storedPodKey())
+	d.removeIndexedPod(p.storedPodKey())
+	d.insertIndexedPod(gone)
 	d.queues[p.Namespace] = append(d.queues[p.Namespace], gone)
 }
 
-// dropOldestDepartedDiscoveredPod forgets the oldest pod of the namespace with the most.
-func (d *departedPods) dropOldestDepartedDiscoveredPod() {
+// dropOldestDepartedPod forgets the oldest pod of the namespace with the most.
+func (d *departedPods) dropOldestDepartedPod() {
 	largest := ""
 	for namespace, pods := range d.byNamespace {
 		if most := len(d.byNamespace[largest]); len(pods) > most || len(pods) == most && namespace < largest {
@@ -65,30 +65,30 @@ func (d *departedPods) dropOldestDepartedDiscoveredPod() {
 	for queue := d.queues[largest]; len(queue) > 0; {
 		oldest := queue[0]
 		queue = queue[1:]
-		d.setDepartedDiscoveryQueue(largest, queue)
-		if d.pods[oldest.discoveredPodKey()] == oldest {
-			d.removeFromDiscoveredPodIndex(oldest.discoveredPodKey())
+		d.setDepartedQueue(largest, queue)
+		if d.pods[oldest.storedPodKey()] == oldest {
+			d.removeIndexedPod(oldest.storedPodKey())
 			d.dropped++
 			return
 		}
 	}
 }
 
-// expireDepartedDiscoveredPods forgets the pods that ended before the retention.
-func (d *departedPods) expireDepartedDiscoveredPods(now time.Time) {
+// expireDepartedPods forgets the pods that ended before the retention.
+func (d *departedPods) expireDepartedPods(now time.Time) {
 	for namespace, queue := range d.queues {
 		n := 0
-		for n < len(queue) && !d.isWithinDiscoveryRetention(queue[n].ended, now) {
-			if p := queue[n]; d.pods[p.discoveredPodKey()] == p {
-				d.removeFromDiscoveredPodIndex(p.discoveredPodKey())
+		for n < len(queue) && !d.isWithinRetention(queue[n].ended, now) {
+			if p := queue[n]; d.pods[p.storedPodKey()] == p {
+				d.removeIndexedPod(p.storedPodKey())
 			}
 			n++
 		}
-		d.setDepartedDiscoveryQueue(namespace, queue[n:])
+		d.setDepartedQueue(namespace, queue[n:])
 	}
 }
 
-func (d *departedPods) setDepartedDiscoveryQueue(namespace string, queue []*storedPod) {
+func (d *departedPods) setDepartedQueue(namespace string, queue []*storedPod) {
 	if len(queue) == 0 {
 		delete(d.queues, namespace)
 		return
@@ -96,7 +96,7 @@ func (d *departedPods) setDepartedDiscoveryQueue(namespace string, queue []*stor
 	d.queues[namespace] = queue
 }
 
-// newGoneDiscoveredPodOmission returns the omission of a deleted pod.
-func newGoneDiscoveredPodOmission(key metric.Object) metric.Omission {
+// newGonePodOmission returns the omission of a deleted pod.
+func newGonePodOmission(key metric.Object) metric.Omission {
 	return metric.Omission{Object: key, Reason: metric.ReasonTerminating, Detail: "pod is gone"}
 }

@@ -80,7 +80,7 @@ func TestDepartedPodsAreKept(t *testing.T) {
 		sleepAndSettle(time.Second)
 		expect("after the retention", "web-2")
 		sleepAndSettle(expireInterval)
-		if kept, dropped := w.pods.countDiscoveredDepartures(); kept != 0 || dropped != 0 {
+		if kept, dropped := w.pods.countDepartures(); kept != 0 || dropped != 0 {
 			t.Errorf("%d departed pods are kept, %d dropped", kept, dropped)
 		}
 	})
@@ -151,24 +151,24 @@ func TestRetentionIsSet(t *testing.T) {
 func TestDepartedPodsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		table := newDiscoveredPodTable()
+		table := newPodTable()
 		depart := func(namespace, name string) {
-			p := endpointPolicy{}.newDiscoveredPod(apiPod(namespace, name))
-			table.upsertDiscoveredObject(p)
-			table.removeDiscoveredObject(p)
+			p := endpointPolicy{}.newStoredPod(apiPod(namespace, name))
+			table.upsertWatchedObject(p)
+			table.removeWatchedObject(p)
 		}
 		depart("quiet", "web-1")
 		for i := range maxDepartedPods + 9 {
 			depart("busy", fmt.Sprint("job-", i))
 		}
-		kept, dropped := table.countDiscoveredDepartures()
+		kept, dropped := table.countDepartures()
 		if kept != maxDepartedPods || dropped != 10 {
 			t.Errorf("%d departed pods, %d dropped; want %d, 10", kept, dropped, maxDepartedPods)
 		}
-		if got := describePods(table.listDiscoveredPods(podScope{namespace: "quiet"}, time.Now())); got != "web-1†" {
+		if got := describePods(table.listScopedPods(podScope{namespace: "quiet"}, time.Now())); got != "web-1†" {
 			t.Errorf("pods of the quiet namespace = %q, want its departed pod", got)
 		}
-		table.departed.removeFromDiscoveredPodIndex(metric.Object{Namespace: "busy", Name: "job-10"}) // as for a pod of its name
+		table.departed.removeIndexedPod(metric.Object{Namespace: "busy", Name: "job-10"}) // as for a pod of its name
 		depart("quiet", "web-2")
 		depart("quiet", "web-3")
 		if got := table.departed.pods[metric.Object{Namespace: "busy", Name: "job-11"}]; got != nil {

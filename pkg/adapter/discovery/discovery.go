@@ -79,25 +79,25 @@ type Discovery struct {
 // New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newDiscoverySelectorResolver(clients), readers: newDiscoveryDemandMemory(),
-		pods: newDiscoveredPodTable(), hpas: newDiscoveredAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
+		pods: newPodTable(), hpas: newAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
 	if opts.Now != nil {
 		d.pods.sampleNow = opts.Now
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)
-	d.selectors = newDiscoverySelectorCache(d.resolver.fetchDiscoveryPodSelector)
-	d.selectors.onChange = d.requestDiscoveryReplan
-	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifyDiscoverySelectorLookup(err)).Inc() }
+	d.selectors = newSelectorCache(d.resolver.fetchPodSelector)
+	d.selectors.onChange = d.requestDemandReplan
+	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.endpoints = endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: d.endpoints.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
+		resource: "pods", strip: d.endpoints.stripPod, sink: d.pods, onChange: d.requestTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	observed := observedAutoscalers{d.hpas, opts.Observer}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, stripDeleted: stripDiscoveredAutoscaler, sink: observed, onChange: d.requestDiscoveryReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, stripDeleted: stripAutoscaler, sink: observed, onChange: d.requestDemandReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
@@ -109,12 +109,12 @@ func New(clients Clients, opts Options) *Discovery {
 func (d *Discovery) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { watchPodsForDiscovery(ctx, d.podReflector, d.clients.Kube) })
+	wg.Go(func() { watchClusterPods(ctx, d.podReflector, d.clients.Kube) })
 	if !d.withoutAutoscalers {
-		wg.Go(func() { watchAutoscalersForDiscovery(ctx, d.hpaReflector, d.clients.Kube) })
+		wg.Go(func() { watchAutoscalers(ctx, d.hpaReflector, d.clients.Kube) })
 	}
-	wg.Go(func() { d.selectors.runDiscoverySelectorLookups(ctx) })
-	d.runDiscoveryLoop(ctx)
+	wg.Go(func() { d.selectors.runSelectorLookups(ctx) })
+	d.runTargetLoop(ctx)
 	return nil
 }
 
@@ -127,8 +127,8 @@ func (d *Discovery) SyncError() error {
 		return nil
 	}
 	var waiting []error
-	for _, m := range []interface{ checkDiscoverySynced() error }{d.podReflector, d.hpaReflector} {
-		if err := m.checkDiscoverySynced(); err != nil {
+	for _, m := range []interface{ checkReflectorSynced() error }{d.podReflector, d.hpaReflector} {
+		if err := m.checkReflectorSynced(); err != nil {
 			waiting = append(waiting, err)
 		}
 	}
@@ -150,19 +150,19 @@ func (d *Discovery) OnTargets(f func([]metric.Target)) {
 // SetRules replaces the rules. Before the first call no pod is a target.
 func (d *Discovery) SetRules(r Rules) {
 	d.rules.Store(&r)
-	d.requestDiscoveryReplan()
+	d.requestDemandReplan()
 }
 
 // SetRetention sets how long Pods and PodsOf return a deleted pod.
 func (d *Discovery) SetRetention(retention time.Duration) {
-	d.pods.setDepartedDiscoveryRetention(retention)
+	d.pods.setDepartedRetention(retention)
 }
 
 // Demand records a reader's demand for a metric. Discovery remembers it for ten minutes, unless an autoscaler has the same demand,
 // which lasts as long as the autoscaler. The error says which bound leaves the demand out; its kind is KindInvalid if an autoscaler
 // names too many metrics, else KindUnavailable.
 func (d *Discovery) Demand(demand Demand) error {
-	key := demand.newDiscoveryDemandKey()
+	key := demand.newDemandKey()
 	if _, ok := d.state.Load().standing[key]; ok {
 		return nil
 	}
@@ -170,12 +170,12 @@ func (d *Discovery) Demand(demand Demand) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := d.readers.rememberDiscoveryReaderDemand(key, demand, time.Now())
+	fresh, err := d.readers.rememberReaderDemand(key, demand, time.Now())
 	if err != nil {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
-		d.requestDiscoveryReplan()
+		d.requestDemandReplan()
 	}
 	return err
 }
@@ -192,12 +192,12 @@ func (d *Discovery) Targets() []metric.Target { return d.state.Load().targets }
 // departed pods for the retention, sorted by name. A deleted pod is left out as soon as a pod has its name. The caller
 // owns the slice.
 func (d *Discovery) Pods(namespace string, selector labels.Selector) []Pod {
-	return d.pods.listDiscoveredPods(podScope{namespace: namespace, selector: selector}, time.Now())
+	return d.pods.listScopedPods(podScope{namespace: namespace, selector: selector}, time.Now())
 }
 
 // Pod returns the pod with the name; false means that no such pod exists.
 func (d *Discovery) Pod(namespace, name string) (Pod, bool) {
-	p := d.pods.getDiscoveredPod(metric.Object{Namespace: namespace, Name: name})
+	p := d.pods.getStoredPod(metric.Object{Namespace: namespace, Name: name})
 	if p == nil {
 		return Pod{}, false
 	}
@@ -215,41 +215,41 @@ func (d *Discovery) PodsOf(ctx context.Context, resource schema.GroupResource, o
 	}
 	switch resource.String() {
 	case resourceNamespaces:
-		return d.pods.listDiscoveredPods(podScope{namespace: object.Name}, time.Now()), nil
+		return d.pods.listScopedPods(podScope{namespace: object.Name}, time.Now()), nil
 	case resourceNodes:
-		return d.pods.listDiscoveredPods(podScope{node: object.Name}, time.Now()), nil
+		return d.pods.listScopedPods(podScope{node: object.Name}, time.Now()), nil
 	case resourcePods:
 		if p, ok := d.Pod(object.Namespace, object.Name); ok {
 			return []Pod{p}, nil
 		}
 		return nil, metric.Errorf(metric.KindNotFound, "pod %s does not exist", object)
 	}
-	selector, err := d.selectors.getDiscoverySelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
+	selector, err := d.selectors.getCachedSelector(ctx, objectKey{resource, object.Namespace, object.Name}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return d.pods.listDiscoveredPods(podScope{namespace: object.Namespace, selector: selector}, time.Now()), nil
+	return d.pods.listScopedPods(podScope{namespace: object.Namespace, selector: selector}, time.Now()), nil
 }
 
 // Explain returns the reason why a pod is not scraped, and the remedy. The zero Reason means that the pod is a target,
 // so that only the scraper knows more.
 func (d *Discovery) Explain(namespace, pod string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
-	p := d.pods.getDiscoveredPod(key)
+	p := d.pods.getStoredPod(key)
 	if p == nil {
-		return newGoneDiscoveredPodOmission(key)
+		return newGonePodOmission(key)
 	}
-	return d.state.Load().explainUntargetedDiscoveredPod(p)
+	return d.state.Load().explainUntargetedPod(p)
 }
 
-// requestDiscoveryReplan makes the target loop rebuild the plan and compute the targets soon.
-func (d *Discovery) requestDiscoveryReplan() {
+// requestDemandReplan makes the target loop rebuild the plan and compute the targets soon.
+func (d *Discovery) requestDemandReplan() {
 	d.replanRequested.Store(true)
-	d.requestDiscoveryTargetUpdate()
+	d.requestTargetUpdate()
 }
 
-// requestDiscoveryTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
-func (d *Discovery) requestDiscoveryTargetUpdate() {
+// requestTargetUpdate makes the target loop compute the targets soon, from the current plan: most changes concern pods alone.
+func (d *Discovery) requestTargetUpdate() {
 	select {
 	case d.updateRequested <- struct{}{}:
 	default:

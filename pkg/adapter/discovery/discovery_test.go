@@ -494,7 +494,7 @@ func TestRejectedMetricsAreReported(t *testing.T) {
 	hpa.UID = "hpa-uid"
 	runInWorld(t, []runtime.Object{hpa}, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
 		for range 3 {
-			w.requestDiscoveryReplan()
+			w.requestDemandReplan()
 			sleepAndSettle(time.Second)
 		}
 		events, err := w.kube.CoreV1().Events("shop").List(w.ctx, metav1.ListOptions{})

@@ -89,7 +89,7 @@ type familySets struct {
 	exhausted bool
 }
 
-func newDiscoveryDemandFamilySets() *familySets {
+func newFamilySets() *familySets {
 	return &familySets{
 		links: make([]claimLink, 1), depths: make([]int, 1), next: map[claimLink]claimChain{}, resolved: map[namespacedChain]podFamilies{},
 		interned: map[[sha256.Size]byte]podFamilies{}, spent: map[string]int{},

@@ -40,7 +40,7 @@ func (r *rejectionReporter) reportRejectedMetrics(ctx context.Context, hpas []*s
 			continue
 		}
 		rejected += a.rejected.count
-		key, text := a.discoveredAutoscalerKey(), a.describeRejectedMetrics()
+		key, text := a.autoscalerKey(), a.describeRejectedMetrics()
 		reported[key] = text
 		if r.reported[key] == text {
 			continue

@@ -30,8 +30,8 @@ const (
 	firstTargetsTimeout = 10 * time.Second
 )
 
-// runDiscoveryLoop computes the targets after changes until ctx ends.
-func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
+// runTargetLoop computes the targets after changes until ctx ends.
+func (d *Discovery) runTargetLoop(ctx context.Context) {
 	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
 	reporter, stopReporter := d.startRejectionReporter(ctx)
@@ -42,18 +42,18 @@ func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			d.pods.expireDiscoveredDepartures(time.Now())
-			if d.readers.expireDiscoveryReaderDemands(time.Now()) || c.isDiscoveryTargetUpdateOverdue(time.Now()) {
-				d.requestDiscoveryReplan()
+			d.pods.expireDepartures(time.Now())
+			if d.readers.expireReaderDemands(time.Now()) || c.isTargetUpdateOverdue(time.Now()) {
+				d.requestDemandReplan()
 			}
 			continue
 		case <-d.updateRequested:
 		}
-		if !c.waitDiscoveryTargetInterval(ctx) {
+		if !c.waitTargetInterval(ctx) {
 			return
 		}
 		began := time.Now()
-		c.computeDiscoveredTargets(ctx, began)
+		c.computeTargets(ctx, began)
 		c.lastTook = time.Since(began)
 	}
 }
@@ -73,15 +73,15 @@ type targetLoop struct {
 	hasRuleTargets   bool   // at the last computation
 }
 
-// isDiscoveryTargetUpdateOverdue reports whether a computation is needed without a reported change.
-func (c *targetLoop) isDiscoveryTargetUpdateOverdue(now time.Time) bool {
+// isTargetUpdateOverdue reports whether a computation is needed without a reported change.
+func (c *targetLoop) isTargetUpdateOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
-// waitDiscoveryTargetInterval waits until a computation is due (see minComputeInterval), or returns false when ctx ends. The
+// waitTargetInterval waits until a computation is due (see minComputeInterval), or returns false when ctx ends. The
 // next computation includes changes that arrive meanwhile. After a long computation the wait is longer, so that demands of many scopes
 // take at most a fifth of a processor.
-func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
+func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
 	passed := time.Since(c.lastComputed)
 	wait := minComputeInterval - passed
 	if c.ready.Load() { // before, no read depends on the targets
@@ -97,46 +97,46 @@ func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
 	return true
 }
 
-func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time) {
-	podsSynced, _ := c.podReflector.readDiscoverySyncState()
-	hpasSynced, _ := c.hpaReflector.readDiscoverySyncState()
+func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
+	podsSynced, _ := c.podReflector.readSyncState()
+	hpasSynced, _ := c.hpaReflector.readSyncState()
 	if !podsSynced || !hpasSynced {
 		return
 	}
 	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
-		c.rebuildDiscoveryDemandPlan(ctx, now)
+		c.rebuildDemandPlan(ctx, now)
 	}
-	c.refreshNewPodDiscoverySelectors(now)
+	c.refreshNewPodSelectors(now)
 	c.updateRuleTargets(now)
-	next := chooseDiscoveredTargets(c.plan, c.pods)
+	next := chooseTargets(c.plan, c.pods)
 	if previous != nil && previous != c.plan {
-		c.reportOptedOutDiscoveredPods(ctx, previous, next)
+		c.reportOptedOutPods(ctx, previous, next)
 	}
 	c.lastComputed = now
-	c.publishDiscoveredTargets(ctx, next, now)
+	c.publishTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildDiscoveryDemandPlan(ctx context.Context, now time.Time) {
-	hpas := c.hpas.listDiscoveredAutoscalers()
-	c.plan = c.newDiscoveryDemandPlanner().planDiscoveryDemands(hpas, c.readers.listDiscoveryReaderDemands())
+func (c *targetLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
+	hpas := c.hpas.listStoredAutoscalers()
+	c.plan = c.newDemandPlanner().planDemands(hpas, c.readers.listReaderDemands())
 	c.readers.forgetStandingDemands(c.plan.standing)
 	for _, t := range c.listRuleTargets() {
 		if key, isService := t.ruleTargetService(); isService {
 			c.plan.needed[key] = struct{}{}
 		}
 	}
-	c.selectors.setNeededDiscoverySelectors(c.plan.needed, now)
-	c.refreshDiscoveryHPASelectors(hpas, now)
+	c.selectors.setNeededSelectors(c.plan.needed, now)
+	c.refreshHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
 	c.metrics.rejectedMetrics.Set(float64(c.reporter.reportRejectedMetrics(ctx, hpas)))
 	c.metrics.rejectedFamilies.Set(float64(c.plan.rejectedFamilies))
 }
 
-func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
-	p := demandPlanner{resourceOf: c.resolver.mapDiscoveryDemandedKind, selectorOf: c.selectors.peekDiscoverySelector}
+func (c *targetLoop) newDemandPlanner() demandPlanner {
+	p := demandPlanner{resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekSelector}
 	if rules := c.rules.Load(); rules != nil {
-		c.ruled.startDiscoveryPlanOfRules(*rules, rules != c.lastRules)
+		c.ruled.startRulePlan(*rules, rules != c.lastRules)
 		p.rules, c.lastRules = &c.ruled, rules
 	}
 	if c.plan != nil {
@@ -145,8 +145,8 @@ func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
 	return p
 }
 
-// refreshDiscoveryHPASelectors refreshes the selectors of the scale targets of new and changed autoscalers.
-func (c *targetLoop) refreshDiscoveryHPASelectors(hpas []*storedAutoscaler, now time.Time) {
+// refreshHPASelectors refreshes the selectors of the scale targets of new and changed autoscalers.
+func (c *targetLoop) refreshHPASelectors(hpas []*storedAutoscaler, now time.Time) {
 	known := make(map[*storedAutoscaler]struct{}, len(hpas))
 	var keys []objectKey
 	for _, a := range hpas {
@@ -154,17 +154,17 @@ func (c *targetLoop) refreshDiscoveryHPASelectors(hpas []*storedAutoscaler, now 
 		if _, ok := c.knownAutoscalers[a]; ok || len(a.metrics) == 0 {
 			continue
 		}
-		if resource, err := c.resolver.mapDiscoveryDemandedKind(a.scaleTarget.kind); err == nil {
+		if resource, err := c.resolver.mapDemandedKind(a.scaleTarget.kind); err == nil {
 			keys = append(keys, objectKey{resource, a.namespace, a.scaleTarget.name})
 		}
 	}
 	c.knownAutoscalers = known
-	c.selectors.refreshDiscoverySelectorsSoon(keys, 0, now)
+	c.selectors.refreshSelectorsSoon(keys, 0, now)
 }
 
-// refreshNewPodDiscoverySelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
+// refreshNewPodSelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
 // object that was deleted and made again with another selector.
-func (c *targetLoop) refreshNewPodDiscoverySelectors(now time.Time) {
+func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
 	changed := c.pods.takeNamespacesWithNewPodLabels()
 	if len(changed) == 0 {
 		return
@@ -175,20 +175,20 @@ func (c *targetLoop) refreshNewPodDiscoverySelectors(now time.Time) {
 			keys = append(keys, key)
 		}
 	}
-	c.selectors.refreshDiscoverySelectorsSoon(keys, defaultRefreshInterval, now)
+	c.selectors.refreshSelectorsSoon(keys, defaultRefreshInterval, now)
 }
 
-// reportOptedOutDiscoveredPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
+// reportOptedOutPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
 // the sum: an autoscaler was their only sign that they want to be scraped.
-func (c *targetLoop) reportOptedOutDiscoveredPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
+func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
 	left := map[*storedPod]struct{}{}
 	for _, group := range previous.demandedPods {
 		if !group.autoscaled {
 			continue
 		}
-		c.pods.visitDiscoveredPods(group.podScope, func(p *storedPod) {
+		c.pods.visitStoredPods(group.podScope, func(p *storedPod) {
 			scraped := p.Live && p.url != "" && p.inserted <= next.inserted
-			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.demandsOptedInDiscoveredPod(p) {
+			if scraped && !p.annotated && !next.marks[p].autoscaled && c.plan.demandsOptedInPod(p) {
 				left[p] = struct{}{}
 			}
 		})
@@ -204,8 +204,8 @@ func (c *targetLoop) reportOptedOutDiscoveredPods(ctx context.Context, previous 
 	}
 }
 
-// publishDiscoveredTargets makes next the state, and calls the listeners if the targets differ.
-func (c *targetLoop) publishDiscoveredTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
+// publishTargets makes next the state, and calls the listeners if the targets differ.
+func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
 	previous := c.state.Swap(next)
 	c.metrics.targets.Set(float64(len(next.targets)))
 	c.metrics.demands.Set(float64(len(next.demanded)))
@@ -216,7 +216,7 @@ func (c *targetLoop) publishDiscoveredTargets(ctx context.Context, next *targetS
 		}
 	}
 	first := !c.ready.Load()
-	if first && (c.plan.unread || !c.selectors.hasLookedUpDiscoverySelectors()) { // a lookup may have ended since the plan
+	if first && (c.plan.unread || !c.selectors.hasLookedUpSelectors()) { // a lookup may have ended since the plan
 		if now.Sub(c.start) < firstTargetsTimeout {
 			return
 		}

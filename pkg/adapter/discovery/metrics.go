@@ -63,12 +63,12 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 func registerPodTableMetrics(f promauto.Factory, pods *podTable) {
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
-	}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) })
+	}, func() float64 { count, _ := pods.countStoredPods(); return float64(count) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts still within a window.",
-	}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) })
+	}, func() float64 { kept, _ := pods.countDepartures(); return float64(kept) })
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "tachometer_discovery_departed_pods_dropped_total",
 		Help: "Deleted pods forgotten early, at the limit of 10000.",
-	}, func() float64 { _, dropped := pods.countDiscoveredDepartures(); return float64(dropped) })
+	}, func() float64 { _, dropped := pods.countDepartures(); return float64(dropped) })
 }

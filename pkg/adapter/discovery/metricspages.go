@@ -26,15 +26,15 @@ func (d *Discovery) MetricsPages(namespace string, selector labels.Selector) []M
 	if namespace == "" {
 		return nil
 	}
-	d.pods.visitDiscoveredPods(podScope{namespace: namespace, selector: selector}, func(p *storedPod) {
-		wanted := p.annotated || s.marks[p].autoscaled || s.isDiscoveredTarget(p.discoveredPodKey())
+	d.pods.visitStoredPods(podScope{namespace: namespace, selector: selector}, func(p *storedPod) {
+		wanted := p.annotated || s.marks[p].autoscaled || s.isChosenTarget(p.storedPodKey())
 		if p.Live && p.url != "" && !p.ofRule && wanted {
 			candidates = append(candidates, p)
 		}
 	})
 	pages := make([]MetricsPage, 0, len(candidates))
 	for _, p := range candidates {
-		if d.pods.findDiscoveredEndpointRival(p) == nil {
+		if d.pods.findEndpointRival(p) == nil {
 			pages = append(pages, MetricsPage{p.Pod, p.url})
 		}
 	}

@@ -36,7 +36,7 @@ func TestMetricsPages(t *testing.T) {
 		}),
 		apiPod("bank", "vault", scraped),
 	} {
-		d.pods.upsertDiscoveredObject(d.endpoints.newDiscoveredPod(p))
+		d.pods.upsertWatchedObject(d.endpoints.newStoredPod(p))
 	}
 	list := func(namespace string, selector labels.Selector) string {
 		var pages []string

@@ -23,8 +23,8 @@ type endpointPolicy struct {
 // kube-scheduler. A pod of a tenant must not lend the adapter's reach to them.
 var nodePorts = []int32{2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259}
 
-// validateDiscoveredAddress returns an error for an address that is no pod's own.
-func (e endpointPolicy) validateDiscoveredAddress(ip string) error {
+// validatePodAddress returns an error for an address that is no pod's own.
+func (e endpointPolicy) validatePodAddress(ip string) error {
 	address, err := netip.ParseAddr(ip)
 	if err != nil {
 		return fmt.Errorf("pod's address %q is not an IP address", ip)
@@ -41,9 +41,9 @@ func (e endpointPolicy) validateDiscoveredAddress(ip string) error {
 	}
 }
 
-// validateDiscoveredHostPort returns an error for a port of a pod on the node's network that the pod does not declare, or that belongs to
+// validateHostPort returns an error for a port of a pod on the node's network that the pod does not declare, or that belongs to
 // a service of the node.
-func (e endpointPolicy) validateDiscoveredHostPort(o *corev1.Pod, containers []corev1.Container, port int32) error {
+func (e endpointPolicy) validateHostPort(o *corev1.Pod, containers []corev1.Container, port int32) error {
 	switch {
 	case !o.Spec.HostNetwork || e.allowHostNetwork:
 		return nil

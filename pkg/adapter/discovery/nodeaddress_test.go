@@ -43,7 +43,7 @@ func TestAddressesOfNode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, allow := range []bool{false, true} {
-				p, err := endpointPolicy{allowHostNetwork: allow}.stripDiscoveredPod(apiPod("shop", "web-1", tc.change))
+				p, err := endpointPolicy{allowHostNetwork: allow}.stripPod(apiPod("shop", "web-1", tc.change))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -29,46 +29,46 @@ type observedAutoscalers struct {
 // stripObservedAutoscaler reduces an API object, and hands the whole object to the observer at once: a list of whole objects may be larger
 // than the adapter's memory.
 func (o observedAutoscalers) stripObservedAutoscaler(obj any) (*storedAutoscaler, error) {
-	a, err := stripDiscoveredAutoscaler(obj)
+	a, err := stripAutoscaler(obj)
 	if whole, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler); ok && err == nil && o.observer != nil {
 		o.observer.ObserveAutoscaler(whole)
 	}
 	return a, err
 }
 
-func (o observedAutoscalers) removeDiscoveredObject(a *storedAutoscaler) bool {
+func (o observedAutoscalers) removeWatchedObject(a *storedAutoscaler) bool {
 	if o.observer != nil {
 		o.observer.ForgetAutoscaler(a.namespace, a.name)
 	}
-	return o.autoscalerTable.removeDiscoveredObject(a)
+	return o.autoscalerTable.removeWatchedObject(a)
 }
 
-func (o observedAutoscalers) replaceDiscoveredObjects(list []*storedAutoscaler) bool {
+func (o observedAutoscalers) replaceWatchedObjects(list []*storedAutoscaler) bool {
 	exist := make(map[metric.Object]bool, len(list))
 	for _, a := range list {
-		exist[a.discoveredAutoscalerKey()] = true
+		exist[a.autoscalerKey()] = true
 	}
 	if o.observer != nil {
 		o.observer.RetainAutoscalers(func(namespace, name string) bool { return exist[metric.Object{Namespace: namespace, Name: name}] })
 	}
-	return o.autoscalerTable.replaceDiscoveredObjects(list)
+	return o.autoscalerTable.replaceWatchedObjects(list)
 }
 
 // ScaleTargetSelector returns the pod selector of an autoscaler's scale target; nil while it is unknown.
 func (d *Discovery) ScaleTargetSelector(namespace, name string) labels.Selector {
-	a := d.hpas.getDiscoveredAutoscaler(metric.Object{Namespace: namespace, Name: name})
+	a := d.hpas.getStoredAutoscaler(metric.Object{Namespace: namespace, Name: name})
 	if a == nil {
 		return nil
 	}
-	resource, err := d.resolver.mapDiscoveryDemandedKind(a.scaleTarget.kind)
+	resource, err := d.resolver.mapDemandedKind(a.scaleTarget.kind)
 	if err != nil {
 		return nil
 	}
-	return d.selectors.peekDiscoverySelector(objectKey{resource, namespace, a.scaleTarget.name}).selector
+	return d.selectors.peekSelector(objectKey{resource, namespace, a.scaleTarget.name}).selector
 }
 
-// getDiscoveredAutoscaler returns the autoscaler of a key, or nil.
-func (s *autoscalerTable) getDiscoveredAutoscaler(key metric.Object) *storedAutoscaler {
+// getStoredAutoscaler returns the autoscaler of a key, or nil.
+func (s *autoscalerTable) getStoredAutoscaler(key metric.Object) *storedAutoscaler {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.all[key]

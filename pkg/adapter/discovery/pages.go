@@ -16,8 +16,8 @@ import (
 // in memory as a whole; 5,000 pods are 100 requests.
 const discoveryPageSize = 50
 
-// requestDiscoveryPage asks for pages. A server ignores the limit for a list of any age, which the reflector asks for first.
-func requestDiscoveryPage(o metav1.ListOptions) metav1.ListOptions {
+// requestListPage asks for pages. A server ignores the limit for a list of any age, which the reflector asks for first.
+func requestListPage(o metav1.ListOptions) metav1.ListOptions {
 	if o.Limit > 0 {
 		o.ResourceVersion, o.ResourceVersionMatch = "", ""
 	}
@@ -35,8 +35,8 @@ func (*strippedObject[T]) GetObjectKind() schema.ObjectKind { return schema.Empt
 // DeepCopyObject implements runtime.Object. The stored part never changes.
 func (o *strippedObject[T]) DeepCopyObject() runtime.Object { return o }
 
-// stripDiscoveryPage reduces the objects of a page, so that the pager collects no whole objects.
-func (m *reflectorStore[T]) stripDiscoveryPage(page runtime.Object) (runtime.Object, error) {
+// stripListPage reduces the objects of a page, so that the pager collects no whole objects.
+func (m *reflectorStore[T]) stripListPage(page runtime.Object) (runtime.Object, error) {
 	of, err := meta.ListAccessor(page)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", m.resource, err)

@@ -48,10 +48,10 @@ type demandPlan struct {
 	unmapped bool
 }
 
-// demandsOptedInDiscoveredPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
-func (p *demandPlan) demandsOptedInDiscoveredPod(pod *storedPod) bool {
+// demandsOptedInPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
+func (p *demandPlan) demandsOptedInPod(pod *storedPod) bool {
 	return slices.ContainsFunc(p.demandedPods, func(c *demandedPods) bool {
-		return len(c.optedInFamilies) > 0 && (c.name == "" || c.name == pod.Name) && c.matchesDiscoveredPod(pod)
+		return len(c.optedInFamilies) > 0 && (c.name == "" || c.name == pod.Name) && c.matchesScopedPod(pod)
 	})
 }
 
@@ -82,13 +82,13 @@ type familyKey struct {
 	external         bool
 }
 
-// planDiscoveryDemands merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
+// planDemands merges all demands on the same pods into one demandedPods: a thousand autoscalers with external metrics in
 // one namespace cost one walk through it.
-func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
+func (p demandPlanner) planDemands(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
 	b := planBuilder{
 		demandPlanner: p,
 		plan: &demandPlan{
-			needed: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newDiscoveryDemandFamilySets(),
+			needed: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newFamilySets(),
 			selectors: map[string]labels.Selector{},
 		},
 		byScope:  map[scopeKey]*demandedPods{},
@@ -98,43 +98,43 @@ func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, rea
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {
-			b.addDiscoveryAutoscalerDemands(a)
+			b.addAutoscalerDemands(a)
 		}
 	}
 	for _, d := range readers {
-		b.addDiscoveryReaderDemand(d)
+		b.addReaderDemand(d)
 	}
-	b.plan.demanded = sortDiscoveredDemands(b.demanded)
+	b.plan.demanded = sortDemands(b.demanded)
 	return b.plan
 }
 
-func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
+func (b *planBuilder) addAutoscalerDemands(a *storedAutoscaler) {
 	var group *demandedPods
 	var selector labels.Selector
-	if resource, ok := b.mapDiscoveredObjectReference(a, a.scaleTarget); ok {
+	if resource, ok := b.mapObjectReference(a, a.scaleTarget); ok {
 		key := objectKey{resource, a.namespace, a.scaleTarget.name}
-		if selector, ok = b.requireDiscoveryPodSelector(a, key); ok {
-			group = b.ensureDiscoveryDemandedPods(podScope{namespace: a.namespace, selector: selector})
+		if selector, ok = b.requirePodSelector(a, key); ok {
+			group = b.ensureDemandedPods(podScope{namespace: a.namespace, selector: selector})
 			group.autoscaled = true
 		}
 	}
 	for _, n := range a.metrics {
 		if !b.budget.spendDemandBudget(a.namespace, n.demandedMetricBytes()) {
-			b.recordUnresolvedDiscoveryPods(a, errDemandBudget)
+			b.recordUnresolvedPods(a, errDemandBudget)
 			return
 		}
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
-			b.addDiscoveryDemand(Demand{
+			b.addPlannedDemand(Demand{
 				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: b.parseDemandedMetricSelector(n.selector), Standing: true,
 			})
 			if group != nil {
-				b.claimDemandedFamilies(&group.allPodsFamilies, b.lookupDiscoveryDemandFamilies(resourcePods, n.metric, false), true)
+				b.claimDemandedFamilies(&group.allPodsFamilies, b.lookupDemandFamilies(resourcePods, n.metric, false), true)
 			}
 		case autoscalingv2.ObjectMetricSourceType:
-			b.addDiscoveryObjectDemand(a, n)
+			b.addObjectDemand(a, n)
 		case autoscalingv2.ExternalMetricSourceType:
-			b.addDiscoveryExternalDemand(a.namespace, n)
+			b.addExternalDemand(a.namespace, n)
 		}
 	}
 }
@@ -154,24 +154,24 @@ func (b *planBuilder) parseDemandedMetricSelector(text string) labels.Selector {
 	return s
 }
 
-// addDiscoveryObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
+// addObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
 // namespace holds unrelated pods, so that only opted-in pods count.
 //
 // An autoscaler never demands anything of another namespace's pods. For a Namespace of any name its controller reads the
 // autoscaler's own, and for a Node it gets an error.
-func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetric) {
-	resource, ok := b.mapDiscoveredObjectReference(a, n.object)
+func (b *planBuilder) addObjectDemand(a *storedAutoscaler, n namedMetric) {
+	resource, ok := b.mapObjectReference(a, n.object)
 	if !ok {
 		return
 	}
 	d := Demand{
 		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: b.parseDemandedMetricSelector(n.selector), Standing: true,
 	}
-	families := b.lookupDiscoveryDemandFamilies(d.Resource, n.metric, false)
+	families := b.lookupDemandFamilies(d.Resource, n.metric, false)
 	if b.rules != nil {
 		if sources := b.rules.TargetSources(d.Resource, n.metric); len(sources) > 0 {
 			d.Object = ""
-			b.addDiscoveryDemands(d, sources, families)
+			b.addNamespaceDemands(d, sources, families)
 			return
 		}
 	}
@@ -180,52 +180,52 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 		return
 	case resourceNamespaces:
 		d.Namespace, d.Object = "", a.namespace
-		b.demandFromOptedInDiscoveredPods(d, families)
+		b.demandFromOptedInPods(d, families)
 	case resourcePods:
-		b.demandFromAllDiscoveredPods(podScope{namespace: a.namespace, name: n.object.name}, families)
+		b.demandFromAllPods(podScope{namespace: a.namespace, name: n.object.name}, families)
 	default:
-		if selector, ok := b.requireDiscoveryPodSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
-			b.demandFromAllDiscoveredPods(podScope{namespace: a.namespace, selector: selector}, families)
+		if selector, ok := b.requirePodSelector(a, objectKey{resource, a.namespace, n.object.name}); ok {
+			b.demandFromAllPods(podScope{namespace: a.namespace, selector: selector}, families)
 		}
 	}
-	b.addDiscoveryDemand(d)
+	b.addPlannedDemand(d)
 }
 
-func (b *planBuilder) addDiscoveryExternalDemand(namespace string, n namedMetric) {
+func (b *planBuilder) addExternalDemand(namespace string, n namedMetric) {
 	d := Demand{Metric: n.metric, External: true, Selector: b.parseDemandedMetricSelector(n.selector), Standing: true}
 	sources := []string{namespace}
 	if b.rules != nil {
 		sources = b.rules.Namespaces(n.metric, namespace)
 	}
-	b.addDiscoveryDemands(d, sources, b.lookupDiscoveryDemandFamilies("", n.metric, true))
+	b.addNamespaceDemands(d, sources, b.lookupDemandFamilies("", n.metric, true))
 }
 
-// addDiscoveryDemands demands a metric of the pods of several namespaces.
-func (b *planBuilder) addDiscoveryDemands(d Demand, namespaces, families []string) {
+// addNamespaceDemands demands a metric of the pods of several namespaces.
+func (b *planBuilder) addNamespaceDemands(d Demand, namespaces, families []string) {
 	for _, d.Namespace = range namespaces {
-		b.addDiscoveryDemand(d)
-		b.demandFromOptedInDiscoveredPods(d, families)
+		b.addPlannedDemand(d)
+		b.demandFromOptedInPods(d, families)
 	}
 }
 
-func (b *planBuilder) addDiscoveryReaderDemand(d Demand) {
-	b.addDiscoveryDemand(d)
-	b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies(d.Resource, d.Metric, d.External))
+func (b *planBuilder) addReaderDemand(d Demand) {
+	b.addPlannedDemand(d)
+	b.demandFromOptedInPods(d, b.lookupDemandFamilies(d.Resource, d.Metric, d.External))
 }
 
-// demandFromOptedInDiscoveredPods demands families of the opted-in pods in a demand's scope.
-func (b *planBuilder) demandFromOptedInDiscoveredPods(d Demand, families []string) {
+// demandFromOptedInPods demands families of the opted-in pods in a demand's scope.
+func (b *planBuilder) demandFromOptedInPods(d Demand, families []string) {
 	if len(families) == 0 {
 		return
 	}
-	if s, ok := b.resolveDiscoveryDemandScope(d); ok {
-		b.claimDemandedFamilies(&b.ensureDiscoveryDemandedPods(s).optedInFamilies, families, d.Standing)
+	if s, ok := b.resolveDemandScope(d); ok {
+		b.claimDemandedFamilies(&b.ensureDemandedPods(s).optedInFamilies, families, d.Standing)
 	}
 }
 
-func (b *planBuilder) demandFromAllDiscoveredPods(s podScope, families []string) {
+func (b *planBuilder) demandFromAllPods(s podScope, families []string) {
 	if len(families) > 0 {
-		b.claimDemandedFamilies(&b.ensureDiscoveryDemandedPods(s).allPodsFamilies, families, true)
+		b.claimDemandedFamilies(&b.ensureDemandedPods(s).allPodsFamilies, families, true)
 	}
 }
 
@@ -234,8 +234,8 @@ func (b *planBuilder) claimDemandedFamilies(d *familyDemand, families []string, 
 	b.plan.rejectedFamilies += d.addDemandedFamilies(families, standing)
 }
 
-// resolveDiscoveryDemandScope returns the scope of a demand; false means that its selector is not known yet.
-func (b *planBuilder) resolveDiscoveryDemandScope(d Demand) (podScope, bool) {
+// resolveDemandScope returns the scope of a demand; false means that its selector is not known yet.
+func (b *planBuilder) resolveDemandScope(d Demand) (podScope, bool) {
 	switch {
 	case d.External:
 		return podScope{namespace: d.Namespace}, true
@@ -253,9 +253,9 @@ func (b *planBuilder) resolveDiscoveryDemandScope(d Demand) (podScope, bool) {
 	}
 }
 
-// ensureDiscoveryDemandedPods returns the demandedPods of a scope, and creates it if missing.
-func (b *planBuilder) ensureDiscoveryDemandedPods(s podScope) *demandedPods {
-	key := scopeKey{s.namespace, s.node, s.name, canonicalDiscoveryDemandSelector(s.selector)}
+// ensureDemandedPods returns the demandedPods of a scope, and creates it if missing.
+func (b *planBuilder) ensureDemandedPods(s podScope) *demandedPods {
+	key := scopeKey{s.namespace, s.node, s.name, canonicalDemandSelector(s.selector)}
 	if key.selector == "" {
 		s.selector = nil
 	}
@@ -268,8 +268,8 @@ func (b *planBuilder) ensureDiscoveryDemandedPods(s podScope) *demandedPods {
 	return c
 }
 
-func (b *planBuilder) addDiscoveryDemand(d Demand) {
-	key := d.newDiscoveryDemandKey()
+func (b *planBuilder) addPlannedDemand(d Demand) {
+	key := d.newDemandKey()
 	if _, ok := b.demanded[key]; !ok {
 		b.demanded[key] = d
 	}
@@ -279,8 +279,8 @@ func (b *planBuilder) addDiscoveryDemand(d Demand) {
 	}
 }
 
-// lookupDiscoveryDemandFamilies returns the families that the metric's rule reads, and caches them for the plan.
-func (b *planBuilder) lookupDiscoveryDemandFamilies(resource, metric string, external bool) []string {
+// lookupDemandFamilies returns the families that the metric's rule reads, and caches them for the plan.
+func (b *planBuilder) lookupDemandFamilies(resource, metric string, external bool) []string {
 	if b.rules == nil {
 		return nil
 	}
@@ -293,32 +293,32 @@ func (b *planBuilder) lookupDiscoveryDemandFamilies(resource, metric string, ext
 	return families
 }
 
-// mapDiscoveredObjectReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
-func (b *planBuilder) mapDiscoveredObjectReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
+// mapObjectReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.
+func (b *planBuilder) mapObjectReference(a *storedAutoscaler, r objectReference) (schema.GroupResource, bool) {
 	resource, err := b.resourceOf(r.kind)
 	if err != nil {
 		b.plan.unmapped = true
-		b.recordUnresolvedDiscoveryPods(a, err)
+		b.recordUnresolvedPods(a, err)
 		return schema.GroupResource{}, false
 	}
 	return resource, true
 }
 
-// requireDiscoveryPodSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
-func (b *planBuilder) requireDiscoveryPodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
+// requirePodSelector returns the pod selector of an autoscaler's object, and marks the selector as needed.
+func (b *planBuilder) requirePodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)
 	switch {
 	case r.selector != nil:
 	case r.err != nil:
-		b.recordUnresolvedDiscoveryPods(a, r.err)
+		b.recordUnresolvedPods(a, r.err)
 	default:
 		b.plan.unread = true
 	}
 	return r.selector, r.selector != nil
 }
 
-func (b *planBuilder) recordUnresolvedDiscoveryPods(a *storedAutoscaler, err error) {
+func (b *planBuilder) recordUnresolvedPods(a *storedAutoscaler, err error) {
 	if _, ok := b.plan.unresolved[a.namespace]; !ok {
 		b.plan.unresolved[a.namespace] = fmt.Sprintf("the pods of HorizontalPodAutoscaler %s are not known: %v", a.name, err)
 	}

@@ -55,7 +55,7 @@ type Pod struct {
 // Object returns the pod's namespace and name.
 func (p *Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespace, Name: p.Name} }
 
-// storedPod is the stored part of a pod. stripDiscoveredPod drops the rest of the API object, most of its bytes. A storedPod is
+// storedPod is the stored part of a pod. stripPod drops the rest of the API object, most of its bytes. A storedPod is
 // immutable: a change replaces it.
 type storedPod struct {
 	Pod
@@ -87,11 +87,11 @@ func (p *storedPod) GetObjectMeta() metav1.Object {
 
 var _ metav1.ObjectMetaAccessor = (*storedPod)(nil)
 
-func (p *storedPod) discoveredPodKey() metric.Object { return p.Object() }
+func (p *storedPod) storedPodKey() metric.Object { return p.Object() }
 
-// ownsDiscoveredEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
+// ownsEndpointOf reports whether p, and not q, is behind the endpoint that both claim. An address goes to another pod when
 // its pod has ended, which may be known later: the newer pod has it. Pods of one node's network are not told apart.
-func (p *storedPod) ownsDiscoveredEndpointOf(q *storedPod) bool {
+func (p *storedPod) ownsEndpointOf(q *storedPod) bool {
 	switch {
 	case p.ofRule != q.ofRule, p.ofRule && p.Namespace != q.Namespace: // a page may feed several sources
 		return true
@@ -104,55 +104,55 @@ func (p *storedPod) ownsDiscoveredEndpointOf(q *storedPod) bool {
 	}
 }
 
-func (p *storedPod) equalDiscoveredPod(o *storedPod) bool {
+func (p *storedPod) equalStoredPod(o *storedPod) bool {
 	return p.Pod == o.Pod && p.url == o.url && p.ip == o.ip && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
-// stripDiscoveredPod reduces an API object to the fields that discovery reads.
-func (e endpointPolicy) stripDiscoveredPod(obj any) (*storedPod, error) {
+// stripPod reduces an API object to the fields that discovery reads.
+func (e endpointPolicy) stripPod(obj any) (*storedPod, error) {
 	switch o := obj.(type) {
 	case *storedPod:
 		return o, nil
 	case *corev1.Pod:
-		return e.newDiscoveredPod(o), nil
+		return e.newStoredPod(o), nil
 	default:
 		return nil, fmt.Errorf("strip pod: unexpected type %T", obj)
 	}
 }
 
-func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
+func (e endpointPolicy) newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Left: findDiscoveredDeletionTime(o), Owner: findDiscoveredPodOwner(o),
+			Created: truncatePodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Left: findDeletionTime(o), Owner: findPodOwner(o),
 		},
 		hostNetwork: o.Spec.HostNetwork,
 	}
-	labels, err := boundDiscoveredPodLabels(o.Labels)
+	labels, err := boundPodLabels(o.Labels)
 	p.labels = labels
-	if c := discoveredPodReadyCondition(o); c != nil {
-		if changed := truncateDiscoveredPodTime(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
+	if c := podReadyCondition(o); c != nil {
+		if changed := truncatePodTime(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
 			p.Ready, p.Readied = true, changed
 		} else {
 			p.Unreadied = changed
 		}
 	}
-	if reason, detail := findDiscoveredPodInactiveReason(o); reason != "" {
+	if reason, detail := findInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
 	p.Completed = o.DeletionTimestamp == nil && o.Status.Phase == corev1.PodSucceeded
-	p.setDiscoveredEndpoint(o, e)
+	p.setPodEndpoint(o, e)
 	if err != nil {
 		p.url, p.skipReason = "", err.Error()
 	}
 	return p
 }
 
-// setDiscoveredEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
+// setPodEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
 // its endpoint for as long as it runs.
-func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) {
+func (p *storedPod) setPodEndpoint(o *corev1.Pod, policy endpointPolicy) {
 	wanted, err := podpage.IsWanted(o.Annotations)
 	p.annotated = wanted
 	if o.Status.Phase == corev1.PodRunning {
@@ -164,21 +164,21 @@ func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) 
 		if err = fault; err == nil {
 			p.url = u.String()
 		}
-		if err = cmp.Or(err, validateDiscoveredEndpointSize(p.url), policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
+		if err = cmp.Or(err, validateEndpointSize(p.url), policy.validatePodAddress(o.Status.PodIP), policy.validateHostPort(o, containers, port)); err != nil {
 			p.url = ""
 		}
 		container := podpage.ServingContainer(containers, port)
-		p.Started, p.Stopped = findDiscoveredPodStartTime(o, container)
-		p.Finished = findDiscoveredPodFinishTime(o, container)
+		p.Started, p.Stopped = findPodStartTime(o, container)
+		p.Finished = findPodFinishTime(o, container)
 	}
 	if err != nil {
 		p.skipReason = err.Error()
 	}
 }
 
-// findDiscoveredPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
+// findPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
 // known, and zero while the container does not run, or if one that may be it has restarted. stopped reports that the container does not run.
-func findDiscoveredPodStartTime(o *corev1.Pod, container string) (at time.Time, stopped bool) {
+func findPodStartTime(o *corev1.Pod, container string) (at time.Time, stopped bool) {
 	restarted := false
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		switch {
@@ -187,29 +187,29 @@ func findDiscoveredPodStartTime(o *corev1.Pod, container string) (at time.Time, 
 		case s.Name == container && s.State.Running == nil:
 			return time.Time{}, true
 		case s.Name == container:
-			return truncateDiscoveredPodTime(s.State.Running.StartedAt), false
+			return truncatePodTime(s.State.Running.StartedAt), false
 		}
 	}
 	if restarted || o.Status.StartTime == nil {
 		return time.Time{}, false
 	}
-	return truncateDiscoveredPodTime(*o.Status.StartTime), false
+	return truncatePodTime(*o.Status.StartTime), false
 }
 
-// findDiscoveredPodFinishTime returns the time at which the newest process that has ended in a container ended; zero if none has, or if the
+// findPodFinishTime returns the time at which the newest process that has ended in a container ended; zero if none has, or if the
 // container is not known.
-func findDiscoveredPodFinishTime(o *corev1.Pod, container string) time.Time {
+func findPodFinishTime(o *corev1.Pod, container string) time.Time {
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		ended := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
 		if s.Name == container && ended != nil {
-			return truncateDiscoveredPodTime(ended.FinishedAt)
+			return truncatePodTime(ended.FinishedAt)
 		}
 	}
 	return time.Time{}
 }
 
-// discoveredPodReadyCondition returns the Ready condition of a pod, or nil.
-func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
+// podReadyCondition returns the Ready condition of a pod, or nil.
+func podReadyCondition(o *corev1.Pod) *corev1.PodCondition {
 	i := slices.IndexFunc(o.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
 	if i < 0 {
 		return nil
@@ -217,9 +217,9 @@ func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
 	return &o.Status.Conditions[i]
 }
 
-// findDiscoveredPodOwner returns the pod's controller. Of the ReplicaSets of a Deployment it returns the common part of their names, because
+// findPodOwner returns the pod's controller. Of the ReplicaSets of a Deployment it returns the common part of their names, because
 // they follow each other in a rollout.
-func findDiscoveredPodOwner(o *corev1.Pod) string {
+func findPodOwner(o *corev1.Pod) string {
 	owner := metav1.GetControllerOfNoCopy(o)
 	if owner == nil || max(len(owner.Kind), len(owner.Name)) > maxObjectNameBytes {
 		return ""
@@ -227,17 +227,17 @@ func findDiscoveredPodOwner(o *corev1.Pod) string {
 	return owner.Kind + "/" + strings.TrimSuffix(owner.Name, "-"+o.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
 }
 
-// truncateDiscoveredPodTime returns an API server's time without its location, so that pods are equal by ==.
-func truncateDiscoveredPodTime(t metav1.Time) time.Time {
+// truncatePodTime returns an API server's time without its location, so that pods are equal by ==.
+func truncatePodTime(t metav1.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
 	return time.Unix(t.Unix(), 0)
 }
 
-// findDiscoveredDeletionTime returns the time at which a pod was deleted; zero if it was not. The API object has the time at which the pod is
+// findDeletionTime returns the time at which a pod was deleted; zero if it was not. The API object has the time at which the pod is
 // to be gone.
-func findDiscoveredDeletionTime(o *corev1.Pod) time.Time {
+func findDeletionTime(o *corev1.Pod) time.Time {
 	if o.DeletionTimestamp == nil {
 		return time.Time{}
 	}
@@ -245,11 +245,11 @@ func findDiscoveredDeletionTime(o *corev1.Pod) time.Time {
 	if grace := o.DeletionGracePeriodSeconds; grace != nil {
 		at = at.Add(-time.Duration(*grace) * time.Second)
 	}
-	return truncateDiscoveredPodTime(metav1.NewTime(at))
+	return truncatePodTime(metav1.NewTime(at))
 }
 
-// findDiscoveredPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
-func findDiscoveredPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
+// findInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
+func findInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

@@ -158,8 +158,8 @@ func TestPodStarted(t *testing.T) {
 			}}
 		}), 90},
 	} {
-		p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", tc.change))
-		if want := truncateDiscoveredPodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
+		p := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", tc.change))
+		if want := truncatePodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
 			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
 		}
 		if want := name == "container waits for its restart"; p.Stopped != want {
@@ -183,7 +183,7 @@ func TestPodFinished(t *testing.T) {
 		"now, and before":   {corev1.ContainerStatus{Name: "proxy", State: ended(108), LastTerminationState: ended(105)}, time.Unix(108, 0)},
 		"another container": {corev1.ContainerStatus{Name: "app", LastTerminationState: ended(105)}, time.Time{}},
 	} {
-		p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withContainers(newContainer("8080"), newContainer("metrics:9090")), func(p *corev1.Pod) {
+		p := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", withContainers(newContainer("8080"), newContainer("metrics:9090")), func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{tc.status}
 			p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "other", LastTerminationState: ended(109)})
 		}))
@@ -206,7 +206,7 @@ func TestPodOwnerAndReadyChange(t *testing.T) {
 		"owned, not controlled":  {[]metav1.OwnerReference{{Kind: "Thing", Name: "web"}}, "", ""},
 		"of nobody, with a hash": {nil, "5d8f", ""},
 	} {
-		got := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready, func(p *corev1.Pod) {
+		got := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", markUnready, func(p *corev1.Pod) {
 			p.OwnerReferences = tc.owners
 			if tc.hash != "" {
 				p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = tc.hash
@@ -272,16 +272,16 @@ func TestNewPod(t *testing.T) {
 			if o.Status.Phase == corev1.PodRunning {
 				want.ip = o.Status.PodIP
 			}
-			got, err := endpointPolicy{}.stripDiscoveredPod(o)
+			got, err := endpointPolicy{}.stripPod(o)
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {
 				t.Errorf("stripPod: %v (-want +got):\n%s", err, diff)
 			}
-			if again, err := (endpointPolicy{}).stripDiscoveredPod(got); again != got || err != nil {
+			if again, err := (endpointPolicy{}).stripPod(got); again != got || err != nil {
 				t.Errorf("stripPod(stripped) = %v, %v; want the same pod", again, err)
 			}
 		})
 	}
-	if _, err := (endpointPolicy{}).stripDiscoveredPod(&corev1.Node{}); err == nil {
+	if _, err := (endpointPolicy{}).stripPod(&corev1.Node{}); err == nil {
 		t.Error("stripPod(node) = nil error")
 	}
 }

@@ -24,17 +24,17 @@ const (
 	maxObjectNameBytes = 253
 )
 
-// boundDiscoveredPodLabels returns the labels of a pod, or an error if they are many: then no selector finds the pod.
-func boundDiscoveredPodLabels(labels map[string]string) (map[string]string, error) {
-	size := measureDiscoveredLabels(labels)
+// boundPodLabels returns the labels of a pod, or an error if they are many: then no selector finds the pod.
+func boundPodLabels(labels map[string]string) (map[string]string, error) {
+	size := measurePodLabels(labels)
 	if len(labels) > maxPodLabels || size > maxPodLabelBytes {
 		return nil, fmt.Errorf("pod has %d labels of %d bytes; %d labels of %d bytes are supported: remove some", len(labels), size, maxPodLabels, maxPodLabelBytes)
 	}
 	return labels, nil
 }
 
-// validateDiscoveredSelectorSize returns an error for an object if its pod selector is too large to be parsed and remembered.
-func validateDiscoveredSelectorSize(key objectKey, size, requirements int) error {
+// validateSelectorSize returns an error for an object if its pod selector is too large to be parsed and remembered.
+func validateSelectorSize(key objectKey, size, requirements int) error {
 	if size > maxObjectSelectorBytes || requirements > maxObjectRequirements {
 		return metric.Errorf(metric.KindInvalid, "find the pods of %s: its selector has %d requirements of %d bytes; %d requirements of %d bytes are supported: shorten it",
 			key, requirements, size, maxObjectRequirements, maxObjectSelectorBytes)
@@ -42,16 +42,16 @@ func validateDiscoveredSelectorSize(key objectKey, size, requirements int) error
 	return nil
 }
 
-// measureDiscoveredLabels returns the bytes of labels.
-func measureDiscoveredLabels(labels map[string]string) (size int) {
+// measurePodLabels returns the bytes of labels.
+func measurePodLabels(labels map[string]string) (size int) {
 	for key, value := range labels {
 		size += len(key) + len(value)
 	}
 	return size
 }
 
-// validateDiscoveredEndpointSize returns an error for a URL that is too long.
-func validateDiscoveredEndpointSize(endpoint string) error {
+// validateEndpointSize returns an error for a URL that is too long.
+func validateEndpointSize(endpoint string) error {
 	if len(endpoint) > maxEndpointBytes {
 		return fmt.Errorf("annotations %s and %s_NAME make a URL of %d bytes; the maximum is %d: shorten them", podpage.AnnotationPath, podpage.AnnotationParam, len(endpoint), maxEndpointBytes)
 	}
@@ -61,8 +61,8 @@ func validateDiscoveredEndpointSize(endpoint string) error {
 // unnamedReference stands for a reference with texts too long for any object.
 var unnamedReference = objectReference{kind: schema.GroupKind{Kind: "(longer than 253 bytes)"}}
 
-// boundDiscoveredReference returns the reference, or unnamedReference.
-func boundDiscoveredReference(r objectReference) objectReference {
+// boundObjectReference returns the reference, or unnamedReference.
+func boundObjectReference(r objectReference) objectReference {
 	if max(len(r.name), len(r.kind.Kind), len(r.kind.Group)) > maxObjectNameBytes {
 		return unnamedReference
 	}

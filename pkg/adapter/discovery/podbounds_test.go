@@ -55,7 +55,7 @@ func TestPodTextsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", tc.change))
+			p := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", tc.change))
 			if (p.url == "") != (tc.reason != "") || !strings.Contains(p.skipReason, tc.reason) {
 				t.Errorf("url %.100q, reason %.300q; want %q", p.url, p.skipReason, tc.reason)
 			}
@@ -80,7 +80,7 @@ func TestReferenceTextsAreBounded(t *testing.T) {
 	} {
 		hpa := newHPA("shop", "web", "web", podsMetric("rps"))
 		hpa.Spec.ScaleTargetRef = target
-		if got := newDiscoveredAutoscaler(hpa).scaleTarget; got != unnamedReference {
+		if got := newStoredAutoscaler(hpa).scaleTarget; got != unnamedReference {
 			t.Errorf("%s: %.100v", name, got)
 		}
 	}
@@ -114,18 +114,18 @@ func TestListsComeInPages(t *testing.T) {
 		for i := range 2*discoveryPageSize + 20 {
 			source.pods = append(source.pods, *apiPod("shop", fmt.Sprintf("web-%03d", i)))
 		}
-		table := newDiscoveredPodTable()
-		store := &reflectorStore[*storedPod]{resource: "pods", strip: endpointPolicy{}.stripDiscoveredPod, sink: table, onChange: func() {}, onError: func() {}}
+		table := newPodTable()
+		store := &reflectorStore[*storedPod]{resource: "pods", strip: endpointPolicy{}.stripPod, sink: table, onChange: func() {}, onError: func() {}}
 		watched := func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil }
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			store.runDiscoveryReflector(ctx, newDiscoveryListerWatcher(store, fake.NewClientset(), source.list, watched), &corev1.Pod{})
+			store.runReflector(ctx, newListerWatcher(store, fake.NewClientset(), source.list, watched), &corev1.Pod{})
 		}()
 		synctest.Wait()
-		pods, _ := table.countDiscoveredPods()
-		if synced, err := store.readDiscoverySyncState(); !synced || err != nil || pods != len(source.pods) {
+		pods, _ := table.countStoredPods()
+		if synced, err := store.readSyncState(); !synced || err != nil || pods != len(source.pods) {
 			t.Errorf("%d of %d pods, synced %t, %v", pods, len(source.pods), synced, err)
 		}
 		if want := []int{discoveryPageSize, discoveryPageSize, 20}; !slices.Equal(source.pages, want) {

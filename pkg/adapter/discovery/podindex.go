@@ -22,8 +22,8 @@ type podScope struct {
 // indexedPods is a set of pods under one value of an index.
 type indexedPods map[*storedPod]struct{}
 
-// anyDiscoveredPod returns any pod of the set; nil if it is empty.
-func (s indexedPods) anyDiscoveredPod() *storedPod {
+// anyIndexedPod returns any pod of the set; nil if it is empty.
+func (s indexedPods) anyIndexedPod() *storedPod {
 	for p := range s {
 		return p
 	}
@@ -42,7 +42,7 @@ type podIndex struct {
 	byLabel     map[labelPair]indexedPods
 }
 
-func newDiscoveredPodIndex() podIndex {
+func newPodIndex() podIndex {
 	return podIndex{
 		pods:        map[metric.Object]*storedPod{},
 		byNamespace: map[string]indexedPods{},
@@ -51,43 +51,43 @@ func newDiscoveredPodIndex() podIndex {
 	}
 }
 
-// insertIntoDiscoveredPodIndex adds a pod; its key must be free.
-func (t *podIndex) insertIntoDiscoveredPodIndex(p *storedPod) {
-	t.pods[p.discoveredPodKey()] = p
-	addToDiscoveryIndex(t.byNamespace, p.Namespace, p)
-	addToDiscoveryIndex(t.byNode, p.Node, p)
+// insertIndexedPod adds a pod; its key must be free.
+func (t *podIndex) insertIndexedPod(p *storedPod) {
+	t.pods[p.storedPodKey()] = p
+	addToPodSet(t.byNamespace, p.Namespace, p)
+	addToPodSet(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		addToDiscoveryIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		addToPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 }
 
-// removeFromDiscoveredPodIndex removes and returns the pod with the key; nil if there is none.
-func (t *podIndex) removeFromDiscoveredPodIndex(key metric.Object) *storedPod {
+// removeIndexedPod removes and returns the pod with the key; nil if there is none.
+func (t *podIndex) removeIndexedPod(key metric.Object) *storedPod {
 	p := t.pods[key]
 	if p == nil {
 		return nil
 	}
 	delete(t.pods, key)
-	removeFromDiscoveryIndex(t.byNamespace, p.Namespace, p)
-	removeFromDiscoveryIndex(t.byNode, p.Node, p)
+	removeFromPodSet(t.byNamespace, p.Namespace, p)
+	removeFromPodSet(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		removeFromDiscoveryIndex(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		removeFromPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 	return p
 }
 
-// internDiscoveredPodStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
+// internPodStrings replaces the strings and labels of a new pod by equal strings and labels of stored pods: pods of one
 // group differ in little but their names. It saves 400 of 1,250 bytes a pod in BenchmarkTableMemory. It returns false if it
 // found no pod with the same labels.
-func (t *podIndex) internDiscoveredPodStrings(p *storedPod) (sameLabels bool) {
-	if q := t.byNamespace[p.Namespace].anyDiscoveredPod(); q != nil {
+func (t *podIndex) internPodStrings(p *storedPod) (sameLabels bool) {
+	if q := t.byNamespace[p.Namespace].anyIndexedPod(); q != nil {
 		p.Namespace = q.Namespace
 	}
-	if q := t.byNode[p.Node].anyDiscoveredPod(); q != nil {
+	if q := t.byNode[p.Node].anyIndexedPod(); q != nil {
 		p.Node = q.Node
 	}
 	for key, value := range p.labels { // check one pod for each label: some label tells groups apart
-		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyDiscoveredPod(); q != nil && maps.Equal(p.labels, q.labels) {
+		if q := t.byLabel[labelPair{p.Namespace, key, value}].anyIndexedPod(); q != nil && maps.Equal(p.labels, q.labels) {
 			p.labels = q.labels
 			return true
 		}
@@ -95,7 +95,7 @@ func (t *podIndex) internDiscoveredPodStrings(p *storedPod) (sameLabels bool) {
 	return false
 }
 
-func addToDiscoveryIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+func addToPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if set == nil {
 		set = indexedPods{}
@@ -104,46 +104,46 @@ func addToDiscoveryIndex[K comparable](index map[K]indexedPods, key K, p *stored
 	set[p] = struct{}{}
 }
 
-// removeFromDiscoveryIndex removes a pod from its set, and an empty set too: pods come and go under ever new label values.
-func removeFromDiscoveryIndex[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+// removeFromPodSet removes a pod from its set, and an empty set too: pods come and go under ever new label values.
+func removeFromPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if delete(set, p); len(set) == 0 {
 		delete(index, key)
 	}
 }
 
-// visitIndexedDiscoveredPods calls f for every pod of the scope, unsorted.
-func (t *podIndex) visitIndexedDiscoveredPods(s podScope, f func(*storedPod)) {
+// visitIndexedPods calls f for every pod of the scope, unsorted.
+func (t *podIndex) visitIndexedPods(s podScope, f func(*storedPod)) {
 	if s.name != "" {
-		if p := t.pods[metric.Object{Namespace: s.namespace, Name: s.name}]; p != nil && s.matchesDiscoveredPod(p) {
+		if p := t.pods[metric.Object{Namespace: s.namespace, Name: s.name}]; p != nil && s.matchesScopedPod(p) {
 			f(p)
 		}
 		return
 	}
 	if s.namespace == "" && s.node == "" {
 		for _, p := range t.pods {
-			if s.matchesDiscoveredPod(p) && !p.ofRule { // it is a pod of the cluster already, or none
+			if s.matchesScopedPod(p) && !p.ofRule { // it is a pod of the cluster already, or none
 				f(p)
 			}
 		}
 		return
 	}
-	for _, set := range t.chooseIndexedDiscoveredPods(s) {
+	for _, set := range t.chooseIndexedPods(s) {
 		for p := range set {
-			if s.matchesDiscoveredPod(p) {
+			if s.matchesScopedPod(p) {
 				f(p)
 			}
 		}
 	}
 }
 
-func (s podScope) matchesDiscoveredPod(p *storedPod) bool {
+func (s podScope) matchesScopedPod(p *storedPod) bool {
 	return (s.namespace == "" || s.namespace == p.Namespace) && (s.node == "" || s.node == p.Node) &&
 		(s.selector == nil || s.selector.Matches(labels.Set(p.labels)))
 }
 
-// chooseIndexedDiscoveredPods returns the sets of the most selective index: together they hold every pod of the scope, once.
-func (t *podIndex) chooseIndexedDiscoveredPods(s podScope) []indexedPods {
+// chooseIndexedPods returns the sets of the most selective index: together they hold every pod of the scope, once.
+func (t *podIndex) chooseIndexedPods(s podScope) []indexedPods {
 	best, size := []indexedPods{t.byNamespace[s.namespace]}, len(t.byNamespace[s.namespace])
 	if s.namespace == "" {
 		best, size = []indexedPods{t.byNode[s.node]}, len(t.byNode[s.node])
@@ -156,16 +156,16 @@ func (t *podIndex) chooseIndexedDiscoveredPods(s podScope) []indexedPods {
 		return nil
 	}
 	for i := range requirements {
-		if sets, n, ok := t.lookupDiscoveredPodRequirement(s.namespace, &requirements[i]); ok && n < size {
+		if sets, n, ok := t.lookupPodRequirement(s.namespace, &requirements[i]); ok && n < size {
 			best, size = sets, n
 		}
 	}
 	return best
 }
 
-// lookupDiscoveredPodRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
+// lookupPodRequirement returns the sets of pods that meet an equality requirement, and false for any other operator. A
 // pod has one value for a key, so that the sets share no pod.
-func (t *podIndex) lookupDiscoveredPodRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
+func (t *podIndex) lookupPodRequirement(namespace string, r *labels.Requirement) (sets []indexedPods, size int, ok bool) {
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:
 	default:

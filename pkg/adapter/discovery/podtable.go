@@ -26,67 +26,67 @@ type podTable struct {
 	sampleNow func() time.Time
 }
 
-func newDiscoveredPodTable() *podTable {
+func newPodTable() *podTable {
 	return &podTable{
 		sampleNow: time.Now,
-		current:   newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{},
+		current:   newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{},
 		ruleTargets: map[metric.Object]struct{}{},
 	}
 }
 
-// countDiscoveredPods returns the number of pods, and the number of insertions since the start.
-func (t *podTable) countDiscoveredPods() (pods int, inserted uint64) {
+// countStoredPods returns the number of pods, and the number of insertions since the start.
+func (t *podTable) countStoredPods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.current.pods), t.changes
 }
 
-// getDiscoveredPod returns the pod with the key, or nil.
-func (t *podTable) getDiscoveredPod(key metric.Object) *storedPod {
+// getStoredPod returns the pod with the key, or nil.
+func (t *podTable) getStoredPod(key metric.Object) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.current.pods[key]
 }
 
-// upsertDiscoveredObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
+// upsertWatchedObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
 // pod is equal, so that marks keyed by the pod's pointer stay valid.
-func (t *podTable) upsertDiscoveredObject(p *storedPod) bool {
+func (t *podTable) upsertWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.insertDiscoveredPod(p, time.Now())
+	return t.insertStoredPod(p, time.Now())
 }
 
-// removeDiscoveredObject removes the pod with p's key and reports whether the table held it.
-func (t *podTable) removeDiscoveredObject(p *storedPod) bool {
+// removeWatchedObject removes the pod with p's key and reports whether the table held it.
+func (t *podTable) removeWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.removeDiscoveredPod(p.discoveredPodKey(), time.Now())
+	return t.removeStoredPod(p.storedPodKey(), time.Now())
 }
 
-// replaceDiscoveredObjects makes pods the whole content and reports whether the table changed.
-func (t *podTable) replaceDiscoveredObjects(pods []*storedPod) bool {
+// replaceWatchedObjects makes pods the whole content and reports whether the table changed.
+func (t *podTable) replaceWatchedObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	keep := make(map[metric.Object]struct{}, len(pods))
 	changed := false
 	for _, p := range pods {
-		keep[p.discoveredPodKey()] = struct{}{}
-		changed = t.insertDiscoveredPod(p, now) || changed
+		keep[p.storedPodKey()] = struct{}{}
+		changed = t.insertStoredPod(p, now) || changed
 	}
 	for key := range t.current.pods {
 		_, ok := keep[key]
 		if _, isRuleTarget := t.ruleTargets[key]; !ok && !isRuleTarget {
-			changed = t.removeDiscoveredPod(key, now) || changed
+			changed = t.removeStoredPod(key, now) || changed
 		}
 	}
 	return changed
 }
 
-// limitDiscoveredPodTimes moves times of the pod that lie ahead of now, by the clock of samples, back to it: no observed event is in the future. The
+// limitPodTimes moves times of the pod that lie ahead of now, by the clock of samples, back to it: no observed event is in the future. The
 // clocks of kube-apiserver and the kubelet may be ahead, and a sample from before the pod's creation counts as another pod's. old is the
 // pod as it was, or nil: its times stay as long as the cluster tells the same.
-func (p *storedPod) limitDiscoveredPodTimes(old *storedPod, now time.Time) {
+func (p *storedPod) limitPodTimes(old *storedPod, now time.Time) {
 	now = time.Unix(now.Unix(), 0) // truncated as the cluster's times
 	p.reported = [...]time.Time{p.Created, p.Started, p.Readied, p.Unreadied}
 	for i, at := range [...]*time.Time{&p.Created, &p.Started, &p.Readied, &p.Unreadied} {
@@ -99,31 +99,31 @@ func (p *storedPod) limitDiscoveredPodTimes(old *storedPod, now time.Time) {
 	}
 }
 
-func (t *podTable) insertDiscoveredPod(p *storedPod, now time.Time) bool {
-	old := t.current.pods[p.discoveredPodKey()]
-	p.limitDiscoveredPodTimes(old, t.sampleNow())
+func (t *podTable) insertStoredPod(p *storedPod, now time.Time) bool {
+	old := t.current.pods[p.storedPodKey()]
+	p.limitPodTimes(old, t.sampleNow())
 	if old != nil {
-		if old.equalDiscoveredPod(p) {
+		if old.equalStoredPod(p) {
 			return false
 		}
-		t.removeCurrentDiscoveredPod(p.discoveredPodKey())
-		p.ended = findDiscoveredPodEndTime(old, p, now)
+		t.removeCurrentPod(p.storedPodKey())
+		p.ended = findPodEndTime(old, p, now)
 	}
-	if known := t.current.internDiscoveredPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
+	if known := t.current.internPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
 		t.newLabels[p.Namespace] = struct{}{}
 	}
 	t.changes++
 	p.inserted = t.changes
-	t.current.insertIntoDiscoveredPodIndex(p)
+	t.current.insertIndexedPod(p)
 	if p.url != "" {
 		t.byURL[p.url] = append(t.byURL[p.url], p)
 	}
 	return true
 }
 
-// removeCurrentDiscoveredPod removes and returns the pod with the key; nil if there is none.
-func (t *podTable) removeCurrentDiscoveredPod(key metric.Object) *storedPod {
-	p := t.current.removeFromDiscoveredPodIndex(key)
+// removeCurrentPod removes and returns the pod with the key; nil if there is none.
+func (t *podTable) removeCurrentPod(key metric.Object) *storedPod {
+	p := t.current.removeIndexedPod(key)
 	if p == nil || p.url == "" {
 		return p
 	}
@@ -136,20 +136,20 @@ func (t *podTable) removeCurrentDiscoveredPod(key metric.Object) *storedPod {
 	return p
 }
 
-// findDiscoveredEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
-func (t *podTable) findDiscoveredEndpointRival(p *storedPod) *storedPod {
+// findEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
+func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, q := range t.byURL[p.url] {
-		if q != p && !p.ownsDiscoveredEndpointOf(q) {
+		if q != p && !p.ownsEndpointOf(q) {
 			return q
 		}
 	}
 	return nil
 }
 
-// findDiscoveredPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
-func findDiscoveredPodEndTime(old, p *storedPod, now time.Time) time.Time {
+// findPodEndTime returns when a pod ended that replaces old: now, if old is the same pod and ran; zero if it still runs.
+func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	switch {
 	case old.UID != p.UID || p.Omission.Reason != metric.ReasonTerminating || p.url != "":
 		return time.Time{}
@@ -160,12 +160,12 @@ func findDiscoveredPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	}
 }
 
-func (t *podTable) removeDiscoveredPod(key metric.Object, now time.Time) bool {
-	p := t.removeCurrentDiscoveredPod(key)
+func (t *podTable) removeStoredPod(key metric.Object, now time.Time) bool {
+	p := t.removeCurrentPod(key)
 	if p == nil {
 		return false
 	}
-	t.departed.addDepartedDiscoveredPod(p, now)
+	t.departed.addDepartedPod(p, now)
 	return true
 }
 
@@ -179,48 +179,48 @@ func (t *podTable) takeNamespacesWithNewPodLabels() map[string]struct{} {
 	return namespaces
 }
 
-// setDepartedDiscoveryRetention sets how long the table keeps deleted pods.
-func (t *podTable) setDepartedDiscoveryRetention(d time.Duration) {
+// setDepartedRetention sets how long the table keeps deleted pods.
+func (t *podTable) setDepartedRetention(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.departed.retention = d
 }
 
-// expireDiscoveredDepartures forgets the pods that were deleted before the retention.
-func (t *podTable) expireDiscoveredDepartures(now time.Time) {
+// expireDepartures forgets the pods that were deleted before the retention.
+func (t *podTable) expireDepartures(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.departed.expireDepartedDiscoveredPods(now)
+	t.departed.expireDepartedPods(now)
 }
 
-// countDiscoveredDepartures returns the number of deleted pods in the table, and how many the bound has dropped since the start.
-func (t *podTable) countDiscoveredDepartures() (kept int, dropped uint64) {
+// countDepartures returns the number of deleted pods in the table, and how many the bound has dropped since the start.
+func (t *podTable) countDepartures() (kept int, dropped uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.departed.pods), t.departed.dropped
 }
 
-// visitDiscoveredPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
+// visitStoredPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
 // short and must not use the table.
-func (t *podTable) visitDiscoveredPods(s podScope, f func(*storedPod)) {
+func (t *podTable) visitStoredPods(s podScope, f func(*storedPod)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	t.current.visitIndexedDiscoveredPods(s, f)
+	t.current.visitIndexedPods(s, f)
 }
 
-// listDiscoveredPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
+// listScopedPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
 // slice.
-func (t *podTable) listDiscoveredPods(s podScope, now time.Time) []Pod {
+func (t *podTable) listScopedPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
 	list := func(p *storedPod) {
 		pod := p.Pod
-		pod.Departed = p.Departed || t.departed.isWithinDiscoveryRetention(p.ended, now)
+		pod.Departed = p.Departed || t.departed.isWithinRetention(p.ended, now)
 		pods = append(pods, pod)
 	}
 	t.mu.RLock()
-	t.current.visitIndexedDiscoveredPods(s, list)
-	t.departed.visitIndexedDiscoveredPods(s, func(p *storedPod) {
-		if _, replaced := t.current.pods[p.discoveredPodKey()]; !replaced && t.departed.isWithinDiscoveryRetention(p.ended, now) {
+	t.current.visitIndexedPods(s, list)
+	t.departed.visitIndexedPods(s, func(p *storedPod) {
+		if _, replaced := t.current.pods[p.storedPodKey()]; !replaced && t.departed.isWithinRetention(p.ended, now) {
 			list(p)
 		}
 	})

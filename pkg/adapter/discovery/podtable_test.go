@@ -25,7 +25,7 @@ func parseSelector(t testing.TB, text string) labels.Selector {
 }
 
 func randomPod(r *rand.Rand) *storedPod {
-	p := endpointPolicy{}.newDiscoveredPod(apiPod(fmt.Sprint("ns-", r.IntN(3)), fmt.Sprint("pod-", r.IntN(40))))
+	p := endpointPolicy{}.newStoredPod(apiPod(fmt.Sprint("ns-", r.IntN(3)), fmt.Sprint("pod-", r.IntN(40))))
 	p.Node = fmt.Sprint("node-", r.IntN(4))
 	p.labels = map[string]string{}
 	for _, key := range []string{"app", "tier", "track"} {
@@ -40,7 +40,7 @@ func randomPod(r *rand.Rand) *storedPod {
 func TestTableFindsWhatAWalkFinds(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	table, model := newDiscoveredPodTable(), map[metric.Object]*storedPod{}
+	table, model := newPodTable(), map[metric.Object]*storedPod{}
 	duplicated := parseSelector(t, "app=v1")
 	requirement, err := labels.NewRequirement("tier", "in", []string{"v1", "v1", "v2"})
 	if err != nil {
@@ -55,23 +55,23 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		p := randomPod(r)
 		switch r.IntN(10) {
 		case 0, 1, 2:
-			had := model[p.discoveredPodKey()] != nil && !isGone(model[p.discoveredPodKey()])
-			if table.removeDiscoveredObject(p) != had {
-				t.Fatalf("step %d: remove(%s) = %v", step, p.discoveredPodKey(), !had)
+			had := model[p.storedPodKey()] != nil && !isGone(model[p.storedPodKey()])
+			if table.removeWatchedObject(p) != had {
+				t.Fatalf("step %d: remove(%s) = %v", step, p.storedPodKey(), !had)
 			}
-			markGone(model, p.discoveredPodKey())
+			markGone(model, p.storedPodKey())
 		case 3:
 			list := []*storedPod{p, randomPod(r)}
-			table.replaceDiscoveredObjects(list)
+			table.replaceWatchedObjects(list)
 			for key := range model {
 				markGone(model, key)
 			}
 			for _, p := range list {
-				model[p.discoveredPodKey()] = p
+				model[p.storedPodKey()] = p
 			}
 		default:
-			table.upsertDiscoveredObject(p)
-			model[p.discoveredPodKey()] = p
+			table.upsertWatchedObject(p)
+			model[p.storedPodKey()] = p
 		}
 		s := podScope{selector: selectors[r.IntN(len(selectors))]}
 		if r.IntN(4) > 0 {
@@ -83,7 +83,7 @@ func TestTableFindsWhatAWalkFinds(t *testing.T) {
 		if r.IntN(8) == 0 && s.namespace != "" {
 			s.name = p.Name
 		}
-		if diff := cmp.Diff(filterPods(model, s), table.listDiscoveredPods(s, time.Now())); diff != "" {
+		if diff := cmp.Diff(filterPods(model, s), table.listScopedPods(s, time.Now())); diff != "" {
 			t.Fatalf("step %d: scope %+v (-walk +table):\n%s", step, s, diff)
 		}
 	}
@@ -95,7 +95,7 @@ func isGone(p *storedPod) bool { return p.Omission.Reason != "" }
 func markGone(model map[metric.Object]*storedPod, key metric.Object) {
 	if p := model[key]; p != nil {
 		gone := *p
-		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGoneDiscoveredPodOmission(key)
+		gone.Live, gone.Ready, gone.Departed, gone.Omission = false, false, true, newGonePodOmission(key)
 		model[key] = &gone
 	}
 }
@@ -115,12 +115,12 @@ func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
 func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
-	table := newDiscoveredPodTable()
+	table := newPodTable()
 	for range 1000 {
-		table.upsertDiscoveredObject(randomPod(r))
+		table.upsertWatchedObject(randomPod(r))
 	}
-	table.replaceDiscoveredObjects(nil)
-	table.expireDiscoveredDepartures(time.Now().Add(defaultRetention))
+	table.replaceWatchedObjects(nil)
+	table.expireDepartures(time.Now().Add(defaultRetention))
 	n := len(table.departed.queues) + len(table.byURL)
 	for _, i := range []podIndex{table.current, table.departed.podIndex} {
 		n += len(i.pods) + len(i.byNamespace) + len(i.byNode) + len(i.byLabel)
@@ -132,21 +132,21 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 
 func TestTableReportsChanges(t *testing.T) {
 	t.Parallel()
-	table := newDiscoveredPodTable()
-	first := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1"))
+	table := newPodTable()
+	first := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1"))
 	steps := []struct {
 		what string
 		got  bool
 		want bool
 	}{
-		{"new pod", table.upsertDiscoveredObject(first), true},
-		{"equal pod", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1"))), false},
-		{"pod no longer ready", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready))), true},
-		{"equal list", table.replaceDiscoveredObjects([]*storedPod{endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready))}), false},
-		{"changed pod", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markTerminating))), true},
-		{"other list", table.replaceDiscoveredObjects([]*storedPod{endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2"))}), true},
-		{"shorter list", table.replaceDiscoveredObjects(nil), true},
-		{"removed, not there", table.removeDiscoveredObject(first), false},
+		{"new pod", table.upsertWatchedObject(first), true},
+		{"equal pod", table.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", markUnready))), true},
+		{"equal list", table.replaceWatchedObjects([]*storedPod{endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", markUnready))}), false},
+		{"changed pod", table.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", markTerminating))), true},
+		{"other list", table.replaceWatchedObjects([]*storedPod{endpointPolicy{}.newStoredPod(apiPod("shop", "web-2"))}), true},
+		{"shorter list", table.replaceWatchedObjects(nil), true},
+		{"removed, not there", table.removeWatchedObject(first), false},
 	}
 	for _, s := range steps {
 		if s.got != s.want {
@@ -158,13 +158,13 @@ func TestTableReportsChanges(t *testing.T) {
 // Pods of one group hold their labels once, and keep them when the others go.
 func TestTableShares(t *testing.T) {
 	t.Parallel()
-	pods := newDiscoveredPodTable()
+	pods := newPodTable()
 	of := func(name, hash string) *storedPod {
-		return endpointPolicy{}.newDiscoveredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
+		return endpointPolicy{}.newStoredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
 	}
 	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
 	for _, p := range []*storedPod{first, second, other} {
-		pods.upsertDiscoveredObject(p)
+		pods.upsertWatchedObject(p)
 	}
 	same := func(a, b *storedPod) bool {
 		return reflect.ValueOf(a.labels).Pointer() == reflect.ValueOf(b.labels).Pointer()
@@ -172,9 +172,9 @@ func TestTableShares(t *testing.T) {
 	if !same(first, second) || same(first, other) {
 		t.Errorf("labels shared by the same group: %v, by another: %v", same(first, second), same(first, other))
 	}
-	pods.removeDiscoveredObject(first)
+	pods.removeWatchedObject(first)
 	var found []*storedPod
-	pods.visitDiscoveredPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})}, func(p *storedPod) {
+	pods.visitStoredPods(podScope{namespace: "shop", selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": "aa"})}, func(p *storedPod) {
 		found = append(found, p)
 	})
 	if len(found) != 1 || found[0].Name != "web-2" {
@@ -187,12 +187,12 @@ func TestTableShares(t *testing.T) {
 func TestTableLimitsTimesAhead(t *testing.T) {
 	t.Parallel()
 	seen := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	table := newDiscoveredPodTable()
+	table := newPodTable()
 	table.sampleNow = func() time.Time { return seen }
 	upsert := func(uid string, created, readied time.Time) *storedPod {
 		p := &storedPod{Pod: Pod{Namespace: "shop", Name: "web-1", UID: uid, Created: created, Readied: readied}}
-		table.upsertDiscoveredObject(p)
-		return table.getDiscoveredPod(p.discoveredPodKey())
+		table.upsertWatchedObject(p)
+		return table.getStoredPod(p.storedPodKey())
 	}
 	created := seen.Add(5 * time.Minute)
 	if p := upsert("a", created, time.Time{}); !p.Created.Equal(seen) || !p.Readied.IsZero() {

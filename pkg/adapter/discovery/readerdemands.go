@@ -48,7 +48,7 @@ func (u *demandUsage) addDemandUsage(demands, bytes int) {
 	u.bytes += bytes
 }
 
-func newDiscoveryDemandMemory() *readerDemands {
+func newReaderDemands() *readerDemands {
 	return &readerDemands{byNamespace: map[string]*namespaceReaderDemands{}}
 }
 
@@ -57,10 +57,10 @@ func (k demandKey) demandBytes() int {
 	return demandOverheadBytes + len(k.resource) + 5*len(k.metric) + len(k.namespace) + len(k.object) + 4*(len(k.selector)+len(k.metricSelector))
 }
 
-// rememberDiscoveryReaderDemand remembers a read at now and reports whether the demand is new. The error says which bound rejects it.
+// rememberReaderDemand remembers a read at now and reports whether the demand is new. The error says which bound rejects it.
 // If the demands of all namespaces are at their bound, a namespace with fewer demands takes the place of the oldest demand of the
 // namespace with the most.
-func (r *readerDemands) rememberDiscoveryReaderDemand(key demandKey, d Demand, now time.Time) (fresh bool, err error) {
+func (r *readerDemands) rememberReaderDemand(key demandKey, d Demand, now time.Time) (fresh bool, err error) {
 	size := key.demandBytes()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,8 +138,8 @@ func (r *readerDemands) forgetStandingDemands(standing map[demandKey]struct{}) {
 	}
 }
 
-// expireDiscoveryReaderDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
-func (r *readerDemands) expireDiscoveryReaderDemands(now time.Time) bool {
+// expireReaderDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
+func (r *readerDemands) expireReaderDemands(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.total.demands
@@ -153,8 +153,8 @@ func (r *readerDemands) expireDiscoveryReaderDemands(now time.Time) bool {
 	return r.total.demands != before
 }
 
-// listDiscoveryReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
-func (r *readerDemands) listDiscoveryReaderDemands() []Demand {
+// listReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
+func (r *readerDemands) listReaderDemands() []Demand {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	demands := make([]Demand, 0, r.total.demands)

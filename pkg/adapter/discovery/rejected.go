@@ -80,7 +80,7 @@ func hashDemandedMetric(name string, external bool) uint64 {
 // describeRejectedMetrics names the omitted metrics, for logs, Events and the responses to reads.
 func (a *storedAutoscaler) describeRejectedMetrics() string {
 	return fmt.Sprintf("%d metrics of HorizontalPodAutoscaler %s are not served, the first %d are: %s",
-		a.rejected.count, a.discoveredAutoscalerKey(), len(a.metrics), a.rejected.reason)
+		a.rejected.count, a.autoscalerKey(), len(a.metrics), a.rejected.reason)
 }
 
 // indexRejectedMetrics makes the table find the rejected metrics of a new or changed autoscaler. The caller holds mu.

@@ -24,15 +24,15 @@ const (
 	questionTargetSources
 )
 
-// startDiscoveryPlanOfRules begins a plan with rules, which may be other rules than before.
-func (r *rememberedRules) startDiscoveryPlanOfRules(rules Rules, changed bool) {
+// startRulePlan begins a plan with rules, which may be other rules than before.
+func (r *rememberedRules) startRulePlan(rules Rules, changed bool) {
 	r.rules, r.before, r.latest = rules, r.latest, map[ruledMetric][]string{}
 	if changed {
 		r.before = nil
 	}
 }
 
-func (r *rememberedRules) askDiscoveryRules(m ruledMetric, ask func() []string) []string {
+func (r *rememberedRules) askRememberedRules(m ruledMetric, ask func() []string) []string {
 	if answer, ok := r.latest[m]; ok {
 		return answer
 	}
@@ -50,15 +50,15 @@ func (r *rememberedRules) Families(resource, metric string, external bool) []str
 	if external {
 		question = questionExternalFamilies
 	}
-	return r.askDiscoveryRules(ruledMetric{resource, metric, "", question}, func() []string { return r.rules.Families(resource, metric, external) })
+	return r.askRememberedRules(ruledMetric{resource, metric, "", question}, func() []string { return r.rules.Families(resource, metric, external) })
 }
 
 // Namespaces implements Rules.
 func (r *rememberedRules) Namespaces(metric, asked string) []string {
-	return r.askDiscoveryRules(ruledMetric{"", metric, asked, questionNamespaces}, func() []string { return r.rules.Namespaces(metric, asked) })
+	return r.askRememberedRules(ruledMetric{"", metric, asked, questionNamespaces}, func() []string { return r.rules.Namespaces(metric, asked) })
 }
 
 // TargetSources implements Rules.
 func (r *rememberedRules) TargetSources(resource, metric string) []string {
-	return r.askDiscoveryRules(ruledMetric{resource, metric, "", questionTargetSources}, func() []string { return r.rules.TargetSources(resource, metric) })
+	return r.askRememberedRules(ruledMetric{resource, metric, "", questionTargetSources}, func() []string { return r.rules.TargetSources(resource, metric) })
 }

@@ -30,7 +30,7 @@ func TestRulesAreAskedOnce(t *testing.T) {
 	r := rememberedRules{}
 	plan := func(changed bool, metrics ...string) (count int, answers []string) {
 		before := asked
-		r.startDiscoveryPlanOfRules(countedRules{asked: &asked}, changed)
+		r.startRulePlan(countedRules{asked: &asked}, changed)
 		for _, m := range metrics {
 			answers = append(answers, r.Families("pods", m, false)...)
 			answers = append(answers, r.Families("", m, true)...)
@@ -64,7 +64,7 @@ func TestNamesOfManyNamespaces(t *testing.T) {
 	t.Parallel()
 	asked := 0
 	r := rememberedRules{}
-	r.startDiscoveryPlanOfRules(countedRules{asked: &asked}, true)
+	r.startRulePlan(countedRules{asked: &asked}, true)
 	for range 2 {
 		for i := range 10 {
 			namespace := fmt.Sprint("namespace-", i)

@@ -27,11 +27,11 @@ type selectorResolver struct {
 	kinds map[schema.GroupKind]schema.GroupResource // cached mappings, which never change; guarded by mu
 }
 
-func newDiscoverySelectorResolver(clients Clients) *selectorResolver {
+func newSelectorResolver(clients Clients) *selectorResolver {
 	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-func (r *selectorResolver) mapDiscoveryDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
+func (r *selectorResolver) mapDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]
 	r.mu.Unlock()
@@ -58,20 +58,20 @@ var podSelectingKinds = map[schema.GroupResource]bool{
 	{Group: "policy", Resource: "poddisruptionbudgets"}: true,
 }
 
-// fetchDiscoveryPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
+// fetchPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
 // selects pods. The error has a kind: not found, invalid if the object selects no pods, else unavailable.
-func (r *selectorResolver) fetchDiscoveryPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
-		return r.getDiscoveryServiceSelector(ctx, key)
+		return r.getServiceSelector(ctx, key)
 	}
 	version, err := r.clients.Mapper.ResourceFor(key.resource.WithVersion(""))
 	if err != nil {
-		return nil, wrapDiscoverySelectorError(key, err)
+		return nil, wrapSelectorError(key, err)
 	}
 	if podSelectingKinds[key.resource] {
-		return r.getDiscoverySpecSelector(ctx, key, version)
+		return r.getSpecSelector(ctx, key, version)
 	}
-	selector, err := r.getDiscoveryScaleSelector(ctx, key)
+	selector, err := r.getScaleSelector(ctx, key)
 	if metric.KindOf(err) == metric.KindNotFound {
 		// Either the object or its scale subresource does not exist: the answers look alike for custom resources.
 		return nil, metric.Errorf(metric.KindNotFound, "%w: the object does not exist, or its kind has no scale subresource, which names its pods", err)
@@ -79,40 +79,40 @@ func (r *selectorResolver) fetchDiscoveryPodSelector(ctx context.Context, key ob
 	return selector, err
 }
 
-func (r *selectorResolver) getDiscoveryServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	service, err := r.clients.Kube.CoreV1().Services(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapDiscoverySelectorError(key, err)
+		return nil, wrapSelectorError(key, err)
 	}
-	return convertDiscoverySelector(key, service.Spec.Selector)
+	return convertSelectorSet(key, service.Spec.Selector)
 }
 
-func (r *selectorResolver) getDiscoveryScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	scale, err := r.clients.Scale.Scales(key.namespace).Get(ctx, key.resource, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapDiscoverySelectorError(key, err)
+		return nil, wrapSelectorError(key, err)
 	}
 	text := scale.Status.Selector
-	if err := validateDiscoveredSelectorSize(key, len(text), strings.Count(text, ",")+1); err != nil { // a set counts as its values
+	if err := validateSelectorSize(key, len(text), strings.Count(text, ",")+1); err != nil { // a set counts as its values
 		return nil, err
 	}
 	selector, err := labels.Parse(text)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
-	return rejectEmptyDiscoverySelector(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-// getDiscoverySpecSelector reads spec.selector of the object itself.
-func (r *selectorResolver) getDiscoverySpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
+// getSpecSelector reads spec.selector of the object itself.
+func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapDiscoverySelectorError(key, err)
+		return nil, wrapSelectorError(key, err)
 	}
-	return parseDiscoverySpecSelector(key, object)
+	return parseSpecSelector(key, object)
 }
 
-func parseDiscoverySpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
+func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
@@ -121,44 +121,44 @@ func parseDiscoverySpecSelector(key objectKey, object *unstructured.Unstructured
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec); err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	size, requirements := measureDiscoveredLabels(spec.MatchLabels), len(spec.MatchLabels)+len(spec.MatchExpressions)
+	size, requirements := measurePodLabels(spec.MatchLabels), len(spec.MatchLabels)+len(spec.MatchExpressions)
 	for _, e := range spec.MatchExpressions {
 		size += len(e.Key)
 		for _, value := range e.Values {
 			size += len(value)
 		}
 	}
-	if err := validateDiscoveredSelectorSize(key, size, requirements); err != nil {
+	if err := validateSelectorSize(key, size, requirements); err != nil {
 		return nil, err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&spec)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptyDiscoverySelector(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-func convertDiscoverySelector(key objectKey, set map[string]string) (labels.Selector, error) {
-	if err := validateDiscoveredSelectorSize(key, measureDiscoveredLabels(set), len(set)); err != nil {
+func convertSelectorSet(key objectKey, set map[string]string) (labels.Selector, error) {
+	if err := validateSelectorSize(key, measurePodLabels(set), len(set)); err != nil {
 		return nil, err
 	}
 	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptyDiscoverySelector(key, selector)
+	return rejectEmptySelector(key, selector)
 }
 
-// rejectEmptyDiscoverySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
-func rejectEmptyDiscoverySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
+// rejectEmptySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
+func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
 	}
 	return selector, nil
 }
 
-// wrapDiscoverySelectorError adds the object and a kind to an error of the API server.
-func wrapDiscoverySelectorError(key objectKey, err error) error {
+// wrapSelectorError adds the object and a kind to an error of the API server.
+func wrapSelectorError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		kind = metric.KindNotFound
@@ -166,8 +166,8 @@ func wrapDiscoverySelectorError(key objectKey, err error) error {
 	return metric.Errorf(kind, "find the pods of %s: %w", key, err)
 }
 
-// classifyDiscoverySelectorLookup returns the outcome label of a lookup.
-func classifyDiscoverySelectorLookup(err error) string {
+// classifySelectorLookup returns the outcome label of a lookup.
+func classifySelectorLookup(err error) string {
 	switch {
 	case err == nil:
 		return "success"

@@ -116,7 +116,7 @@ func TestFetch(t *testing.T) {
 	objects.PrependReactor("get", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, forbidden
 	})
-	r := newDiscoverySelectorResolver(Clients{
+	r := newSelectorResolver(Clients{
 		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil), newService("long", map[string]string{"app": strings.Repeat("x", 5000)})),
 		Scale: newFakeScales(func(name string) any {
 			return map[string]any{
@@ -168,8 +168,8 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := r.fetchDiscoveryPodSelector(t.Context(), objectKey{tc.resource, "shop", tc.object})
-			if outcome := classifyDiscoverySelectorLookup(err); outcome != tc.outcome {
+			got, err := r.fetchPodSelector(t.Context(), objectKey{tc.resource, "shop", tc.object})
+			if outcome := classifySelectorLookup(err); outcome != tc.outcome {
 				t.Errorf("outcome = %q (%v), want %q", outcome, err, tc.outcome)
 			}
 			if err != nil && metric.KindOf(err) != tc.wantKind {
@@ -178,7 +178,7 @@ func TestFetch(t *testing.T) {
 			if err != nil && len(err.Error()) > 500 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
-			if canonicalDiscoveryDemandSelector(got) != tc.want {
+			if canonicalDemandSelector(got) != tc.want {
 				t.Errorf("selector = %v, want %q", got, tc.want)
 			}
 		})
@@ -188,13 +188,13 @@ func TestFetch(t *testing.T) {
 func TestResolveKind(t *testing.T) {
 	t.Parallel()
 	mapper := testMapper()
-	r := newDiscoverySelectorResolver(Clients{Mapper: mapper})
+	r := newSelectorResolver(Clients{Mapper: mapper})
 	late := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}
-	if _, err := r.mapDiscoveryDemandedKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
+	if _, err := r.mapDemandedKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
 		t.Errorf("resource of an unknown kind = %v, want no match", err)
 	}
 	mapper.Add(late, meta.RESTScopeNamespace)
-	got, err := r.mapDiscoveryDemandedKind(late.GroupKind())
+	got, err := r.mapDemandedKind(late.GroupKind())
 	if want := (schema.GroupResource{Group: "example.com", Resource: "lates"}); got != want || err != nil {
 		t.Errorf("resource of a kind added later = %v, %v; want %v", got, err, want)
 	}

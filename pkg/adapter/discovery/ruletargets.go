@@ -38,7 +38,7 @@ func (t RuleTarget) ruleTargetService() (objectKey, bool) {
 // SetRuleTargets replaces the targets that rules name.
 func (d *Discovery) SetRuleTargets(targets []RuleTarget) {
 	d.ruleTargets.Store(&targets)
-	d.requestDiscoveryReplan()
+	d.requestDemandReplan()
 }
 
 // listRuleTargets returns the targets that rules name.
@@ -70,11 +70,11 @@ func (c *targetLoop) listRuleTargetPods(t RuleTarget) (pods []*storedPod) {
 	if !isService {
 		return []*storedPod{c.endpoints.newAddressTarget(t)}
 	}
-	resolved := c.selectors.peekDiscoverySelector(key)
+	resolved := c.selectors.peekSelector(key)
 	if resolved.selector == nil {
 		return []*storedPod{newUnknownRuleTarget(t, cmp.Or(resolved.err, errServiceUnread))}
 	}
-	c.pods.visitDiscoveredPods(podScope{namespace: t.Service.Namespace, selector: resolved.selector}, func(p *storedPod) {
+	c.pods.visitStoredPods(podScope{namespace: t.Service.Namespace, selector: resolved.selector}, func(p *storedPod) {
 		pods = append(pods, c.endpoints.newServiceTarget(t, p))
 	})
 	return pods
@@ -119,7 +119,7 @@ func (e endpointPolicy) validateRuleTargetAddress(host string) error {
 	if err != nil {
 		return fmt.Errorf("address %q is not IP:PORT", host)
 	}
-	if err := e.validateDiscoveredAddress(at.Addr().String()); err != nil {
+	if err := e.validatePodAddress(at.Addr().String()); err != nil {
 		return err
 	}
 	return e.validateNodePort(int32(at.Port()))
@@ -160,7 +160,7 @@ func (e endpointPolicy) validateServiceTarget(p *storedPod) error {
 	if p.hostNetwork && !e.allowHostNetwork {
 		return fmt.Errorf("it is on the node's network: remove targets.port and annotate %s, or permit it by --allow-host-network", podpage.AnnotationPort)
 	}
-	return e.validateDiscoveredAddress(p.ip)
+	return e.validatePodAddress(p.ip)
 }
 
 // replaceRuleTargetPods makes pods the whole content of the sources.
@@ -169,13 +169,13 @@ func (t *podTable) replaceRuleTargetPods(pods []*storedPod, now time.Time) {
 	defer t.mu.Unlock()
 	keep := make(map[metric.Object]struct{}, len(pods))
 	for _, p := range pods {
-		keep[p.discoveredPodKey()] = struct{}{}
-		t.insertDiscoveredPod(p, now)
-		t.ruleTargets[p.discoveredPodKey()] = struct{}{}
+		keep[p.storedPodKey()] = struct{}{}
+		t.insertStoredPod(p, now)
+		t.ruleTargets[p.storedPodKey()] = struct{}{}
 	}
 	for key := range t.ruleTargets {
 		if _, ok := keep[key]; !ok {
-			t.removeDiscoveredPod(key, now)
+			t.removeStoredPod(key, now)
 			delete(t.ruleTargets, key)
 		}
 	}

@@ -126,22 +126,22 @@ func (w *clusterWorld) createService(s *corev1.Service) {
 // TestPodOfTwoSources: a pod of the cluster that is annotated feeds its namespace's metrics and the rule with targets, each once.
 func TestPodOfTwoSources(t *testing.T) {
 	t.Parallel()
-	table := newDiscoveredPodTable()
+	table := newPodTable()
 	original := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(podpage.AnnotationPort, "9419")))
-	table.upsertDiscoveredObject(original)
+	table.upsertWatchedObject(original)
 	policy := endpointPolicy{}
 	table.replaceRuleTargetPods([]*storedPod{policy.newServiceTarget(queueTarget(), original)}, time.Now())
-	copied := table.getDiscoveredPod(metric.Object{Namespace: queueSource, Name: "queue-1"})
+	copied := table.getStoredPod(metric.Object{Namespace: queueSource, Name: "queue-1"})
 	if copied == nil || copied.url != original.url {
 		t.Fatalf("the source's pod is %+v, want the URL %s", copied, original.url)
 	}
 	for _, p := range []*storedPod{original, copied} {
-		if rival := table.findDiscoveredEndpointRival(p); rival != nil {
-			t.Errorf("%s has the rival %s", p.discoveredPodKey(), rival.discoveredPodKey())
+		if rival := table.findEndpointRival(p); rival != nil {
+			t.Errorf("%s has the rival %s", p.storedPodKey(), rival.storedPodKey())
 		}
 	}
-	table.replaceDiscoveredObjects([]*storedPod{original}) // a new list of the cluster's pods
-	if table.getDiscoveredPod(copied.discoveredPodKey()) == nil {
+	table.replaceWatchedObjects([]*storedPod{original}) // a new list of the cluster's pods
+	if table.getStoredPod(copied.storedPodKey()) == nil {
 		t.Error("a new list of the cluster's pods removes the source's")
 	}
 }
@@ -177,7 +177,7 @@ func TestRuleTargetsStayOutOfTheNode(t *testing.T) {
 
 func stripTestPod(t *testing.T, policy endpointPolicy, o *corev1.Pod) *storedPod {
 	t.Helper()
-	p, err := policy.stripDiscoveredPod(o)
+	p, err := policy.stripPod(o)
 	if err != nil {
 		t.Fatal(err)
 	}

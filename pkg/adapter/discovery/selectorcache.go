@@ -25,7 +25,7 @@ const (
 	// milliseconds, and the workers of the autoscalers' controller are few.
 	maxReadDelay = 100 * time.Millisecond
 	// fixedRefreshInterval applies to objects with an immutable selector. Only a deleted and recreated object can have
-	// another selector, and it makes pods with labels that are new to the namespace (see refreshDiscoverySelectorsSoon). A thousand
+	// another selector, and it makes pods with labels that are new to the namespace (see refreshSelectorsSoon). A thousand
 	// autoscalers cost 3 requests a second instead of 33.
 	fixedRefreshInterval = 5 * time.Minute
 	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.
@@ -53,16 +53,16 @@ type objectKey struct {
 	namespace, name string
 }
 
-func (k objectKey) objectOfDiscoverySelector() metric.Object {
+func (k objectKey) selectorObject() metric.Object {
 	return metric.Object{Namespace: k.namespace, Name: k.name}
 }
 
 func (k objectKey) String() string {
-	return k.resource.String() + " " + k.objectOfDiscoverySelector().String()
+	return k.resource.String() + " " + k.selectorObject().String()
 }
 
-// hasFixedDiscoverySelector reports whether the API server rejects changes of the object's pod selector.
-func (k objectKey) hasFixedDiscoverySelector() bool { return k.resource.Group == "apps" }
+// hasFixedSelector reports whether the API server rejects changes of the object's pod selector.
+func (k objectKey) hasFixedSelector() bool { return k.resource.Group == "apps" }
 
 // resolvedSelector is the result of the last lookups of an object's pod selector.
 type resolvedSelector struct {
@@ -112,7 +112,7 @@ type selectorCache struct {
 	stalled bool // guarded by mu
 }
 
-func newDiscoverySelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
+func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
 	return &selectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{}, namespaceEntries: map[string]int{},
@@ -120,8 +120,8 @@ func newDiscoverySelectorCache(fetch func(context.Context, objectKey) (labels.Se
 	}
 }
 
-// peekDiscoverySelector returns the cached result. It does not wait, and does not count as use.
-func (s *selectorCache) peekDiscoverySelector(key objectKey) resolvedSelector {
+// peekSelector returns the cached result. It does not wait, and does not count as use.
+func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
@@ -130,16 +130,16 @@ func (s *selectorCache) peekDiscoverySelector(key objectKey) resolvedSelector {
 	return resolvedSelector{}
 }
 
-// getDiscoverySelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
+// getCachedSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
 // since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. An object that does not exist is looked up
-// for readers alone at growing pauses, and never by itself. Without runDiscoverySelectorLookups it waits until ctx ends.
-func (s *selectorCache) getDiscoverySelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
-	e, wait, err := s.requestDiscoverySelector(key, now)
+// for readers alone at growing pauses, and never by itself. Without runSelectorLookups it waits until ctx ends.
+func (s *selectorCache) getCachedSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
+	e, wait, err := s.requestSelector(key, now)
 	if err != nil {
 		return nil, err
 	}
-	s.requestDiscoverySelectorLookup()
-	if err := s.awaitDiscoverySelector(ctx, wait); err != nil {
+	s.requestSelectorLookup()
+	if err := s.awaitSelector(ctx, wait); err != nil {
 		return nil, metric.Errorf(metric.KindUnavailable, "find the pods of %s: %w", key, err)
 	}
 	s.mu.Lock()
@@ -157,8 +157,8 @@ type selectorWait struct {
 	first bool
 }
 
-// requestDiscoverySelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
-func (s *selectorCache) requestDiscoverySelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+// requestSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
+func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -166,7 +166,7 @@ func (s *selectorCache) requestDiscoverySelector(key objectKey, now time.Time) (
 		if err := s.admitReaderSelector(key, now); err != nil {
 			return nil, selectorWait{}, err
 		}
-		e = s.insertDiscoverySelector(key, now)
+		e = s.insertSelector(key, now)
 	}
 	e.used = now
 	if !e.attempted {
@@ -193,7 +193,7 @@ func (e *selectorEntry) isReaderLookupDue(key objectKey, now time.Time) bool {
 		return age >= minRetryDelay
 	case e.err != nil:
 		return !now.Before(e.retryAt)
-	case key.hasFixedDiscoverySelector():
+	case key.hasFixedSelector():
 		return !e.needed && age >= fixedRefreshInterval
 	default:
 		return age >= maxReadAge
@@ -220,20 +220,20 @@ func (s *selectorCache) admitReaderSelector(key objectKey, now time.Time) error 
 		return metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors of a namespace, %d in all, is reached",
 			key, maxNamespaceSelectors, maxSelectors)
 	}
-	s.deleteDiscoverySelector(oldest)
+	s.deleteSelector(oldest)
 	return nil
 }
 
-// deleteDiscoverySelector removes an entry. The caller holds mu.
-func (s *selectorCache) deleteDiscoverySelector(key objectKey) {
+// deleteSelector removes an entry. The caller holds mu.
+func (s *selectorCache) deleteSelector(key objectKey) {
 	delete(s.entries, key)
 	if s.namespaceEntries[key.namespace]--; s.namespaceEntries[key.namespace] == 0 {
 		delete(s.namespaceEntries, key.namespace)
 	}
 }
 
-// awaitDiscoverySelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
-func (s *selectorCache) awaitDiscoverySelector(ctx context.Context, wait selectorWait) error {
+// awaitSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
+func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) error {
 	if wait.done == nil {
 		return nil
 	}
@@ -258,16 +258,16 @@ func (s *selectorCache) awaitDiscoverySelector(ctx context.Context, wait selecto
 	return nil
 }
 
-// insertDiscoverySelector adds an entry that is due now. The caller holds mu.
-func (s *selectorCache) insertDiscoverySelector(key objectKey, now time.Time) *selectorEntry {
+// insertSelector adds an entry that is due now. The caller holds mu.
+func (s *selectorCache) insertSelector(key objectKey, now time.Time) *selectorEntry {
 	e := &selectorEntry{due: now, used: now, requested: true, done: make(chan struct{})}
 	s.entries[key] = e
 	s.namespaceEntries[key.namespace]++
 	return e
 }
 
-// setNeededDiscoverySelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeededDiscoverySelectors(keys map[objectKey]struct{}, now time.Time) {
+// setNeededSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
+func (s *selectorCache) setNeededSelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -278,20 +278,20 @@ func (s *selectorCache) setNeededDiscoverySelectors(keys map[objectKey]struct{},
 		s.namespaceNeeded[key.namespace]++
 		e := s.entries[key]
 		if e == nil {
-			s.insertDiscoverySelector(key, now).needed = true
-			s.requestDiscoverySelectorLookup()
+			s.insertSelector(key, now).needed = true
+			s.requestSelectorLookup()
 			continue
 		}
 		e.needed = true
 		if e.due.IsZero() && !e.fetching { // a reader's until now
 			e.due = now
-			s.requestDiscoverySelectorLookup()
+			s.requestSelectorLookup()
 		}
 	}
 }
 
-// hasLookedUpDiscoverySelectors reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasLookedUpDiscoverySelectors() bool {
+// hasLookedUpSelectors reports whether every needed selector has had a lookup.
+func (s *selectorCache) hasLookedUpSelectors() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -302,9 +302,9 @@ func (s *selectorCache) hasLookedUpDiscoverySelectors() bool {
 	return true
 }
 
-// refreshDiscoverySelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
+// refreshSelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
 // for selectors of changed autoscalers, and of objects that may have been deleted and made again.
-func (s *selectorCache) refreshDiscoverySelectorsSoon(keys []objectKey, after time.Duration, now time.Time) {
+func (s *selectorCache) refreshSelectorsSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range keys {
@@ -318,20 +318,20 @@ func (s *selectorCache) refreshDiscoverySelectorsSoon(keys []objectKey, after ti
 		}
 		if e.due.After(at) {
 			e.due = at
-			s.requestDiscoverySelectorLookup()
+			s.requestSelectorLookup()
 		}
 	}
 }
 
-func (s *selectorCache) requestDiscoverySelectorLookup() {
+func (s *selectorCache) requestSelectorLookup() {
 	select {
 	case s.lookupRequested <- struct{}{}:
 	default:
 	}
 }
 
-// runDiscoverySelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
-func (s *selectorCache) runDiscoverySelectorLookups(ctx context.Context) {
+// runSelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
+func (s *selectorCache) runSelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	timer := time.NewTimer(0)
@@ -343,17 +343,17 @@ func (s *selectorCache) runDiscoverySelectorLookups(ctx context.Context) {
 		case <-s.lookupRequested:
 		case <-timer.C:
 		}
-		keys, wait := s.reserveDueDiscoverySelectors(time.Now())
+		keys, wait := s.reserveDueSelectors(time.Now())
 		for _, key := range keys {
-			wg.Go(func() { s.lookUpDiscoverySelector(ctx, key) })
+			wg.Go(func() { s.lookUpSelector(ctx, key) })
 		}
 		timer.Reset(wait)
 	}
 }
 
-// reserveDueDiscoverySelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
+// reserveDueSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
 // longest due first, and the time until the next lookup is due.
-func (s *selectorCache) reserveDueDiscoverySelectors(now time.Time) (keys []objectKey, wait time.Duration) {
+func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
@@ -363,7 +363,7 @@ func (s *selectorCache) reserveDueDiscoverySelectors(now time.Time) (keys []obje
 		switch {
 		case e.fetching:
 		case !e.needed && now.Sub(e.used) >= selectorTTL:
-			s.deleteDiscoverySelector(key)
+			s.deleteSelector(key)
 		case !e.needed && !e.requested:
 			e.due = time.Time{}
 		case e.due.IsZero():
@@ -371,7 +371,7 @@ func (s *selectorCache) reserveDueDiscoverySelectors(now time.Time) (keys []obje
 			wait = min(wait, e.due.Sub(now))
 		case e.needed && s.isStandingLookupLimited(limited, key.namespace, now):
 			wait = min(wait, limitedRetryInterval)
-		default: // without a free slot it waits until a request ends, which wakes runDiscoverySelectorLookups
+		default: // without a free slot it waits until a request ends, which wakes runSelectorLookups
 			due = insertDueLookup(due, dueLookup{key, e.needed, e.due}, maxConcurrentLookups-s.inFlight)
 		}
 	}
@@ -427,7 +427,7 @@ func (s *selectorCache) isStandingLookupLimited(limited map[string]bool, namespa
 	return is
 }
 
-func (s *selectorCache) lookUpDiscoverySelector(ctx context.Context, key objectKey) {
+func (s *selectorCache) lookUpSelector(ctx context.Context, key objectKey) {
 	attempt, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
@@ -435,14 +435,14 @@ func (s *selectorCache) lookUpDiscoverySelector(ctx context.Context, key objectK
 		return // no reader waits for the result, and it would count as a failure
 	}
 	s.onLookup(err)
-	if s.recordDiscoverySelector(key, selector, err, time.Now()) {
+	if s.recordSelector(key, selector, err, time.Now()) {
 		s.onChange()
 	}
-	s.requestDiscoverySelectorLookup()
+	s.requestSelectorLookup()
 }
 
-// recordDiscoverySelector stores the result of an attempt and reports whether it differs from the previous result.
-func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
+// recordSelector stores the result of an attempt and reports whether it differs from the previous result.
+func (s *selectorCache) recordSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -453,7 +453,7 @@ func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.S
 	switch {
 	case err == nil:
 		e.selector, e.failures, s.stalled = selector, 0, false
-		e.due = now.Add(jitterDiscoverySelectorRefresh(discoverySelectorRefreshInterval(key)))
+		e.due = now.Add(jitterSelectorRefresh(selectorRefreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
 		if !e.needed {
@@ -461,15 +461,15 @@ func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.S
 		}
 		fallthrough
 	default:
-		e.retryAt = now.Add(jitterDiscoverySelectorRefresh(min(minRetryDelay<<min(e.failures, 10), longest)))
+		e.retryAt = now.Add(jitterSelectorRefresh(min(minRetryDelay<<min(e.failures, 10), longest)))
 		e.due = e.retryAt
 		e.failures++
 	}
 	if !e.needed { // a reader requests the next lookup
 		e.due = time.Time{}
 	}
-	text := canonicalDiscoveryDemandSelector(e.selector)
-	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || discoverySelectorErrorText(before.err) != discoverySelectorErrorText(err)
+	text := canonicalDemandSelector(e.selector)
+	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || selectorErrorText(before.err) != selectorErrorText(err)
 	e.text = text
 	e.attempted = true
 	close(e.done)
@@ -477,17 +477,17 @@ func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.S
 	return changed
 }
 
-func discoverySelectorRefreshInterval(key objectKey) time.Duration {
-	if key.hasFixedDiscoverySelector() {
+func selectorRefreshInterval(key objectKey) time.Duration {
+	if key.hasFixedSelector() {
 		return fixedRefreshInterval
 	}
 	return defaultRefreshInterval
 }
 
-// jitterDiscoverySelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
-func jitterDiscoverySelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
+// jitterSelectorRefresh returns d less up to a tenth, so that lookups that started together spread out.
+func jitterSelectorRefresh(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
-func discoverySelectorErrorText(err error) string {
+func selectorErrorText(err error) string {
 	if err == nil {
 		return ""
 	}

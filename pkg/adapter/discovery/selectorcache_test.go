@@ -63,9 +63,9 @@ func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s 
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a := &lookupScript{selector: parseSelector(t, "app=web")}
-		s := newDiscoverySelectorCache(a.fetchScripted)
+		s := newSelectorCache(a.fetchScripted)
 		done := make(chan struct{})
-		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
+		go func() { defer close(done); s.runSelectorLookups(ctx) }()
 		f(t, ctx, s, a)
 		cancel()
 		<-done
@@ -96,7 +96,7 @@ func neededKeys(keys ...objectKey) map[objectKey]struct{} {
 func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		for range 10 {
-			got, err := s.getDiscoverySelector(ctx, custom, time.Now())
+			got, err := s.getCachedSelector(ctx, custom, time.Now())
 			if err != nil || got.String() != "app=web" {
 				t.Fatalf("get = %v, %v", got, err)
 			}
@@ -121,13 +121,13 @@ func TestSelectorsAreFreshWhenRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-				if _, err := s.getDiscoverySelector(ctx, tc.key, time.Now()); err != nil {
+				if _, err := s.getCachedSelector(ctx, tc.key, time.Now()); err != nil {
 					t.Fatal(err)
 				}
 				sleepAndSettle(tc.age)
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				start := time.Now()
-				got, err := s.getDiscoverySelector(ctx, tc.key, start)
+				got, err := s.getCachedSelector(ctx, tc.key, start)
 				if err != nil || got.String() != tc.want || time.Since(start) != 0 {
 					t.Errorf("get = %v, %v after %v; want %s at once", got, err, time.Since(start), tc.want)
 				}
@@ -141,7 +141,7 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		s := newDiscoverySelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			if hangs.Load() {
 				<-ctx.Done()
 				return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
@@ -150,12 +150,12 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
+		go func() { defer close(done); s.runSelectorLookups(ctx) }()
 		other := objectKey{custom.resource, "shop", "other"}
 		read := func(key objectKey) time.Duration {
 			t.Helper()
 			start := time.Now()
-			if got, err := s.getDiscoverySelector(ctx, key, start); err != nil || got.String() != "app=web" {
+			if got, err := s.getCachedSelector(ctx, key, start); err != nil || got.String() != "app=web" {
 				t.Errorf("get = %v, %v; want the last selector", got, err)
 			}
 			return time.Since(start)
@@ -194,10 +194,10 @@ func TestSelectorsRefresh(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 				var news atomic.Int32
 				s.onChange = func() { news.Add(1) }
-				s.setNeededDiscoverySelectors(neededKeys(tc.key), time.Now())
+				s.setNeededSelectors(neededKeys(tc.key), time.Now())
 				synctest.Wait()
-				if news.Load() != 1 || !s.hasLookedUpDiscoverySelectors() {
-					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpDiscoverySelectors())
+				if news.Load() != 1 || !s.hasLookedUpSelectors() {
+					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpSelectors())
 				}
 				sleepAndSettle(tc.interval)
 				if news.Load() != 1 || a.countLookups() < 2 {
@@ -205,8 +205,8 @@ func TestSelectorsRefresh(t *testing.T) {
 				}
 				a.setAnswer(parseSelector(t, "app=other"), nil)
 				sleepAndSettle(tc.interval)
-				if news.Load() != 2 || s.peekDiscoverySelector(tc.key).selector.String() != "app=other" {
-					t.Errorf("%d news, selector %v", news.Load(), s.peekDiscoverySelector(tc.key).selector)
+				if news.Load() != 2 || s.peekSelector(tc.key).selector.String() != "app=other" {
+					t.Errorf("%d news, selector %v", news.Load(), s.peekSelector(tc.key).selector)
 				}
 			})
 		})
@@ -215,21 +215,21 @@ func TestSelectorsRefresh(t *testing.T) {
 
 func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
+		s.setNeededSelectors(neededKeys(custom), time.Now())
 		synctest.Wait()
 		a.setAnswer(nil, errDown)
 		sleepAndSettle(defaultRefreshInterval)
-		if got, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
+		if got, err := s.getCachedSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
 			t.Errorf("get while the API server is down = %v, %v; want the last selector", got, err)
 		}
 		a.setAnswer(nil, errGone)
 		sleepAndSettle(defaultRefreshInterval)
-		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+		if _, err := s.getCachedSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 			t.Errorf("get after the object went = %v, want %v", err, errGone)
 		}
 		a.setAnswer(parseSelector(t, "app=again"), nil)
 		sleepAndSettle(defaultRefreshInterval)
-		if got := s.peekDiscoverySelector(custom).selector; got == nil || got.String() != "app=again" {
+		if got := s.peekSelector(custom).selector; got == nil || got.String() != "app=again" {
 			t.Errorf("selector after the object came again = %v", got)
 		}
 	})
@@ -239,7 +239,7 @@ func TestSelectorsBackOff(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 		start := time.Now()
 		a.setAnswer(nil, errDown)
-		s.setNeededDiscoverySelectors(neededKeys(custom), start)
+		s.setNeededSelectors(neededKeys(custom), start)
 		sleepAndSettle(2 * time.Minute)
 		times := a.lookupTimes(start)
 		if len(times) < 9 || len(times) > 14 {
@@ -255,7 +255,7 @@ func TestSelectorsBackOff(t *testing.T) {
 
 func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getCachedSelector(ctx, custom, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		sleepAndSettle(selectorTTL + defaultRefreshInterval)
@@ -267,7 +267,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 		if a.countLookups() != 0 {
 			t.Errorf("asked %d times for what nobody needs", a.countLookups())
 		}
-		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
+		s.setNeededSelectors(neededKeys(custom), time.Now())
 		sleepAndSettle(time.Hour)
 		if len(s.entries) != 1 {
 			t.Error("the cache dropped a selector that an autoscaler needs")
@@ -282,7 +282,7 @@ func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
 		a.setAnswer(nil, errGone)
 		start := time.Now()
 		for time.Since(start) < time.Hour {
-			if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+			if _, err := s.getCachedSelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
 				t.Fatalf("read = %v, want %v", err, errGone)
 			}
 			sleepAndSettle(500 * time.Millisecond)
@@ -301,7 +301,7 @@ func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
 			t.Errorf("%d lookups without a reader", a.countLookups())
 		}
 		a.setAnswer(parseSelector(t, "app=web"), nil)
-		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil {
+		if _, err := s.getCachedSelector(ctx, custom, time.Now()); err != nil {
 			t.Errorf("read after the object came = %v, want nil", err)
 		}
 	})
@@ -313,7 +313,7 @@ func TestObjectsThatDoNotExist(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
 		for i := range 10_000 { // 100 a second
-			_, err := s.getDiscoverySelector(ctx, objectKey{deployment.resource, "evil", fmt.Sprint("none-", i)}, time.Now())
+			_, err := s.getCachedSelector(ctx, objectKey{deployment.resource, "evil", fmt.Sprint("none-", i)}, time.Now())
 			if err == nil {
 				t.Fatal("an object that does not exist has a selector")
 			}
@@ -324,16 +324,16 @@ func TestObjectsThatDoNotExist(t *testing.T) {
 		}
 		a.lookupTimes(time.Now())
 		a.setAnswer(parseSelector(t, "app=web"), nil)
-		if _, err := s.getDiscoverySelector(ctx, deployment, time.Now()); err != nil {
+		if _, err := s.getCachedSelector(ctx, deployment, time.Now()); err != nil {
 			t.Errorf("read in another namespace = %v", err)
 		}
-		s.setNeededDiscoverySelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
+		s.setNeededSelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
 		synctest.Wait()
-		if !s.hasLookedUpDiscoverySelectors() {
+		if !s.hasLookedUpSelectors() {
 			t.Error("the object of an autoscaler waits behind readers' objects")
 		}
 		a.lookupTimes(time.Now())
-		s.setNeededDiscoverySelectors(nil, time.Now())
+		s.setNeededSelectors(nil, time.Now())
 		sleepAndSettle(20 * time.Minute)
 		if got := a.countLookups(); got != 0 || len(s.entries) != 0 || len(s.namespaceEntries) != 0 {
 			t.Errorf("%d lookups after the reads, %d entries", got, len(s.entries))
@@ -350,16 +350,16 @@ func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
 		for i := range 2000 {
 			keys[objectKey{deployment.resource, "evil", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeededDiscoverySelectors(keys, time.Now())
+		s.setNeededSelectors(keys, time.Now())
 		sleepAndSettle(time.Minute)
 		if got := a.countLookups(); got < 1000 || got > 1000+60*20+20 {
 			t.Errorf("%d lookups in a minute", got)
 		}
 		keys = maps.Clone(keys)
 		keys[deployment] = struct{}{}
-		s.setNeededDiscoverySelectors(keys, time.Now())
+		s.setNeededSelectors(keys, time.Now())
 		sleepAndSettle(limitedRetryInterval)
-		if !s.peekDiscoverySelector(deployment).attempted {
+		if !s.peekSelector(deployment).attempted {
 			t.Error("the object of another namespace's HPA waits")
 		}
 	})
@@ -367,9 +367,9 @@ func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
 
 func TestSelectorsHurry(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededDiscoverySelectors(neededKeys(deployment), time.Now())
+		s.setNeededSelectors(neededKeys(deployment), time.Now())
 		sleepAndSettle(time.Second)
-		s.refreshDiscoverySelectorsSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
+		s.refreshSelectorsSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
 		sleepAndSettle(defaultRefreshInterval - 2*time.Second)
 		if a.countLookups() != 1 {
 			t.Fatalf("asked %d times, want once so far", a.countLookups())
@@ -378,7 +378,7 @@ func TestSelectorsHurry(t *testing.T) {
 		if a.countLookups() != 2 {
 			t.Fatalf("asked %d times, want twice", a.countLookups())
 		}
-		s.refreshDiscoverySelectorsSoon([]objectKey{deployment}, 0, time.Now())
+		s.refreshSelectorsSoon([]objectKey{deployment}, 0, time.Now())
 		sleepAndSettle(time.Millisecond)
 		if a.countLookups() != 3 {
 			t.Errorf("asked %d times, want three times", a.countLookups())
@@ -388,10 +388,10 @@ func TestSelectorsHurry(t *testing.T) {
 
 func TestSelectorsReaderGivesUp(t *testing.T) {
 	t.Parallel()
-	s := newDiscoverySelectorCache(nil) // not running
+	s := newSelectorCache(nil) // not running
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.getDiscoverySelector(ctx, custom, time.Now())
+	_, err := s.getCachedSelector(ctx, custom, time.Now())
 	if metric.KindOf(err) != metric.KindUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("get = %v, want unavailable and canceled", err)
 	}
@@ -401,20 +401,20 @@ func TestSelectorsReaderGivesUp(t *testing.T) {
 // room.
 func TestSelectorsAreBounded(t *testing.T) {
 	t.Parallel()
-	s, now := newDiscoverySelectorCache(nil), time.Now()
+	s, now := newSelectorCache(nil), time.Now()
 	for i := range maxNamespaceSelectors {
-		s.insertDiscoverySelector(objectKey{custom.resource, "evil", fmt.Sprint(i)}, now).attempted = true
+		s.insertSelector(objectKey{custom.resource, "evil", fmt.Sprint(i)}, now).attempted = true
 	}
 	extra := objectKey{custom.resource, "evil", "extra"}
-	if _, _, err := s.requestDiscoverySelector(extra, now); metric.KindOf(err) != metric.KindUnavailable {
+	if _, _, err := s.requestSelector(extra, now); metric.KindOf(err) != metric.KindUnavailable {
 		t.Errorf("one too many = %v, want unavailable", err)
 	}
-	if _, _, err := s.requestDiscoverySelector(custom, now); err != nil {
+	if _, _, err := s.requestSelector(custom, now); err != nil {
 		t.Errorf("object of another namespace = %v", err)
 	}
 	absent := objectKey{custom.resource, "evil", "7"}
 	s.entries[absent].err = errGone
-	if _, _, err := s.requestDiscoverySelector(extra, now); err != nil || s.entries[absent] != nil {
+	if _, _, err := s.requestSelector(extra, now); err != nil || s.entries[absent] != nil {
 		t.Errorf("with an absent object = %v, want its place", err)
 	}
 }
@@ -423,7 +423,7 @@ func TestSelectorsBoundRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		s := newDiscoverySelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
+		s := newSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			<-time.After(100 * time.Millisecond)
 			now.Add(-1)
@@ -431,15 +431,15 @@ func TestSelectorsBoundRequests(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.runDiscoverySelectorLookups(ctx) }()
+		go func() { defer close(done); s.runSelectorLookups(ctx) }()
 		keys := map[objectKey]struct{}{}
 		for i := range 100 {
 			keys[objectKey{custom.resource, "shop", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeededDiscoverySelectors(keys, time.Now())
+		s.setNeededSelectors(keys, time.Now())
 		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
-		if !s.hasLookedUpDiscoverySelectors() || most.Load() != maxConcurrentLookups {
-			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpDiscoverySelectors(), most.Load(), maxConcurrentLookups)
+		if !s.hasLookedUpSelectors() || most.Load() != maxConcurrentLookups {
+			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpSelectors(), most.Load(), maxConcurrentLookups)
 		}
 		cancel()
 		<-done
@@ -449,13 +449,13 @@ func TestSelectorsBoundRequests(t *testing.T) {
 // TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
 func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
 	t.Parallel()
-	s := newDiscoverySelectorCache(nil)
+	s := newSelectorCache(nil)
 	now := time.Now()
 	for i := range 3 * maxConcurrentLookups {
-		s.insertDiscoverySelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
+		s.insertSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
 	}
-	s.setNeededDiscoverySelectors(neededKeys(custom), now.Add(time.Second))
-	keys, _ := s.reserveDueDiscoverySelectors(now.Add(time.Second))
+	s.setNeededSelectors(neededKeys(custom), now.Add(time.Second))
+	keys, _ := s.reserveDueSelectors(now.Add(time.Second))
 	if len(keys) != maxConcurrentLookups || keys[0] != custom {
 		t.Errorf("lookups begin with %v, want %v", keys, custom)
 	}
@@ -466,16 +466,16 @@ func TestSelectorsEndWithTheirRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
-		s := newDiscoverySelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			<-ctx.Done()
 			<-time.After(time.Second)
 			ended.Store(true)
 			return nil, ctx.Err()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s.setNeededDiscoverySelectors(neededKeys(custom), time.Now())
+		s.setNeededSelectors(neededKeys(custom), time.Now())
 		time.AfterFunc(time.Second, cancel)
-		s.runDiscoverySelectorLookups(ctx)
+		s.runSelectorLookups(ctx)
 		if !ended.Load() {
 			t.Error("run returned before its request ended")
 		}

@@ -30,47 +30,47 @@ type targetSnapshot struct {
 	contested map[metric.Object]string
 }
 
-// chooseDiscoveredTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
+// chooseTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
 // it.
-func chooseDiscoveredTargets(p *demandPlan, pods *podTable) *targetSnapshot {
+func chooseTargets(p *demandPlan, pods *podTable) *targetSnapshot {
 	if p.sets.exhausted { // pods that are gone have used up the bounds, maybe
-		p.sets = newDiscoveryDemandFamilySets()
+		p.sets = newFamilySets()
 	}
-	count, inserted := pods.countDiscoveredPods()
+	count, inserted := pods.countStoredPods()
 	s := &targetSnapshot{
 		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved, standing: p.standing,
 		contested: map[metric.Object]string{},
 	}
-	// markOptedInDiscoveryTargets reads the autoscaled mark, so that markDemandedDiscoveryTargets must have visited all pods first.
+	// markOptedInTargets reads the autoscaled mark, so that markDemandedTargets must have visited all pods first.
 	for _, c := range p.demandedPods {
-		s.markDemandedDiscoveryTargets(c, pods, p.sets)
+		s.markDemandedTargets(c, pods, p.sets)
 	}
 	for _, c := range p.demandedPods {
-		s.markOptedInDiscoveryTargets(c, pods, p.sets)
+		s.markOptedInTargets(c, pods, p.sets)
 	}
-	s.targets = s.listDiscoveredTargets(pods, p.sets)
+	s.targets = s.listSnapshotTargets(pods, p.sets)
 	return s
 }
 
-// listDiscoveredTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
+// listSnapshotTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
 // targets would take half the time of the whole computation.
-func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets) []metric.Target {
+func (s *targetSnapshot) listSnapshotTargets(pods *podTable, sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
 		if p.url == "" || m.claims == noClaims {
 			continue
 		}
 		if len(sets.resolvePodFamilies(p.Namespace, m.claims).all) == 0 {
-			s.contested[p.discoveredPodKey()] = overFamilyBudget
+			s.contested[p.storedPodKey()] = overFamilyBudget
 			continue
 		}
-		if rival := pods.findDiscoveredEndpointRival(p); rival != nil {
-			s.contested[p.discoveredPodKey()] = explainDiscoveredEndpointRival(p, rival)
+		if rival := pods.findEndpointRival(p); rival != nil {
+			s.contested[p.storedPodKey()] = explainEndpointRival(p, rival)
 			continue
 		}
 		chosen = append(chosen, p)
 	}
-	slices.SortFunc(chosen, func(a, b *storedPod) int { return a.discoveredPodKey().Compare(b.discoveredPodKey()) })
+	slices.SortFunc(chosen, func(a, b *storedPod) int { return a.storedPodKey().Compare(b.storedPodKey()) })
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
 		families := sets.resolvePodFamilies(p.Namespace, s.marks[p].claims)
@@ -82,20 +82,20 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 	return targets
 }
 
-// explainDiscoveredEndpointRival returns why a pod is no target: another pod claims its endpoint, and its page would count twice.
-func explainDiscoveredEndpointRival(p, rival *storedPod) string {
-	text := "pod " + rival.discoveredPodKey().String() + " has the same endpoint " + p.url
+// explainEndpointRival returns why a pod is no target: another pod claims its endpoint, and its page would count twice.
+func explainEndpointRival(p, rival *storedPod) string {
+	text := "pod " + rival.storedPodKey().String() + " has the same endpoint " + p.url
 	if p.hostNetwork || rival.hostNetwork {
 		text += " on the node's network: annotate " + podpage.AnnotationPort + " with different ports"
 	}
 	return text
 }
 
-func (s *targetSnapshot) markDemandedDiscoveryTargets(c *demandedPods, pods *podTable, sets *familySets) {
+func (s *targetSnapshot) markDemandedTargets(c *demandedPods, pods *podTable, sets *familySets) {
 	if !c.autoscaled && len(c.allPodsFamilies) == 0 {
 		return
 	}
-	pods.visitDiscoveredPods(c.podScope, func(p *storedPod) {
+	pods.visitStoredPods(c.podScope, func(p *storedPod) {
 		m := s.marks[p]
 		m.autoscaled = m.autoscaled || c.autoscaled
 		m.claims = sets.extendClaimChain(m.claims, podClaim{pods: c})
@@ -106,11 +106,11 @@ func (s *targetSnapshot) markDemandedDiscoveryTargets(c *demandedPods, pods *pod
 	})
 }
 
-func (s *targetSnapshot) markOptedInDiscoveryTargets(c *demandedPods, pods *podTable, sets *familySets) {
+func (s *targetSnapshot) markOptedInTargets(c *demandedPods, pods *podTable, sets *familySets) {
 	if c.autoscaled || len(c.optedInFamilies) == 0 {
 		return
 	}
-	pods.visitDiscoveredPods(c.podScope, func(p *storedPod) {
+	pods.visitStoredPods(c.podScope, func(p *storedPod) {
 		if m := s.marks[p]; p.annotated || m.autoscaled {
 			m.claims = sets.extendClaimChain(m.claims, podClaim{c, true})
 			s.marks[p] = m
@@ -118,8 +118,8 @@ func (s *targetSnapshot) markOptedInDiscoveryTargets(c *demandedPods, pods *podT
 	})
 }
 
-// isDiscoveredTarget reports whether a pod is a target.
-func (s *targetSnapshot) isDiscoveredTarget(key metric.Object) bool {
+// isChosenTarget reports whether a pod is a target.
+func (s *targetSnapshot) isChosenTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
 		return t.Key().Compare(key)
 	})
@@ -132,17 +132,17 @@ const overFamilyBudget = "its namespace demands too many different sets of metri
 // NotDemanded is the detail of an omission for a pod: its scraping starts with the first demand for one of its metrics.
 const NotDemanded = "not demanded yet"
 
-// explainUntargetedDiscoveredPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
-func (s *targetSnapshot) explainUntargetedDiscoveredPod(p *storedPod) metric.Omission {
-	o := metric.Omission{Object: p.discoveredPodKey(), Reason: metric.ReasonNotScraped}
+// explainUntargetedPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
+func (s *targetSnapshot) explainUntargetedPod(p *storedPod) metric.Omission {
+	o := metric.Omission{Object: p.storedPodKey(), Reason: metric.ReasonNotScraped}
 	switch m := s.marks[p]; {
 	case !p.Live:
 		return p.Omission
 	case p.skipReason != "":
 		o.Detail = p.skipReason
-	case s.contested[p.discoveredPodKey()] != "":
-		o.Detail = s.contested[p.discoveredPodKey()]
-	case s.isDiscoveredTarget(p.discoveredPodKey()):
+	case s.contested[p.storedPodKey()] != "":
+		o.Detail = s.contested[p.storedPodKey()]
+	case s.isChosenTarget(p.storedPodKey()):
 		o.Reason = ""
 	case p.inserted > s.inserted:
 		o.Detail = "pod has just changed"

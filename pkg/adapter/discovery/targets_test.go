@@ -72,18 +72,18 @@ func knownSelectors(t testing.TB, selectors map[string]any) func(objectKey) reso
 // newShopTable is a namespace of two workloads, one annotated, and some pods that must never be scraped; a second
 // namespace has one annotated pod.
 func newShopTable() *podTable {
-	t := newDiscoveredPodTable()
+	t := newPodTable()
 	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
 	for _, p := range []*storedPod{
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", web)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", web)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(podpage.AnnotationScrape, "false"))),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-2", api)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", web)),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "web-2", web)),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "web-barred", web, withAnnotations(podpage.AnnotationScrape, "false"))),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "web-ending", web, markTerminating)),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
+		endpointPolicy{}.newStoredPod(apiPod("shop", "api-2", api)),
+		endpointPolicy{}.newStoredPod(apiPod("other", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
 	} {
-		t.upsertDiscoveredObject(p)
+		t.upsertWatchedObject(p)
 	}
 	return t
 }
@@ -206,9 +206,9 @@ func TestChooseTargets(t *testing.T) {
 				tc.target = "web"
 			}
 			p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, selectors)}
-			plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
+			plan := p.planDemands([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
-			for _, target := range chooseDiscoveredTargets(plan, newShopTable()).targets {
+			for _, target := range chooseTargets(plan, newShopTable()).targets {
 				if target.Ending != (target.Pod == "web-ending") {
 					t.Errorf("%s: Ending = %v", target.Key(), target.Ending)
 				}
@@ -223,10 +223,10 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods := newDiscoveredPodTable()
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
+	pods := newPodTable()
+	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
+	got := chooseTargets(p.planDemands([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
 		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Ready: true, Families: []string{"pods_rps"}, Standing: []string{"pods_rps"},
@@ -268,11 +268,11 @@ func TestContestedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods := newDiscoveredPodTable()
-			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
-			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
+			pods := newPodTable()
+			pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-2", at, tc.second)))
 			p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods)
+			s := chooseTargets(p.planDemands([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods)
 			var got []string
 			for _, target := range s.targets {
 				got = append(got, target.Pod)
@@ -281,8 +281,8 @@ func TestContestedEndpoints(t *testing.T) {
 				t.Errorf("targets = %v, want %q", got, tc.targets)
 			}
 			for i, want := range tc.details {
-				pod := pods.getDiscoveredPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
-				if got := s.explainUntargetedDiscoveredPod(pod).Detail; pod.Live && got != want {
+				pod := pods.getStoredPod(metric.Object{Namespace: "shop", Name: fmt.Sprint("web-", i+1)})
+				if got := s.explainUntargetedPod(pod).Detail; pod.Live && got != want {
 					t.Errorf("explain %s = %q, want %q", pod.Name, got, want)
 				}
 			}
@@ -293,18 +293,18 @@ func TestContestedEndpoints(t *testing.T) {
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	plan := p.planDiscoveryDemands([]*storedAutoscaler{
-		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
-		newDiscoveredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
-		newDiscoveredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
-		newDiscoveredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
+	plan := p.planDemands([]*storedAutoscaler{
+		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
+		newStoredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
+		newStoredAutoscaler(newHPA("shop", "api", "web", objectMetric("rps", "v1", "Service", "front"), objectMetric("rps", "v1", "Namespace", "shop"))),
+		newStoredAutoscaler(newHPA("shop", "odd", "web", objectMetric("rps", "argoproj.io/v1", "Rollout", "web"))),
 	}, []Demand{
 		{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(t, "app=web")},
 		{Resource: "pods", Metric: "errors", Namespace: "shop"},
 	})
 	var got []string
 	for _, d := range plan.demanded {
-		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDiscoveryDemandSelector(d.Selector), d.External))
+		got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%v", d.Resource, d.Metric, d.Namespace, d.Object, canonicalDemandSelector(d.Selector), d.External))
 	}
 	want := []string{
 		"namespaces|rps||shop||false",
@@ -331,19 +331,19 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
 	pods := newShopTable()
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("broken", "web-1")))
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(podpage.AnnotationPort, "x"))))
+	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("broken", "web-1")))
+	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-manyports", withAnnotations(podpage.AnnotationPort, "x"))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
-	plan := p.planDiscoveryDemands([]*storedAutoscaler{
-		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
-		newDiscoveredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
-		newDiscoveredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
+	plan := p.planDemands([]*storedAutoscaler{
+		newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))),
+		newStoredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
+		newStoredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
-	s := chooseDiscoveredTargets(plan, pods)
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
+	s := chooseTargets(plan, pods)
+	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -356,7 +356,7 @@ func TestExplain(t *testing.T) {
 	} {
 		namespace, pod, _ := strings.Cut(name, "/")
 		want.Object = metric.Object{Namespace: namespace, Name: pod}
-		if diff := cmp.Diff(want, s.explainUntargetedDiscoveredPod(pods.getDiscoveredPod(want.Object))); diff != "" {
+		if diff := cmp.Diff(want, s.explainUntargetedPod(pods.getStoredPod(want.Object))); diff != "" {
 			t.Errorf("explain %s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -364,7 +364,7 @@ func TestExplain(t *testing.T) {
 
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
-	s := newDiscoveryDemandFamilySets()
+	s := newFamilySets()
 	hpa := podClaim{pods: &demandedPods{allPodsFamilies: familyDemand{"y": true, "x": false}}}
 	reader := podClaim{&demandedPods{optedInFamilies: familyDemand{"z": false, "x": true}}, true}
 	a, b := s.extendClaimChain(noClaims, hpa), s.extendClaimChain(noClaims, reader)

@@ -20,9 +20,9 @@ import (
 
 // objectSink stores the objects of a reflectorStore. Its methods report whether the content changed.
 type objectSink[T any] interface {
-	upsertDiscoveredObject(T) bool
-	removeDiscoveredObject(T) bool
-	replaceDiscoveredObjects([]T) bool
+	upsertWatchedObject(T) bool
+	removeWatchedObject(T) bool
+	replaceWatchedObjects([]T) bool
 }
 
 // reflectorStore keeps a sink equal to the API server's objects of one resource. It replaces an informer: client-go's
@@ -44,24 +44,24 @@ type reflectorStore[T any] struct {
 
 var _ cache.TransformingStore = (*reflectorStore[int])(nil)
 
-// runDiscoveryReflector lists and watches until ctx ends.
-func (m *reflectorStore[T]) runDiscoveryReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
+// runReflector lists and watches until ctx ends.
+func (m *reflectorStore[T]) runReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
 	logger := klog.FromContext(ctx)
 	reflector := cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger})
 	reflector.WatchListPageSize = discoveryPageSize
 	reflector.RunWithContext(ctx)
 }
 
-// readDiscoverySyncState reports whether the first list is complete, and returns the error of the last attempt.
-func (m *reflectorStore[T]) readDiscoverySyncState() (synced bool, err error) {
+// readSyncState reports whether the first list is complete, and returns the error of the last attempt.
+func (m *reflectorStore[T]) readSyncState() (synced bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.synced, m.err
 }
 
-// checkDiscoverySynced returns the reason why the first list is not complete; nil once it is.
-func (m *reflectorStore[T]) checkDiscoverySynced() error {
-	switch synced, err := m.readDiscoverySyncState(); {
+// checkReflectorSynced returns the reason why the first list is not complete; nil once it is.
+func (m *reflectorStore[T]) checkReflectorSynced() error {
+	switch synced, err := m.readSyncState(); {
 	case synced:
 		return nil
 	case err != nil:
@@ -78,12 +78,12 @@ func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 
 // Add stores an object.
 func (m *reflectorStore[T]) Add(obj any) error {
-	return m.applyDiscoveryWatchEvent(obj, m.strip, m.sink.upsertDiscoveredObject)
+	return m.applyWatchEvent(obj, m.strip, m.sink.upsertWatchedObject)
 }
 
 // Update stores an object's new state.
 func (m *reflectorStore[T]) Update(obj any) error {
-	return m.applyDiscoveryWatchEvent(obj, m.strip, m.sink.upsertDiscoveredObject)
+	return m.applyWatchEvent(obj, m.strip, m.sink.upsertWatchedObject)
 }
 
 // Delete removes an object.
@@ -92,7 +92,7 @@ func (m *reflectorStore[T]) Delete(obj any) error {
 	if m.stripDeleted != nil {
 		strip = m.stripDeleted
 	}
-	return m.applyDiscoveryWatchEvent(obj, strip, m.sink.removeDiscoveredObject)
+	return m.applyWatchEvent(obj, strip, m.sink.removeWatchedObject)
 }
 
 // Resync does no work: the sink is the only copy.
@@ -112,7 +112,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 		}
 		stripped = append(stripped, s)
 	}
-	changed := m.sink.replaceDiscoveredObjects(stripped)
+	changed := m.sink.replaceWatchedObjects(stripped)
 	m.mu.Lock()
 	first := !m.synced
 	m.synced = true
@@ -123,7 +123,7 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 	return nil
 }
 
-func (m *reflectorStore[T]) applyDiscoveryWatchEvent(obj any, strip func(any) (T, error), change func(T) bool) error {
+func (m *reflectorStore[T]) applyWatchEvent(obj any, strip func(any) (T, error), change func(T) bool) error {
 	stripped, err := strip(obj)
 	if err != nil {
 		return err
@@ -134,9 +134,9 @@ func (m *reflectorStore[T]) applyDiscoveryWatchEvent(obj any, strip func(any) (T
 	return nil
 }
 
-// recordDiscoveryWatchError stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
+// recordWatchError stores the result of a list or watch request. It logs a missing permission in RBAC's words; client-go
 // logs all other errors when it retries.
-func (m *reflectorStore[T]) recordDiscoveryWatchError(ctx context.Context, verb string, err error) {
+func (m *reflectorStore[T]) recordWatchError(ctx context.Context, verb string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -153,38 +153,38 @@ func (m *reflectorStore[T]) recordDiscoveryWatchError(ctx context.Context, verb 
 	}
 }
 
-// newDiscoveryListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
+// newListerWatcher returns a ListerWatcher that records the result of each list and watch in m. client tells client-go
 // whether its server can stream lists.
-func newDiscoveryListerWatcher[T any, L runtime.Object](
+func newListerWatcher[T any, L runtime.Object](
 	m *reflectorStore[T], client kubernetes.Interface,
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watching func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			result, err := list(ctx, requestDiscoveryPage(o))
-			m.recordDiscoveryWatchError(ctx, "list", err)
+			result, err := list(ctx, requestListPage(o))
+			m.recordWatchError(ctx, "list", err)
 			if err != nil {
 				return nil, err
 			}
-			return m.stripDiscoveryPage(result)
+			return m.stripListPage(result)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			result, err := watching(ctx, o)
-			m.recordDiscoveryWatchError(ctx, "watch", err)
+			m.recordWatchError(ctx, "watch", err)
 			return result, err
 		},
 	}, client)
 }
 
-// watchPodsForDiscovery keeps m equal to the pods of all namespaces until ctx ends.
-func watchPodsForDiscovery(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
+// watchClusterPods keeps m equal to the pods of all namespaces until ctx ends.
+func watchClusterPods(ctx context.Context, m *reflectorStore[*storedPod], client kubernetes.Interface) {
 	api := client.CoreV1().Pods(metav1.NamespaceAll)
-	m.runDiscoveryReflector(ctx, newDiscoveryListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
+	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &corev1.Pod{})
 }
 
-// watchAutoscalersForDiscovery keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
-func watchAutoscalersForDiscovery(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
+// watchAutoscalers keeps m equal to the HorizontalPodAutoscalers of all namespaces until ctx ends.
+func watchAutoscalers(ctx context.Context, m *reflectorStore[*storedAutoscaler], client kubernetes.Interface) {
 	api := client.AutoscalingV2().HorizontalPodAutoscalers(metav1.NamespaceAll)
-	m.runDiscoveryReflector(ctx, newDiscoveryListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
+	m.runReflector(ctx, newListerWatcher(m, client, api.List, api.Watch), &autoscalingv2.HorizontalPodAutoscaler{})
 }

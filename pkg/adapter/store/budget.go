@@ -73,8 +73,8 @@ func (e *FullError) Error() string {
 // Is reports that the error is an ErrTooManySeries.
 func (e *FullError) Is(target error) bool { return errors.Is(ErrTooManySeries, target) }
 
-// storeUsageOf returns the usage of a namespace. The caller holds s.mu.
-func (s *Store) storeUsageOf(namespace string) *namespaceUsage {
+// namespaceUsageOf returns the usage of a namespace. The caller holds s.mu.
+func (s *Store) namespaceUsageOf(namespace string) *namespaceUsage {
 	u := s.usages[namespace]
 	if u == nil {
 		u = &namespaceUsage{namespace: namespace}
@@ -83,15 +83,15 @@ func (s *Store) storeUsageOf(namespace string) *namespaceUsage {
 	return u
 }
 
-// forgetEmptyStoreUsage removes the usage of a namespace that holds nothing. The caller holds s.mu.
-func (s *Store) forgetEmptyStoreUsage(u *namespaceUsage) {
+// forgetEmptyUsage removes the usage of a namespace that holds nothing. The caller holds s.mu.
+func (s *Store) forgetEmptyUsage(u *namespaceUsage) {
 	if u.series == 0 && u.reserved == 0 && u.bytes.Load() == 0 {
 		delete(s.usages, u.namespace)
 	}
 }
 
-// chargeStoreBytes adds bytes, or takes them off if negative.
-func (s *Store) chargeStoreBytes(u *namespaceUsage, bytes int64) {
+// chargeSeriesBytes adds bytes, or takes them off if negative.
+func (s *Store) chargeSeriesBytes(u *namespaceUsage, bytes int64) {
 	u.bytes.Add(bytes)
 	s.byteCount.Add(bytes)
 }
@@ -101,13 +101,13 @@ func (s *Store) chargeStoreBytes(u *namespaceUsage, bytes int64) {
 func (s *Store) Reserve(namespace string, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.storeUsageOf(namespace)
-	defer s.forgetEmptyStoreUsage(u)
+	u := s.namespaceUsageOf(namespace)
+	defer s.forgetEmptyUsage(u)
 	if bytes > 0 {
 		if err := s.checkReservedBytes(u, bytes); err != nil {
 			return err
 		}
-		if err := s.makeStoreRoom(u, 0, bytes); err != nil {
+		if err := s.makeSeriesRoom(u, 0, bytes); err != nil {
 			return err
 		}
 	}
@@ -123,13 +123,13 @@ func (s *Store) checkReservedBytes(u *namespaceUsage, bytes int64) error {
 	if u.reserved+bytes <= parsedRatio*(limit-s.reserved-bytes) {
 		return nil
 	}
-	most := s.findGreediestStoreUsage(func(u *namespaceUsage) int64 { return u.reserved })
+	most := s.findGreediestUsage(func(u *namespaceUsage) int64 { return u.reserved })
 	return &FullError{Namespace: most.namespace, Own: most == u, Bound: fmt.Sprintf("%d bytes", limit)}
 }
 
-// makeStoreRoom returns nil if a namespace may hold so much more, after it has made room at the expense of the namespace with the most
+// makeSeriesRoom returns nil if a namespace may hold so much more, after it has made room at the expense of the namespace with the most
 // if necessary. Else it returns a *FullError. The caller holds s.mu.
-func (s *Store) makeStoreRoom(u *namespaceUsage, series, bytes int64) error {
+func (s *Store) makeSeriesRoom(u *namespaceUsage, series, bytes int64) error {
 	o := s.options.Load()
 	for _, d := range [...]storeDimension{
 		{"series", int64(o.MaxSeries), int64(s.seriesCount), series, func(u *namespaceUsage) int64 { return u.series }},
@@ -138,16 +138,16 @@ func (s *Store) makeStoreRoom(u *namespaceUsage, series, bytes int64) error {
 		if d.wanted == 0 || d.total+d.wanted <= d.limit-d.limit/spareParts {
 			continue // the ordinary case
 		}
-		if err := s.makeRoomForStoreBound(d, u); err != nil {
+		if err := s.makeRoomForBound(d, u); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeRoomForStoreBound is makeStoreRoom for one bound, of which at most the spare part is free.
-func (s *Store) makeRoomForStoreBound(d storeDimension, u *namespaceUsage) error {
-	most := s.findGreediestStoreUsage(d.held)
+// makeRoomForBound is makeSeriesRoom for one bound, of which at most the spare part is free.
+func (s *Store) makeRoomForBound(d storeDimension, u *namespaceUsage) error {
+	most := s.findGreediestUsage(d.held)
 	excess := d.total + d.wanted - d.limit
 	own := most == u || d.held(u)+d.wanted > d.held(most)
 	switch {
@@ -158,14 +158,14 @@ func (s *Store) makeRoomForStoreBound(d storeDimension, u *namespaceUsage) error
 	}
 	// Not so much that the two change places.
 	free := min(excess+d.limit/evictedParts, max(excess, (d.held(most)-d.held(u)-d.wanted)/2))
-	if s.evictStoredSeries(most, d, free) < excess {
+	if s.evictSeries(most, d, free) < excess {
 		return &FullError{Namespace: most.namespace, Bound: fmt.Sprintf("%d %s", d.limit, d.name)}
 	}
 	return nil
 }
 
-// findGreediestStoreUsage returns the usage that holds the most; among equals, the first by name. The caller holds s.mu.
-func (s *Store) findGreediestStoreUsage(held func(*namespaceUsage) int64) *namespaceUsage {
+// findGreediestUsage returns the usage that holds the most; among equals, the first by name. The caller holds s.mu.
+func (s *Store) findGreediestUsage(held func(*namespaceUsage) int64) *namespaceUsage {
 	var most *namespaceUsage
 	for _, u := range s.usages {
 		if most == nil || held(u) > held(most) || held(u) == held(most) && u.namespace < most.namespace {
@@ -175,9 +175,9 @@ func (s *Store) findGreediestStoreUsage(held func(*namespaceUsage) int64) *names
 	return most
 }
 
-// evictStoredSeries drops series of a namespace until it has freed so much of a dimension: first series that ended, then the newest. It
+// evictSeries drops series of a namespace until it has freed so much of a dimension: first series that ended, then the newest. It
 // returns the freed bytes. The caller holds s.mu.
-func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
+func (s *Store) evictSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
 	type candidate struct {
 		series *memSeries
 		order  int64 // the time of creation; of ended series, the end of all times
@@ -186,7 +186,7 @@ func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int6
 	for _, series := range s.slots {
 		if series != nil && series.usage == u {
 			order := series.createdAt
-			if series.hasStoredSeriesEnded() {
+			if series.hasSeriesEnded() {
 				order = math.MaxInt64
 			}
 			candidates = append(candidates, candidate{series, order})
@@ -206,31 +206,31 @@ func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int6
 		if freed = before - d.held(u); freed >= free {
 			break
 		}
-		if s.removeStoredSeries(c.series, math.MaxInt64) {
+		if s.removeSeries(c.series, math.MaxInt64) {
 			s.metrics.evictedSeries.Inc()
 		}
 	}
 	freed = before - d.held(u)
-	s.forgetEmptyStoreUsage(u)
+	s.forgetEmptyUsage(u)
 	return freed
 }
 
-// hasStoredSeriesEnded reports whether the newest sample is a staleness marker.
-func (s *memSeries) hasStoredSeriesEnded() bool {
+// hasSeriesEnded reports whether the newest sample is a staleness marker.
+func (s *memSeries) hasSeriesEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.chunks) > 0 && value.IsStaleNaN(s.newestSample.v)
 }
 
-// shedStoreOverflow evicts series of the namespace with the most bytes until the store is within its bytes: samples of known series are
+// shedSeriesOverflow evicts series of the namespace with the most bytes until the store is within its bytes: samples of known series are
 // not rejected, so that their chunks may exceed the bound.
-func (s *Store) shedStoreOverflow() {
+func (s *Store) shedSeriesOverflow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit := s.options.Load().MaxBytes
 	d := storeDimension{name: "bytes", limit: limit, held: func(u *namespaceUsage) int64 { return u.bytes.Load() }}
 	if excess := s.byteCount.Load() - limit; excess > 0 {
-		s.evictStoredSeries(s.findGreediestStoreUsage(d.held), d, excess+limit/evictedParts)
+		s.evictSeries(s.findGreediestUsage(d.held), d, excess+limit/evictedParts)
 	}
 }
 

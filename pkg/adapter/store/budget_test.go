@@ -46,7 +46,7 @@ func TestGreedyNamespaceGivesWay(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]Options{
 		"series": {MaxSeries: 6400},
-		"bytes":  {MaxBytes: 6400 * storedSeriesCost(namespacedLabels("evil", "x", 1000))},
+		"bytes":  {MaxBytes: 6400 * seriesByteCost(namespacedLabels("evil", "x", 1000))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,12 +75,12 @@ func TestGreedyNamespaceGivesWay(t *testing.T) {
 				t.Errorf("%d series, more than the store may hold", got)
 			}
 			for i, ref := range ended {
-				if s.lookupStoredSeriesRef(ref) != nil {
+				if s.lookupSeriesRef(ref) != nil {
 					t.Fatalf("series %d of evil has ended, and stayed while others were dropped", i)
 				}
 			}
 			for i, ref := range shop {
-				if s.lookupStoredSeriesRef(ref) == nil {
+				if s.lookupSeriesRef(ref) == nil {
 					t.Fatalf("shop lost its series %d", i)
 				}
 			}

@@ -40,8 +40,8 @@ type chunkCursor struct {
 	v       float64
 }
 
-// newStoredChunk starts a chunk with the sample of c.
-func newStoredChunk(c *chunkCursor, t int64, v float64) sampleChunk {
+// newSampleChunk starts a chunk with the sample of c.
+func newSampleChunk(c *chunkCursor, t int64, v float64) sampleChunk {
 	ch := make(sampleChunk, firstSampleBytes, chunkBytes)
 	binary.LittleEndian.PutUint64(ch, uint64(t))
 	binary.LittleEndian.PutUint64(ch[8:], math.Float64bits(v))
@@ -49,14 +49,14 @@ func newStoredChunk(c *chunkCursor, t int64, v float64) sampleChunk {
 	return ch
 }
 
-// encodeStoredSample appends a sample behind c, the chunk's last sample, and moves c to it. It returns false, without a change, if the
+// encodeSample appends a sample behind c, the chunk's last sample, and moves c to it. It returns false, without a change, if the
 // block is full. t must be later than c's.
-func (ch *sampleChunk) encodeStoredSample(c *chunkCursor, t int64, v float64) bool {
+func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	var buf [maxSampleBytes]byte
 	step := t - c.t
 	b := binary.AppendVarint(buf[:0], step-c.step)
-	if isStoredValueWhole(c.v) && isStoredValueWhole(v) {
-		b = binary.AppendUvarint(b, zigzagEncodeStoredValue(int64(v)-int64(c.v))<<1)
+	if isWholeValue(c.v) && isWholeValue(v) {
+		b = binary.AppendUvarint(b, zigzagEncode(int64(v)-int64(c.v))<<1)
 	} else {
 		b = append(b, rawValueCode)
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
@@ -69,22 +69,22 @@ func (ch *sampleChunk) encodeStoredSample(c *chunkCursor, t int64, v float64) bo
 	return true
 }
 
-// decodeFirstStoredSample moves c to the chunk's first sample and returns the position of the next.
-func (ch sampleChunk) decodeFirstStoredSample(c *chunkCursor) int {
-	*c = chunkCursor{t: ch.storedChunkStartTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
+// decodeFirstSample moves c to the chunk's first sample and returns the position of the next.
+func (ch sampleChunk) decodeFirstSample(c *chunkCursor) int {
+	*c = chunkCursor{t: ch.chunkStartTime(), v: math.Float64frombits(binary.LittleEndian.Uint64(ch[8:]))}
 	return firstSampleBytes
 }
 
-// decodeNextStoredSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
+// decodeNextSample moves c to the sample at pos, which must be less than the chunk's length, and returns the position of the next
 // sample. It is most of the cost of a query. Most steps take one byte and most increments two: it decodes both in
 // place, so that a Select takes a third less time than with binary.Uvarint.
-func (ch sampleChunk) decodeNextStoredSample(c *chunkCursor, pos int) int {
+func (ch sampleChunk) decodeNextSample(c *chunkCursor, pos int) int {
 	change := uint64(ch[pos])
 	pos++
 	if change >= 0x80 {
-		change, pos = ch.decodeStoredUvarint(pos - 1)
+		change, pos = ch.decodeChunkUvarint(pos - 1)
 	}
-	c.step += zigzagDecodeStoredValue(change)
+	c.step += zigzagDecode(change)
 	c.t += c.step
 	code := uint64(ch[pos])
 	pos++
@@ -93,22 +93,22 @@ func (ch sampleChunk) decodeNextStoredSample(c *chunkCursor, pos int) int {
 			code = code&0x7f | second<<7
 			pos++
 		} else {
-			code, pos = ch.decodeStoredUvarint(pos - 1)
+			code, pos = ch.decodeChunkUvarint(pos - 1)
 		}
 	}
 	if code != rawValueCode {
-		c.v = float64(int64(c.v) + zigzagDecodeStoredValue(code>>1))
+		c.v = float64(int64(c.v) + zigzagDecode(code>>1))
 		return pos
 	}
 	c.v = math.Float64frombits(binary.LittleEndian.Uint64(ch[pos:]))
 	return pos + 8
 }
 
-// decodeStoredChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstStoredSample and decodeNextStoredSample, but with the
+// decodeChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstSample and decodeNextSample, but with the
 // fields of the cursor in registers; calls would cost its speed.
-func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
+func (ch sampleChunk) decodeChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor
-	pos := ch.decodeFirstStoredSample(&c)
+	pos := ch.decodeFirstSample(&c)
 	t, step, v, whole := c.t, int64(0), c.v, int64(c.v)
 	for {
 		if t > maxt {
@@ -127,10 +127,10 @@ func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mi
 				change = change&0x7f | second<<7
 				pos++
 			} else {
-				change, pos = ch.decodeStoredUvarint(pos - 1)
+				change, pos = ch.decodeChunkUvarint(pos - 1)
 			}
 		}
-		step += zigzagDecodeStoredValue(change)
+		step += zigzagDecode(change)
 		t += step
 		code := uint64(ch[pos])
 		pos++
@@ -139,7 +139,7 @@ func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mi
 				code = code&0x7f | second<<7
 				pos++
 			} else {
-				code, pos = ch.decodeStoredUvarint(pos - 1)
+				code, pos = ch.decodeChunkUvarint(pos - 1)
 			}
 		}
 		if code == rawValueCode {
@@ -148,34 +148,34 @@ func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mi
 			pos += 8
 			continue
 		}
-		whole += zigzagDecodeStoredValue(code >> 1)
+		whole += zigzagDecode(code >> 1)
 		v = float64(whole)
 	}
 }
 
-// decodeStoredUvarint decodes the integer at pos and returns the position behind it.
-func (ch sampleChunk) decodeStoredUvarint(pos int) (uint64, int) {
+// decodeChunkUvarint decodes the integer at pos and returns the position behind it.
+func (ch sampleChunk) decodeChunkUvarint(pos int) (uint64, int) {
 	u, n := binary.Uvarint(ch[pos:])
 	return u, pos + n
 }
 
-// storedChunkStartTime returns the time of the chunk's first sample, in milliseconds.
-func (ch sampleChunk) storedChunkStartTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
+// chunkStartTime returns the time of the chunk's first sample, in milliseconds.
+func (ch sampleChunk) chunkStartTime() int64 { return int64(binary.LittleEndian.Uint64(ch)) }
 
-// countStoredChunkSamples returns the number of samples in the chunk.
-func (ch sampleChunk) countStoredChunkSamples() int {
+// countChunkSamples returns the number of samples in the chunk.
+func (ch sampleChunk) countChunkSamples() int {
 	var c chunkCursor
 	n := 1
-	for pos := ch.decodeFirstStoredSample(&c); pos < len(ch); n++ {
-		pos = ch.decodeNextStoredSample(&c, pos)
+	for pos := ch.decodeFirstSample(&c); pos < len(ch); n++ {
+		pos = ch.decodeNextSample(&c, pos)
 	}
 	return n
 }
 
-// isStoredValueWhole reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
-func isStoredValueWhole(v float64) bool {
+// isWholeValue reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
+func isWholeValue(v float64) bool {
 	return v >= -maxWholeNumber && v <= maxWholeNumber && math.Float64bits(float64(int64(v))) == math.Float64bits(v)
 }
 
-func zigzagEncodeStoredValue(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
-func zigzagDecodeStoredValue(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+func zigzagEncode(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
+func zigzagDecode(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }

@@ -24,8 +24,8 @@ func encodeChunks(points []samplePoint) (chunks []sampleChunk) {
 	var c chunkCursor
 	for _, p := range points {
 		v := math.Float64frombits(p.bits)
-		if n := len(chunks); n == 0 || !chunks[n-1].encodeStoredSample(&c, p.t, v) {
-			chunks = append(chunks, newStoredChunk(&c, p.t, v))
+		if n := len(chunks); n == 0 || !chunks[n-1].encodeSample(&c, p.t, v) {
+			chunks = append(chunks, newSampleChunk(&c, p.t, v))
 		}
 	}
 	return chunks
@@ -34,20 +34,20 @@ func encodeChunks(points []samplePoint) (chunks []sampleChunk) {
 func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
 	var c chunkCursor
 	for _, ch := range chunks {
-		pos := ch.decodeFirstStoredSample(&c)
+		pos := ch.decodeFirstSample(&c)
 		points = append(points, newSamplePoint(c.t, c.v))
 		for pos < len(ch) {
-			pos = ch.decodeNextStoredSample(&c, pos)
+			pos = ch.decodeNextSample(&c, pos)
 			points = append(points, newSamplePoint(c.t, c.v))
 		}
 	}
 	return points
 }
 
-// decodeChunkRanges returns the samples of chunks by decodeStoredChunkRange.
+// decodeChunkRanges returns the samples of chunks by decodeChunkRange.
 func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
-		times, values := ch.decodeStoredChunkRange(nil, nil, math.MinInt64, math.MaxInt64)
+		times, values := ch.decodeChunkRange(nil, nil, math.MinInt64, math.MaxInt64)
 		for i, at := range times {
 			points = append(points, newSamplePoint(at, values[i]))
 		}
@@ -72,7 +72,7 @@ func checkRoundTrip(t *testing.T, points []samplePoint) {
 	}
 	n := 0
 	for _, ch := range chunks {
-		n += ch.countStoredChunkSamples()
+		n += ch.countChunkSamples()
 		if cap(ch) != chunkBytes {
 			t.Errorf("a chunk of %d bytes, want %d", cap(ch), chunkBytes)
 		}
@@ -118,13 +118,13 @@ func TestChunkRoundTrip(t *testing.T) {
 func TestChunkIsOnlyAppendedTo(t *testing.T) {
 	t.Parallel()
 	var c chunkCursor
-	ch := newStoredChunk(&c, 1, 1)
-	if !ch.encodeStoredSample(&c, 2, 2) {
+	ch := newSampleChunk(&c, 1, 1)
+	if !ch.encodeSample(&c, 2, 2) {
 		t.Fatal("a new chunk is full")
 	}
 	seen := ch
 	before := string(seen)
-	for i := int64(3); ch.encodeStoredSample(&c, i, float64(i)); i++ {
+	for i := int64(3); ch.encodeSample(&c, i, float64(i)); i++ {
 	}
 	if string(seen) != before {
 		t.Error("bytes that were read have changed")

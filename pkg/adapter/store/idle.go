@@ -12,86 +12,86 @@ const dropBatch = 1000
 
 // dropIdleSeries drops each series with a newest sample older than the retention, and frees its memory.
 func (s *Store) dropIdleSeries(now time.Time) {
-	cutoff := s.oldestStoredTime(now.UnixMilli())
-	idle := s.listIdleStoredSeries(cutoff)
+	cutoff := s.oldestKeptTime(now.UnixMilli())
+	idle := s.listIdleSeries(cutoff)
 	for len(idle) > 0 {
 		n := min(dropBatch, len(idle))
-		s.dropStoredSeries(idle[:n], cutoff)
+		s.dropListedSeries(idle[:n], cutoff)
 		idle = idle[n:]
 	}
-	s.shrinkStoreTables()
+	s.shrinkSeriesTables()
 }
 
-func (s *Store) listIdleStoredSeries(cutoff int64) (idle []*memSeries) {
+func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, candidate := range s.slots {
-		if candidate != nil && candidate.isStoredSeriesIdleSince(cutoff) {
+		if candidate != nil && candidate.isSeriesIdleSince(cutoff) {
 			idle = append(idle, candidate)
 		}
 	}
 	return idle
 }
 
-func (s *memSeries) isStoredSeriesIdleSince(cutoff int64) bool {
+func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.storedSeriesLastActive() < cutoff
+	return s.seriesLastActive() < cutoff
 }
 
-// storedSeriesLastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
+// seriesLastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
 // caller holds mu.
-func (s *memSeries) storedSeriesLastActive() int64 {
+func (s *memSeries) seriesLastActive() int64 {
 	if len(s.chunks) == 0 {
 		return s.createdAt
 	}
 	return s.newestSample.t
 }
 
-// dropStoredSeries removes the series, except a series that got a sample meanwhile.
-func (s *Store) dropStoredSeries(idle []*memSeries, cutoff int64) {
+// dropListedSeries removes the series, except a series that got a sample meanwhile.
+func (s *Store) dropListedSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		if s.removeStoredSeries(old, cutoff) {
+		if s.removeSeries(old, cutoff) {
 			s.metrics.droppedSeries.Inc()
-			s.forgetEmptyStoreUsage(old.usage)
+			s.forgetEmptyUsage(old.usage)
 		}
 	}
 }
 
-// removeStoredSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
-func (s *Store) removeStoredSeries(old *memSeries, cutoff int64) bool {
-	samples, chunks, ok := old.markStoredSeriesDropped(cutoff)
+// removeSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
+func (s *Store) removeSeries(old *memSeries, cutoff int64) bool {
+	samples, chunks, ok := old.markSeriesDropped(cutoff)
 	if !ok {
 		return false
 	}
 	s.sampleCount.Add(-int64(samples))
-	s.index.removeFromStoreIndex(old)
-	s.removeFromStoreHash(old)
+	s.index.removeIndexedSeries(old)
+	s.removeHashedSeries(old)
 	slot := uint32(old.ref)
 	s.slots[slot] = nil
 	s.freeSlots = append(s.freeSlots, slot)
 	s.seriesCount--
 	old.usage.series--
-	s.chargeStoreBytes(old.usage, -storedSeriesCost(old.labels)+storedChunksCost(0)-storedChunksCost(chunks))
+	s.chargeSeriesBytes(old.usage, -seriesByteCost(old.labels)+chunksByteCost(0)-chunksByteCost(chunks))
 	return true
 }
 
-// markStoredSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
+// markSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
 // numbers of samples and chunks that the series held.
-func (s *memSeries) markStoredSeriesDropped(cutoff int64) (samples, chunks int, ok bool) {
+func (s *memSeries) markSeriesDropped(cutoff int64) (samples, chunks int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped || s.storedSeriesLastActive() >= cutoff {
+	if s.dropped || s.seriesLastActive() >= cutoff {
 		return 0, 0, false
 	}
-	samples, chunks = s.totalStoredSamples(), len(s.chunks)
+	samples, chunks = s.countSeriesSamples(), len(s.chunks)
 	s.dropped, s.chunks = true, nil
 	return samples, chunks, true
 }
 
-func (s *Store) removeFromStoreHash(old *memSeries) {
+func (s *Store) removeHashedSeries(old *memSeries) {
 	hash := old.labels.Hash()
 	if s.byHash[hash] == old {
 		if old.nextSameHash == nil {
@@ -109,8 +109,8 @@ func (s *Store) removeFromStoreHash(old *memSeries) {
 	}
 }
 
-// shrinkStoreTables frees the memory of former series: Go's maps and slices never shrink by themselves.
-func (s *Store) shrinkStoreTables() {
+// shrinkSeriesTables frees the memory of former series: Go's maps and slices never shrink by themselves.
+func (s *Store) shrinkSeriesTables() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seriesCount == 0 {

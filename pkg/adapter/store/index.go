@@ -21,8 +21,8 @@ const (
 // selector with the names of its pods reads only the series of these pods, however many other pods the store has.
 type seriesIndex map[string]map[string]map[string][]*memSeries
 
-func (ix seriesIndex) addToStoreIndex(s *memSeries) {
-	name, namespace, pod := storeIndexKeys(s.labels)
+func (ix seriesIndex) addIndexedSeries(s *memSeries) {
+	name, namespace, pod := seriesIndexKeys(s.labels)
 	namespaces := ix[name]
 	if namespaces == nil {
 		namespaces = map[string]map[string][]*memSeries{}
@@ -40,9 +40,9 @@ func (ix seriesIndex) addToStoreIndex(s *memSeries) {
 	pods[strings.Clone(pod)] = []*memSeries{s}
 }
 
-// removeFromStoreIndex removes s, and every level that is then empty.
-func (ix seriesIndex) removeFromStoreIndex(s *memSeries) {
-	name, namespace, pod := storeIndexKeys(s.labels)
+// removeIndexedSeries removes s, and every level that is then empty.
+func (ix seriesIndex) removeIndexedSeries(s *memSeries) {
+	name, namespace, pod := seriesIndexKeys(s.labels)
 	pods := ix[name][namespace]
 	found := pods[pod]
 	for i, o := range found {
@@ -64,17 +64,17 @@ func (ix seriesIndex) removeFromStoreIndex(s *memSeries) {
 	}
 }
 
-func storeIndexKeys(l labels.Labels) (name, namespace, pod string) {
+func seriesIndexKeys(l labels.Labels) (name, namespace, pod string) {
 	return l.Get(nameLabel), l.Get(namespaceLabel), l.Get(podLabel)
 }
 
-// forEachStoreIndexMatch calls visit for every series that all matchers match, in no particular order.
-func (ix seriesIndex) forEachStoreIndexMatch(f indexFilters, visit func(*memSeries)) {
-	walkStoreIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
-		walkStoreIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
-			walkStoreIndexLevel(pods, f.pod, func(found []*memSeries) {
+// forEachIndexMatch calls visit for every series that all matchers match, in no particular order.
+func (ix seriesIndex) forEachIndexMatch(f indexFilters, visit func(*memSeries)) {
+	walkIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
+		walkIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
+			walkIndexLevel(pods, f.pod, func(found []*memSeries) {
 				for _, s := range found {
-					if f.rest.matchesStoredLabels(s.labels) {
+					if f.rest.matchesSeriesLabels(s.labels) {
 						visit(s)
 					}
 				}
@@ -83,20 +83,20 @@ func (ix seriesIndex) forEachStoreIndexMatch(f indexFilters, visit func(*memSeri
 	})
 }
 
-// walkStoreIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
+// walkIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
-func walkStoreIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
-	fixed, known := matchers.fixedStoreIndexValues()
+func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
+	fixed, known := matchers.fixedLabelValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
-			if matchers.matchesStoreIndexValue(key) {
+			if matchers.matchesLabelValue(key) {
 				visit(v)
 			}
 		}
 		return
 	}
 	for _, key := range fixed {
-		if v, ok := level[key]; ok && matchers.matchesFixedStoreIndexValue(key) {
+		if v, ok := level[key]; ok && matchers.matchesFixedValue(key) {
 			visit(v)
 		}
 	}
@@ -115,7 +115,7 @@ type labelValueSet struct {
 	values []string
 }
 
-func (a labelValueSet) containsStoreIndexValue(v string) bool {
+func (a labelValueSet) containsLabelValue(v string) bool {
 	_, found := slices.BinarySearch(a.values, v)
 	return found
 }
@@ -123,7 +123,7 @@ func (a labelValueSet) containsStoreIndexValue(v string) bool {
 // indexFilters are the matchers, by their level of the index.
 type indexFilters struct{ name, namespace, pod, rest levelFilter }
 
-func (f *indexFilters) filterForStoreIndexLevel(label string) *levelFilter {
+func (f *indexFilters) filterForIndexLevel(label string) *levelFilter {
 	switch label {
 	case nameLabel:
 		return &f.name
@@ -135,17 +135,17 @@ func (f *indexFilters) filterForStoreIndexLevel(label string) *levelFilter {
 	return &f.rest
 }
 
-// splitMatchersByStoreLevel sorts matchers by their level of the index.
-func splitMatchersByStoreLevel(matchers []*labels.Matcher) (f indexFilters) {
+// splitMatchersByLevel sorts matchers by their level of the index.
+func splitMatchersByLevel(matchers []*labels.Matcher) (f indexFilters) {
 	for _, m := range matchers {
-		level := f.filterForStoreIndexLevel(m.Name)
+		level := f.filterForIndexLevel(m.Name)
 		level.matchers = append(level.matchers, m)
 	}
 	return f
 }
 
-// fixedStoreIndexValues returns all values that can match, sorted. It returns false if they are unknown.
-func (f levelFilter) fixedStoreIndexValues() (values []string, known bool) {
+// fixedLabelValues returns all values that can match, sorted. It returns false if they are unknown.
+func (f levelFilter) fixedLabelValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
 	}
@@ -164,12 +164,12 @@ func (f levelFilter) fixedStoreIndexValues() (values []string, known bool) {
 	return nil, false
 }
 
-func (f levelFilter) matchesStoreIndexValue(v string) bool {
-	return f.matchesFixedStoreIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsStoreIndexValue(v))
+func (f levelFilter) matchesLabelValue(v string) bool {
+	return f.matchesFixedValue(v) && (f.valueSet.label == "" || f.valueSet.containsLabelValue(v))
 }
 
-// matchesFixedStoreIndexValue reports the same as matchesStoreIndexValue, for a value that fixedStoreIndexValues returned.
-func (f levelFilter) matchesFixedStoreIndexValue(v string) bool {
+// matchesFixedValue reports the same as matchesLabelValue, for a value that fixedLabelValues returned.
+func (f levelFilter) matchesFixedValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
@@ -178,11 +178,11 @@ func (f levelFilter) matchesFixedStoreIndexValue(v string) bool {
 	return true
 }
 
-func (f levelFilter) matchesStoredLabels(l labels.Labels) bool {
+func (f levelFilter) matchesSeriesLabels(l labels.Labels) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(l.Get(m.Name)) {
 			return false
 		}
 	}
-	return f.valueSet.label == "" || f.valueSet.containsStoreIndexValue(l.Get(f.valueSet.label))
+	return f.valueSet.label == "" || f.valueSet.containsLabelValue(l.Get(f.valueSet.label))
 }

@@ -27,7 +27,7 @@ func (v *seriesView) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	if !ok {
 		i = &sampleIterator{}
 	}
-	*i = sampleIterator{chunks: v.series.snapshotStoredChunks(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
+	*i = sampleIterator{chunks: v.series.snapshotChunks(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
 	return i
 }
 
@@ -45,7 +45,7 @@ type sampleIterator struct {
 
 var _ chunkenc.Iterator = (*sampleIterator)(nil)
 
-func (i *sampleIterator) Next() chunkenc.ValueType { return i.advanceStoredSample(i.mint) }
+func (i *sampleIterator) Next() chunkenc.ValueType { return i.advanceToSample(i.mint) }
 
 //nolint:govet // chunkenc.Iterator gives Seek another meaning than io.Seeker does.
 func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
@@ -53,25 +53,25 @@ func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
 		return chunkenc.ValFloat
 	}
 	t = max(t, i.mint)
-	for !i.done && i.nextChunk+1 < len(i.chunks) && i.chunks[i.nextChunk+1].storedChunkStartTime() <= t {
+	for !i.done && i.nextChunk+1 < len(i.chunks) && i.chunks[i.nextChunk+1].chunkStartTime() <= t {
 		i.nextChunk, i.openChunk, i.pos = i.nextChunk+1, nil, 0 // the rest of the previous chunk is before t
 	}
-	if i.nextChunk < len(i.chunks) && i.chunks[i.nextChunk].storedChunkStartTime() <= t {
+	if i.nextChunk < len(i.chunks) && i.chunks[i.nextChunk].chunkStartTime() <= t {
 		i.openChunk, i.pos = nil, 0
 	}
-	return i.advanceStoredSample(t)
+	return i.advanceToSample(t)
 }
 
-// advanceStoredSample moves on to the next sample at or after t.
-func (i *sampleIterator) advanceStoredSample(t int64) chunkenc.ValueType {
+// advanceToSample moves on to the next sample at or after t.
+func (i *sampleIterator) advanceToSample(t int64) chunkenc.ValueType {
 	i.valid = false
 	for !i.done {
 		switch {
 		case i.pos < len(i.openChunk):
-			i.pos = i.openChunk.decodeNextStoredSample(&i.at, i.pos)
+			i.pos = i.openChunk.decodeNextSample(&i.at, i.pos)
 		case i.nextChunk < len(i.chunks):
 			i.openChunk = i.chunks[i.nextChunk]
-			i.pos = i.openChunk.decodeFirstStoredSample(&i.at)
+			i.pos = i.openChunk.decodeFirstSample(&i.at)
 			i.nextChunk++
 		default:
 			i.done = true

@@ -33,7 +33,7 @@ func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.Sel
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
 	}
 	set := &seriesSet{}
-	q.forEachStoredSeries(matchers, func(s *memSeries) {
+	q.forEachMatchedSeries(matchers, func(s *memSeries) {
 		set.views = append(set.views, seriesView{series: s, mint: mint, maxt: maxt})
 	})
 	if sorted {
@@ -48,33 +48,33 @@ func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.Sel
 // LabelValues returns the values of a label in the matching series, sorted.
 func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values := map[string]struct{}{}
-	q.forEachStoredSeries(matchers, func(s *memSeries) {
+	q.forEachMatchedSeries(matchers, func(s *memSeries) {
 		if v := s.labels.Get(name); v != "" {
 			values[v] = struct{}{}
 		}
 	})
-	return sortAndLimitStoredNames(values, hints), nil, nil
+	return sortAndLimitNames(values, hints), nil, nil
 }
 
 // LabelNames returns the names of the labels of the matching series, sorted.
 func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names := map[string]struct{}{}
-	q.forEachStoredSeries(matchers, func(s *memSeries) {
+	q.forEachMatchedSeries(matchers, func(s *memSeries) {
 		s.labels.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
 	})
-	return sortAndLimitStoredNames(names, hints), nil, nil
+	return sortAndLimitNames(names, hints), nil, nil
 }
 
 // Close does nothing: a querier holds no resources.
 func (q *storeQuerier) Close() error { return nil }
 
-func (q *storeQuerier) forEachStoredSeries(matchers []*labels.Matcher, visit func(*memSeries)) {
+func (q *storeQuerier) forEachMatchedSeries(matchers []*labels.Matcher, visit func(*memSeries)) {
 	q.store.mu.RLock()
 	defer q.store.mu.RUnlock()
-	q.store.index.forEachStoreIndexMatch(splitMatchersByStoreLevel(matchers), visit)
+	q.store.index.forEachIndexMatch(splitMatchersByLevel(matchers), visit)
 }
 
-func sortAndLimitStoredNames(set map[string]struct{}, hints *storage.LabelHints) []string {
+func sortAndLimitNames(set map[string]struct{}, hints *storage.LabelHints) []string {
 	sorted := slices.Sorted(maps.Keys(set))
 	if hints != nil && hints.Limit > 0 && len(sorted) > hints.Limit {
 		return sorted[:hints.Limit]

@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.dropStoredSeries([]*memSeries{s.lookupStoredSeriesRef(ref)}, math.MaxInt64)
+					s.dropListedSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
@@ -111,11 +111,11 @@ func checkSelection(t *testing.T, s *Store, matchers []*labels.Matcher, want []l
 		t.Errorf("select %v (-want +got):\n%s", matchers, d)
 	}
 	gotNames, _, err := q.LabelNames(ctx, nil, matchers...)
-	if d := cmp.Diff(sortAndLimitStoredNames(names, nil), gotNames); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimitNames(names, nil), gotNames); err != nil || d != "" {
 		t.Errorf("label names of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 	gotCodes, _, err := q.LabelValues(ctx, "code", nil, matchers...)
-	if d := cmp.Diff(sortAndLimitStoredNames(codes, nil), gotCodes); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimitNames(codes, nil), gotCodes); err != nil || d != "" {
 		t.Errorf("codes of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 }
@@ -163,8 +163,8 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
 	} {
 		visited := 0
-		walkStoreIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByStoreLevel([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
-		if fixed, _ := splitMatchersByStoreLevel([]*labels.Matcher{m}).pod.fixedStoreIndexValues(); len(fixed) == 0 || visited > len(fixed) {
+		walkIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByLevel([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
+		if fixed, _ := splitMatchersByLevel([]*labels.Matcher{m}).pod.fixedLabelValues(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}
 	}

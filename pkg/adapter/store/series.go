@@ -24,27 +24,27 @@ type memSeries struct {
 	dropped      bool // no longer in the store: holders of the series must look it up again
 }
 
-// appendStoredSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
+// appendSeriesSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
 // false if the sample is not newer than the newest.
-func (s *memSeries) appendStoredSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
+func (s *memSeries) appendSeriesSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
 	n := len(s.chunks)
 	if n > 0 && t <= s.newestSample.t {
 		return 0, false
 	}
-	if n > 0 && s.chunks[n-1].encodeStoredSample(&s.newestSample, t, v) {
+	if n > 0 && s.chunks[n-1].encodeSample(&s.newestSample, t, v) {
 		return 1, true
 	}
-	forgotten := s.forgetStoredChunks(cutoff)
-	s.chunks = append(s.chunks, newStoredChunk(&s.newestSample, t, v))
+	forgotten := s.forgetOldChunks(cutoff)
+	s.chunks = append(s.chunks, newSampleChunk(&s.newestSample, t, v))
 	return 1 - forgotten, true
 }
 
-// forgetStoredChunks drops the chunks with all samples before cutoff and returns their number of samples. It moves the rest down in
+// forgetOldChunks drops the chunks with all samples before cutoff and returns their number of samples. It moves the rest down in
 // place: readers hold copies of the headers.
-func (s *memSeries) forgetStoredChunks(cutoff int64) (samples int) {
+func (s *memSeries) forgetOldChunks(cutoff int64) (samples int) {
 	old := 0
-	for old+1 < len(s.chunks) && s.chunks[old+1].storedChunkStartTime() <= cutoff {
-		samples += s.chunks[old].countStoredChunkSamples()
+	for old+1 < len(s.chunks) && s.chunks[old+1].chunkStartTime() <= cutoff {
+		samples += s.chunks[old].countChunkSamples()
 		old++
 	}
 	if old == 0 {
@@ -56,30 +56,30 @@ func (s *memSeries) forgetStoredChunks(cutoff int64) (samples int) {
 	return samples
 }
 
-// snapshotStoredChunks appends to dst the chunks that may hold samples of [mint, maxt].
-func (s *memSeries) snapshotStoredChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
+// snapshotChunks appends to dst the chunks that may hold samples of [mint, maxt].
+func (s *memSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(dst, s.storedChunksBetween(mint, maxt)...)
+	return append(dst, s.chunksBetween(mint, maxt)...)
 }
 
-// storedChunksBetween returns the chunks that may hold samples of [mint, maxt]. The caller holds mu.
-func (s *memSeries) storedChunksBetween(mint, maxt int64) []sampleChunk {
+// chunksBetween returns the chunks that may hold samples of [mint, maxt]. The caller holds mu.
+func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
 	first, end := 0, len(s.chunks)
-	for first+1 < end && s.chunks[first+1].storedChunkStartTime() <= mint {
+	for first+1 < end && s.chunks[first+1].chunkStartTime() <= mint {
 		first++
 	}
 	last := first
-	for last < end && s.chunks[last].storedChunkStartTime() <= maxt {
+	for last < end && s.chunks[last].chunkStartTime() <= maxt {
 		last++
 	}
 	return s.chunks[first:last]
 }
 
-// totalStoredSamples returns the number of samples.
-func (s *memSeries) totalStoredSamples() (n int) {
+// countSeriesSamples returns the number of samples.
+func (s *memSeries) countSeriesSamples() (n int) {
 	for _, ch := range s.chunks {
-		n += ch.countStoredChunkSamples()
+		n += ch.countChunkSamples()
 	}
 	return n
 }

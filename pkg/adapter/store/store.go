@@ -106,8 +106,8 @@ func (s *Store) Reconfigure(opts Options) {
 	s.options.Store(&opts)
 }
 
-// oldestStoredTime returns the time, in milliseconds, from which on the store keeps samples at now.
-func (s *Store) oldestStoredTime(now int64) int64 {
+// oldestKeptTime returns the time, in milliseconds, from which on the store keeps samples at now.
+func (s *Store) oldestKeptTime(now int64) int64 {
 	return now - s.options.Load().Retention.Milliseconds()
 }
 
@@ -118,17 +118,17 @@ func (s *Store) oldestStoredTime(now int64) int64 {
 // Append reads lset only if ref does not lead to a series, and copies it: the caller may reuse its memory.
 func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error) {
 	for {
-		target := s.lookupStoredSeriesRef(ref)
+		target := s.lookupSeriesRef(ref)
 		if target == nil {
 			var err error
-			if target, err = s.getOrCreateStoredSeries(lset, t); err != nil {
+			if target, err = s.getOrCreateSeries(lset, t); err != nil {
 				s.metrics.tooMany.Inc()
 				return 0, err
 			}
 		}
-		done, overflows, err := s.appendToStoredSeries(target, t, v)
+		done, overflows, err := s.appendToSeries(target, t, v)
 		if overflows {
-			s.shedStoreOverflow()
+			s.shedSeriesOverflow()
 		}
 		if done {
 			return target.ref, err
@@ -137,18 +137,18 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	}
 }
 
-// appendToStoredSeries adds a sample to a series. done is false if the series was dropped meanwhile; overflows is true if a new chunk
+// appendToSeries adds a sample to a series. done is false if the series was dropped meanwhile; overflows is true if a new chunk
 // exceeds the store's bytes.
-func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (done, overflows bool, err error) {
+func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (done, overflows bool, err error) {
 	target.mu.Lock()
 	if target.dropped {
 		target.mu.Unlock()
 		return false, false, nil
 	}
 	chunks := len(target.chunks)
-	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
+	grown, ok := target.appendSeriesSample(t, v, s.oldestKeptTime(t))
 	if chunks != len(target.chunks) { // under the lock: a drop gives back the charge
-		s.chargeStoreBytes(target.usage, storedChunksCost(len(target.chunks))-storedChunksCost(chunks))
+		s.chargeSeriesBytes(target.usage, chunksByteCost(len(target.chunks))-chunksByteCost(chunks))
 		overflows = s.byteCount.Load() > s.options.Load().MaxBytes
 	}
 	target.mu.Unlock()
@@ -160,8 +160,8 @@ func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (don
 	return true, overflows, nil
 }
 
-// lookupStoredSeriesRef returns the series of a reference, or nil if the reference is invalid.
-func (s *Store) lookupStoredSeriesRef(ref uint64) *memSeries {
+// lookupSeriesRef returns the series of a reference, or nil if the reference is invalid.
+func (s *Store) lookupSeriesRef(ref uint64) *memSeries {
 	if ref == 0 {
 		return nil
 	}
@@ -186,18 +186,18 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 	refs := make([]uint64, len(lsets))
 	missing, bytes := map[string]int64{}, map[string]int64{}
 	for i, lset := range lsets {
-		if found := s.findStoredSeries(lset); found != nil {
+		if found := s.findSeriesByLabels(lset); found != nil {
 			refs[i] = found.ref
 		} else {
 			namespace := lset.Get(namespaceLabel)
 			missing[namespace]++
-			bytes[namespace] += storedSeriesCost(lset)
+			bytes[namespace] += seriesByteCost(lset)
 		}
 	}
 	for namespace, n := range missing { // of one target, and so of one namespace
-		u := s.storeUsageOf(namespace)
-		if err := s.makeStoreRoom(u, n, bytes[namespace]); err != nil {
-			s.forgetEmptyStoreUsage(u)
+		u := s.namespaceUsageOf(namespace)
+		if err := s.makeSeriesRoom(u, n, bytes[namespace]); err != nil {
+			s.forgetEmptyUsage(u)
 			s.metrics.tooMany.Add(float64(n))
 			return nil, err
 		}
@@ -206,17 +206,17 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 		if refs[i] != 0 {
 			continue
 		}
-		if twice := s.findStoredSeries(lset); twice != nil {
+		if twice := s.findSeriesByLabels(lset); twice != nil {
 			refs[i] = twice.ref
 		} else {
-			refs[i] = s.createStoredSeries(lset, t).ref
+			refs[i] = s.createSeries(lset, t).ref
 		}
 	}
 	return refs, nil
 }
 
-// findStoredSeries returns the series of these labels, or nil. The caller holds s.mu.
-func (s *Store) findStoredSeries(lset labels.Labels) *memSeries {
+// findSeriesByLabels returns the series of these labels, or nil. The caller holds s.mu.
+func (s *Store) findSeriesByLabels(lset labels.Labels) *memSeries {
 	for found := s.byHash[lset.Hash()]; found != nil; found = found.nextSameHash {
 		if labels.Equal(found.labels, lset) {
 			return found
@@ -225,46 +225,46 @@ func (s *Store) findStoredSeries(lset labels.Labels) *memSeries {
 	return nil
 }
 
-// getOrCreateStoredSeries returns the series of these labels, and creates it with a copy of them if it is missing; a *FullError if
+// getOrCreateSeries returns the series of these labels, and creates it with a copy of them if it is missing; a *FullError if
 // there is no room.
-func (s *Store) getOrCreateStoredSeries(lset labels.Labels, t int64) (*memSeries, error) {
+func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) (*memSeries, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if found := s.findStoredSeries(lset); found != nil {
+	if found := s.findSeriesByLabels(lset); found != nil {
 		return found, nil
 	}
-	u := s.storeUsageOf(lset.Get(namespaceLabel))
-	if err := s.makeStoreRoom(u, 1, storedSeriesCost(lset)); err != nil {
-		s.forgetEmptyStoreUsage(u)
+	u := s.namespaceUsageOf(lset.Get(namespaceLabel))
+	if err := s.makeSeriesRoom(u, 1, seriesByteCost(lset)); err != nil {
+		s.forgetEmptyUsage(u)
 		return nil, err
 	}
-	return s.createStoredSeries(lset.Copy(), t), nil
+	return s.createSeries(lset.Copy(), t), nil
 }
 
-// storedSeriesCost returns the bytes that a new series takes from the budget.
-func storedSeriesCost(lset labels.Labels) int64 {
-	return seriesOverheadBytes + int64(lset.ByteSize()) + storedChunksCost(0)
+// seriesByteCost returns the bytes that a new series takes from the budget.
+func seriesByteCost(lset labels.Labels) int64 {
+	return seriesOverheadBytes + int64(lset.ByteSize()) + chunksByteCost(0)
 }
 
-// storedChunksCost returns the bytes that n chunks of a series take from the budget.
-func storedChunksCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCost }
+// chunksByteCost returns the bytes that n chunks of a series take from the budget.
+func chunksByteCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCost }
 
-// createStoredSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
-func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
+// createSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
+func (s *Store) createSeries(lset labels.Labels, t int64) *memSeries {
 	hash := lset.Hash()
-	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storeUsageOf(lset.Get(namespaceLabel))}
+	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.namespaceUsageOf(lset.Get(namespaceLabel))}
 	made.usage.series++
-	s.chargeStoreBytes(made.usage, storedSeriesCost(lset))
+	s.chargeSeriesBytes(made.usage, seriesByteCost(lset))
 	s.byHash[hash] = made
-	s.index.addToStoreIndex(made)
-	s.assignStoredSeriesRef(made)
+	s.index.addIndexedSeries(made)
+	s.assignSeriesRef(made)
 	s.seriesCount++
 	s.peakCount = max(s.peakCount, s.seriesCount)
 	return made
 }
 
-// assignStoredSeriesRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
-func (s *Store) assignStoredSeriesRef(made *memSeries) {
+// assignSeriesRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
+func (s *Store) assignSeriesRef(made *memSeries) {
 	var slot uint32
 	if n := len(s.freeSlots); n > 0 {
 		slot, s.freeSlots = s.freeSlots[n-1], s.freeSlots[:n-1]

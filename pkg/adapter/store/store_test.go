@@ -210,14 +210,14 @@ func TestHashCollision(t *testing.T) {
 	var all []*memSeries
 	for _, pod := range []string{"a", "b", "c"} {
 		ref := mustAppend(t, s, 0, counterLabels(pod), 1, 1)
-		all = append(all, s.lookupStoredSeriesRef(ref))
+		all = append(all, s.lookupSeriesRef(ref))
 	}
 	for i, victim := range all {
 		hash := victim.labels.Hash() // as if all series had this hash
 		clear(s.byHash)
 		s.byHash[hash] = all[0]
 		all[0].nextSameHash, all[1].nextSameHash, all[2].nextSameHash = all[1], all[2], nil
-		s.removeFromStoreHash(victim)
+		s.removeHashedSeries(victim)
 		var left []*memSeries
 		for x := s.byHash[hash]; x != nil; x = x.nextSameHash {
 			left = append(left, x)

@@ -14,9 +14,9 @@ import "github.com/prometheus/prometheus/model/labels"
 func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 	visit func(l labels.Labels, times []int64, values []float64),
 ) {
-	f := splitMatchersByStoreLevel(matchers)
+	f := splitMatchersByLevel(matchers)
 	if label != "" {
-		f.filterForStoreIndexLevel(label).valueSet = labelValueSet{label, values}
+		f.filterForIndexLevel(label).valueSet = labelValueSet{label, values}
 	}
 	r := s.visitBuffers.Get().(*visitBuffers)
 	defer func() {
@@ -25,10 +25,10 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 	}()
 	r.found = r.found[:0]
 	s.mu.RLock()
-	s.index.forEachStoreIndexMatch(f, func(series *memSeries) { r.found = append(r.found, series) })
+	s.index.forEachIndexMatch(f, func(series *memSeries) { r.found = append(r.found, series) })
 	s.mu.RUnlock()
 	for _, series := range r.found {
-		r.readStoredSamples(series, mint, maxt)
+		r.readSeriesSamples(series, mint, maxt)
 		visit(series.labels, r.times, r.values)
 	}
 }
@@ -41,12 +41,12 @@ type visitBuffers struct {
 	values []float64
 }
 
-// readStoredSamples reads the samples of a series. It holds the series' lock meanwhile: less than a microsecond.
-func (r *visitBuffers) readStoredSamples(series *memSeries, mint, maxt int64) {
+// readSeriesSamples reads the samples of a series. It holds the series' lock meanwhile: less than a microsecond.
+func (r *visitBuffers) readSeriesSamples(series *memSeries, mint, maxt int64) {
 	r.times, r.values = r.times[:0], r.values[:0]
 	series.mu.Lock()
 	defer series.mu.Unlock()
-	for _, ch := range series.storedChunksBetween(mint, maxt) {
-		r.times, r.values = ch.decodeStoredChunkRange(r.times, r.values, mint, maxt)
+	for _, ch := range series.chunksBetween(mint, maxt) {
+		r.times, r.values = ch.decodeChunkRange(r.times, r.values, mint, maxt)
 	}
 }

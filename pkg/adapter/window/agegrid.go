@@ -26,10 +26,10 @@ type ageGrid struct {
 	edges          [maxCells]int64 // exclusive upper ages of the cells; that of the last is inclusive
 }
 
-// newWindowAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
+// newAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
 // longest or more.
-func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
-	interval := meanWindowIncrementInterval(pods)
+func newAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) {
+	interval := meanIncrementInterval(pods)
 	if interval <= 0 {
 		return nil, false
 	}
@@ -53,8 +53,8 @@ func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) 
 	return g, true
 }
 
-// meanWindowIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
-func meanWindowIncrementInterval(pods []History) int64 {
+// meanIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
+func meanIncrementInterval(pods []History) int64 {
 	var sum, scraped int64
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -65,9 +65,9 @@ func meanWindowIncrementInterval(pods []History) int64 {
 	return sum / max(1, scraped)
 }
 
-// meanWindowTotalInterval returns the mean length of all increments of the punctual pods; 0 without any. A pod that leaves is scraped sooner:
+// meanTotalInterval returns the mean length of all increments of the punctual pods; 0 without any. A pod that leaves is scraped sooner:
 // cells of the length of its last increments would divide the others' increments, as if these were even.
-func meanWindowTotalInterval(pods []History) int64 {
+func meanTotalInterval(pods []History) int64 {
 	newest := int64(0)
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -90,8 +90,8 @@ func meanWindowTotalInterval(pods []History) int64 {
 	return sum / max(1, increments)
 }
 
-// windowCellIndex returns the cell of an increment that began at from, at most maxWindow ago.
-func (g *ageGrid) windowCellIndex(from int64) int {
+// ageCellIndex returns the cell of an increment that began at from, at most maxWindow ago.
+func (g *ageGrid) ageCellIndex(from int64) int {
 	age := g.now - from
 	if age < g.first {
 		return 0
@@ -101,7 +101,7 @@ func (g *ageGrid) windowCellIndex(from int64) int {
 	return min(int((float64(age-g.first)+0.5)*g.perStep)+1, g.cells-1)
 }
 
-// windowThresholdMargin returns the addition to the threshold for a part of this length.
-func (g *ageGrid) windowThresholdMargin(length int64) float64 {
+// thresholdMargin returns the addition to the threshold for a part of this length.
+func (g *ageGrid) thresholdMargin(length int64) float64 {
 	return 2 * math.Log(float64(g.maxWindow)/float64(length))
 }

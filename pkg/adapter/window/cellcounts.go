@@ -41,10 +41,10 @@ type youngPod struct {
 	since   int
 }
 
-// addWindowPodHistories adds all pods. It returns the young pods, youngest first.
-func (c *cellCounts) addWindowPodHistories(g *ageGrid, pods []History) (young []youngPod) {
+// addPodHistories adds all pods. It returns the young pods, youngest first.
+func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngPod) {
 	for _, h := range pods {
-		oldest, whole := c.addWindowPodHistory(g, h, 1)
+		oldest, whole := c.addPodHistory(g, h, 1)
 		if whole && len(h) > 0 && oldest+1 < g.cells-cellsPerInterval {
 			// Without jitter, its next increment would be in the next older cell.
 			young = append(young, youngPod{history: h, since: oldest + 1})
@@ -54,9 +54,9 @@ func (c *cellCounts) addWindowPodHistories(g *ageGrid, pods []History) (young []
 	return young
 }
 
-// addWindowPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
+// addPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
 // increment is older than the longest window.
-func (c *cellCounts) addWindowPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
+func (c *cellCounts) addPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
 	for begin > 0 && g.now-h[begin-1].From <= g.maxWindow {
@@ -66,7 +66,7 @@ func (c *cellCounts) addWindowPodHistory(g *ageGrid, h History, sign float64) (o
 	}
 	rate := sign * events / float64(span)
 	for _, i := range h[begin:] {
-		cell := g.windowCellIndex(i.From)
+		cell := g.ageCellIndex(i.From)
 		c.n[cell] += sign * i.Count
 		c.e[cell] += rate * float64(i.To-i.From)
 		oldest = max(oldest, cell)
@@ -74,8 +74,8 @@ func (c *cellCounts) addWindowPodHistory(g *ageGrid, h History, sign float64) (o
 	return oldest, begin == 0
 }
 
-// accumulateWindowCells computes the sums up to cell w.
-func (c *cellCounts) accumulateWindowCells(w int) {
+// accumulateCells computes the sums up to cell w.
+func (c *cellCounts) accumulateCells(w int) {
 	n, e := 0.0, 0.0
 	for i := range w + 1 {
 		n += c.n[i]
@@ -84,18 +84,18 @@ func (c *cellCounts) accumulateWindowCells(w int) {
 	}
 }
 
-// findWindowSplitCell returns the last cell of the newer part, if a window back to cell w has two parts that differ.
-func (c *cellCounts) findWindowSplitCell(g *ageGrid, w int) (at int, found bool) {
+// findSplitCell returns the last cell of the newer part, if a window back to cell w has two parts that differ.
+func (c *cellCounts) findSplitCell(g *ageGrid, w int) (at int, found bool) {
 	most := 0.0
 	for s := range w {
-		n1, e1, n2, e2 := c.splitWindowCellEvents(s, w)
+		n1, e1, n2, e2 := c.splitCellEvents(s, w)
 		// G is at most twice Pearson's χ², which needs no logarithm. In steady traffic hardly a split passes this
 		// check.
-		if e1 <= 0 || e2 <= 0 || windowPearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
+		if e1 <= 0 || e2 <= 0 || pearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
 			continue
 		}
 		newer := g.edges[s]
-		excess := windowSplitDeviance(n1, e1, n2, e2, c.blur)/c.phi - minDeviance - g.windowThresholdMargin(newer) - g.windowThresholdMargin(g.edges[w]-newer)
+		excess := splitDeviance(n1, e1, n2, e2, c.blur)/c.phi - minDeviance - g.thresholdMargin(newer) - g.thresholdMargin(g.edges[w]-newer)
 		if excess > most {
 			most, at, found = excess, s, true
 		}
@@ -103,43 +103,43 @@ func (c *cellCounts) findWindowSplitCell(g *ageGrid, w int) (at int, found bool)
 	return at, found
 }
 
-// trimWindowSplitCell moves a split of a window back to cell w to newer cells, at most maxTrimIntervals. It continues while the cells
+// trimSplitCell moves a split of a window back to cell w to newer cells, at most maxTrimIntervals. It continues while the cells
 // just newer than the split, at most an interval of them, look as if the change were within them.
-func (c *cellCounts) trimWindowSplitCell(s, w int) int {
-	n1, e1, n2, e2 := c.splitWindowCellEvents(s, w)
+func (c *cellCounts) trimSplitCell(s, w int) int {
+	n1, e1, n2, e2 := c.splitCellEvents(s, w)
 	rose := n1*e2 > n2*e1
 	last := max(0, s-maxTrimIntervals*cellsPerInterval)
 	for d := 1; d <= cellsPerInterval && s-d >= last; d++ {
-		n1, e1, n2, e2 := c.splitWindowCellEvents(s-d, s)
-		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
+		n1, e1, n2, e2 := c.splitCellEvents(s-d, s)
+		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && splitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
 			s, d = s-d, 0
 		}
 	}
 	return s
 }
 
-// splitWindowCellEvents returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
-func (c *cellCounts) splitWindowCellEvents(s, w int) (n1, e1, n2, e2 float64) {
+// splitCellEvents returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
+func (c *cellCounts) splitCellEvents(s, w int) (n1, e1, n2, e2 float64) {
 	return c.sumN[s], c.sumE[s], c.sumN[w] - c.sumN[s], c.sumE[w] - c.sumE[s]
 }
 
-// windowSplitDeviance returns G; see the package comment.
-func windowSplitDeviance(n1, e1, n2, e2, blur float64) float64 {
+// splitDeviance returns G; see the package comment.
+func splitDeviance(n1, e1, n2, e2, blur float64) float64 {
 	m1 := (n1 + n2) * e1 / (e1 + e2)
 	m2 := n1 + n2 - m1
 	correction := max(-blur, min(blur, m1-n1))
-	return 2 * (windowDevianceTerm(n1+correction, m1) + windowDevianceTerm(n2-correction, m2))
+	return 2 * (devianceTerm(n1+correction, m1) + devianceTerm(n2-correction, m2))
 }
 
-func windowDevianceTerm(n, m float64) float64 {
+func devianceTerm(n, m float64) float64 {
 	if n <= 0 {
 		return 0 // the limit of n ln n
 	}
 	return n * math.Log(n/m)
 }
 
-// windowPearsonChi2 returns Pearson's statistic of the same test.
-func windowPearsonChi2(n1, e1, n2, e2 float64) float64 {
+// pearsonChi2 returns Pearson's statistic of the same test.
+func pearsonChi2(n1, e1, n2, e2 float64) float64 {
 	d := n1*e2 - n2*e1
 	if d == 0 {
 		return 0

@@ -48,22 +48,22 @@ type totalCounts struct {
 	stepVariance [maxCells]float64 // of the difference of a cell and the next older
 }
 
-// newWindowTotalCounts counts the events of the pods in the cells before end.
-func newWindowTotalCounts(pods []History, end, step int64, cells int) *totalCounts {
+// newTotalCounts counts the events of the pods in the cells before end.
+func newTotalCounts(pods []History, end, step int64, cells int) *totalCounts {
 	t := &totalCounts{cells: min(maxCells, cells)}
 	begin := end - int64(t.cells)*step
 	for _, h := range pods {
 		for i := len(h) - 1; i >= 0 && h[i].To > begin; i-- {
 			if h[i].Count > 0 {
-				t.spreadWindowIncrement(h[i], end, step)
+				t.spreadIncrement(h[i], end, step)
 			}
 		}
 	}
 	return t
 }
 
-// spreadWindowIncrement divides an increment among the cells that it spans.
-func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
+// spreadIncrement divides an increment among the cells that it spans.
+func (t *totalCounts) spreadIncrement(i Increment, end, step int64) {
 	from, to := max(end-i.To, 0), min(end-i.From, int64(t.cells)*step) // ages
 	newer := 0.0                                                       // the share of the next newer cell
 	cell := int(from / step)
@@ -82,34 +82,34 @@ func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 	}
 }
 
-// estimateWindowDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
+// estimateDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
 // +Inf without enough evidence: a single batch looks like a step. The histories of pods may be their total; each has the histories of single pods.
-func estimateWindowDispersion(pods, each []History, g *ageGrid) float64 {
+func estimateDispersion(pods, each []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
-	end := g.commonWindowCellEnd(pods)
+	end := g.commonCellEnd(pods)
 	known := g.maxWindow // before the first increment nothing is known
-	if age := end - oldestWindowIncrement(pods); age < known {
+	if age := end - oldestIncrement(pods); age < known {
 		known = age
 	}
-	t := newWindowTotalCounts(g.punctualWindowPods(pods), end, step, int(known/step))
-	phi := t.steplessWindowDispersion()
-	if t.isDenseWindow() {
-		phi = t.trimmedWindowDispersion()
+	t := newTotalCounts(g.punctualHistories(pods), end, step, int(known/step))
+	phi := t.steplessDispersion()
+	if t.hasDenseCells() {
+		phi = t.trimmedDispersion()
 	}
-	phi = min(phi, awakenedWindowDispersion(each))
-	if phi = max(phi, podwiseWindowDispersion(each)); phi < minPhi {
+	phi = min(phi, awakenedDispersion(each))
+	if phi = max(phi, podwiseDispersion(each)); phi < minPhi {
 		return 1
 	}
 	return phi / sharedShare
 }
 
-// podwiseWindowDispersion returns the dispersion of the pods' own increments, from the smaller differences of neighbours; 1 unless
+// podwiseDispersion returns the dispersion of the pods' own increments, from the smaller differences of neighbours; 1 unless
 // many are empty and the others large. Batches whose period is a few intervals, at phases of their own in each pod, add up to a total that
 // looks steady in most cells and not in some.
-func podwiseWindowDispersion(pods []History) float64 {
+func podwiseDispersion(pods []History) float64 {
 	var ratios []float64
 	events, increments, empty := 0.0, 0, 0
-	if haveOneWindowBatchEach(pods) {
+	if haveOneBatchEach(pods) {
 		return math.Inf(1)
 	}
 	for _, h := range pods {
@@ -130,12 +130,12 @@ func podwiseWindowDispersion(pods []History) float64 {
 	if len(ratios) == 0 || events < 2*minPodEvents*float64(len(ratios)) || float64(empty) <= maxEmptyShare*float64(increments) {
 		return 1
 	}
-	return meanWithoutWindowSteps(ratios)
+	return meanWithoutSteps(ratios)
 }
 
-// haveOneWindowBatchEach reports whether each pod with events has them in a single increment, and many: batches, for all that is
+// haveOneBatchEach reports whether each pod with events has them in a single increment, and many: batches, for all that is
 // known.
-func haveOneWindowBatchEach(pods []History) bool {
+func haveOneBatchEach(pods []History) bool {
 	events, increments := 0.0, 0
 	for _, h := range pods {
 		full := 0
@@ -152,10 +152,10 @@ func haveOneWindowBatchEach(pods []History) bool {
 	return events >= minDenseEvents*float64(increments) && increments > 0
 }
 
-// awakenedWindowDispersion returns the dispersion of pods that counted nothing for a while, from the increments after the first with
+// awakenedDispersion returns the dispersion of pods that counted nothing for a while, from the increments after the first with
 // events, which has the step inside; +Inf for other pods, and until half of them have two more. A batch is in one increment of
 // each pod alone.
-func awakenedWindowDispersion(pods []History) float64 {
+func awakenedDispersion(pods []History) float64 {
 	squares, events, awake, known := 0.0, 0.0, 0, 0
 	for _, h := range pods {
 		first := slices.IndexFunc(h, func(i Increment) bool { return i.Count > 0 })
@@ -179,8 +179,8 @@ func awakenedWindowDispersion(pods []History) float64 {
 	return squares / events
 }
 
-// meanWithoutWindowSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.
-func meanWithoutWindowSteps(squares []float64) float64 {
+// meanWithoutSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.
+func meanWithoutSteps(squares []float64) float64 {
 	slices.Sort(squares)
 	squares = squares[:len(squares)-int(trimmedShare*float64(len(squares)))]
 	sum := 0.0
@@ -190,8 +190,8 @@ func meanWithoutWindowSteps(squares []float64) float64 {
 	return sum / float64(len(squares)) / trimmedChi2Mean
 }
 
-// oldestWindowIncrement returns the begin of the oldest increment.
-func oldestWindowIncrement(pods []History) int64 {
+// oldestIncrement returns the begin of the oldest increment.
+func oldestIncrement(pods []History) int64 {
 	oldest := int64(math.MaxInt64)
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -201,33 +201,33 @@ func oldestWindowIncrement(pods []History) int64 {
 	return oldest
 }
 
-// isPunctualInWindow reports whether the newest increment of a pod is not late.
-func (g *ageGrid) isPunctualInWindow(h History) bool {
+// isPunctualHistory reports whether the newest increment of a pod is not late.
+func (g *ageGrid) isPunctualHistory(h History) bool {
 	return len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval)
 }
 
-// punctualWindowPods returns the pods that are not late; the missing counts of late pods would look like a step. It returns all pods if all are late.
-func (g *ageGrid) punctualWindowPods(pods []History) []History {
-	late := func(h History) bool { return len(h) > 0 && !g.isPunctualInWindow(h) }
-	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualInWindow) {
+// punctualHistories returns the pods that are not late; the missing counts of late pods would look like a step. It returns all pods if all are late.
+func (g *ageGrid) punctualHistories(pods []History) []History {
+	late := func(h History) bool { return len(h) > 0 && !g.isPunctualHistory(h) }
+	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualHistory) {
 		return pods
 	}
 	return slices.DeleteFunc(slices.Clone(pods), late)
 }
 
-// commonWindowCellEnd returns the time until which every punctual pod has counted.
-func (g *ageGrid) commonWindowCellEnd(pods []History) int64 {
+// commonCellEnd returns the time until which every punctual pod has counted.
+func (g *ageGrid) commonCellEnd(pods []History) int64 {
 	end := g.now
 	for _, h := range pods {
-		if g.isPunctualInWindow(h) {
+		if g.isPunctualHistory(h) {
 			end = min(end, h[len(h)-1].To)
 		}
 	}
 	return end
 }
 
-// isDenseWindow reports whether events are in nearly all cells, and many.
-func (t *totalCounts) isDenseWindow() bool {
+// hasDenseCells reports whether events are in nearly all cells, and many.
+func (t *totalCounts) hasDenseCells() bool {
 	sum, empty := 0.0, 0
 	for _, n := range t.n[:t.cells] {
 		sum += n
@@ -238,18 +238,18 @@ func (t *totalCounts) isDenseWindow() bool {
 	return sum >= minDenseEvents*float64(t.cells) && float64(empty) <= maxEmptyShare*float64(t.cells)
 }
 
-// trimmedWindowDispersion returns the mean of the smaller differences of neighbouring cells (von Neumann, Distribution of the ratio of the
+// trimmedDispersion returns the mean of the smaller differences of neighbouring cells (von Neumann, Distribution of the ratio of the
 // mean square successive difference to the variance, 1941). A few steps and spikes do not disturb it. Where many steps do, the levels of
 // the load are subtracted.
-func (t *totalCounts) trimmedWindowDispersion() float64 {
+func (t *totalCounts) trimmedDispersion() float64 {
 	phi := t.dispersionAroundLevels(func(int) float64 { return 0 })
-	if levelled := t.dispersionAroundLevels(t.runningWindowMedian); levelled <= maxLevelledShare*phi {
+	if levelled := t.dispersionAroundLevels(t.runningMedian); levelled <= maxLevelledShare*phi {
 		return levelled
 	}
 	return phi
 }
 
-// dispersionAroundLevels is trimmedWindowDispersion with a level of each cell subtracted.
+// dispersionAroundLevels is trimmedDispersion with a level of each cell subtracted.
 func (t *totalCounts) dispersionAroundLevels(level func(cell int) float64) float64 {
 	var room [maxCells]float64
 	pairs, newer := room[:0], t.n[0]-level(0)
@@ -261,13 +261,13 @@ func (t *totalCounts) dispersionAroundLevels(level func(cell int) float64) float
 		}
 		newer = older
 	}
-	return meanWithoutWindowSteps(pairs)
+	return meanWithoutSteps(pairs)
 }
 
-// runningWindowMedian returns the level of a cell: the median of the seven cells around it, or at an end of those nearest to it; 0 if there
+// runningMedian returns the level of a cell: the median of the seven cells around it, or at an end of those nearest to it; 0 if there
 // are fewer. A running median of 2N+1 values leaves edges between levels of more than N values as they are (Tukey, Exploratory Data
 // Analysis, 1977; Gallagher and Wise, A theoretical analysis of the properties of median filters, 1981).
-func (t *totalCounts) runningWindowMedian(cell int) float64 {
+func (t *totalCounts) runningMedian(cell int) float64 {
 	const length = 2*levelHalf + 1
 	if t.cells < length {
 		return 0
@@ -279,10 +279,10 @@ func (t *totalCounts) runningWindowMedian(cell int) float64 {
 	return around[levelHalf]
 }
 
-// steplessWindowDispersion returns the mean of the differences of cells, without those around one cell, which is chosen so that
+// steplessDispersion returns the mean of the differences of cells, without those around one cell, which is chosen so that
 // the least remains: a step explains no more. Where batches are rare, each of them makes some of the differences, and
 // none can be dropped. Of several distances between cells the greatest mean counts: at some, periodic batches look steady.
-func (t *totalCounts) steplessWindowDispersion() (phi float64) {
+func (t *totalCounts) steplessDispersion() (phi float64) {
 	phi = t.leastStepDispersion(cellsApart)
 	for _, apart := range []int{cellsApart - 1, cellsApart + 1} {
 		if more := t.leastStepDispersion(apart); !math.IsInf(more, 0) {
@@ -292,18 +292,18 @@ func (t *totalCounts) steplessWindowDispersion() (phi float64) {
 	return phi
 }
 
-// leastStepDispersion is steplessWindowDispersion for cells at a distance.
+// leastStepDispersion is steplessDispersion for cells at a distance.
 func (t *totalCounts) leastStepDispersion(apart int) float64 {
 	squares, variances := 0.0, 0.0
 	for i := range max(0, t.cells-apart) {
-		square, variance := t.windowCellDifference(i, apart)
+		square, variance := t.cellDifference(i, apart)
 		squares, variances = squares+square, variances+variance
 	}
 	least := math.Inf(1)
 	for step := range t.cells {
 		square, variance := squares, variances
 		for i := max(0, step-apart); i <= step && i < t.cells-apart; i++ {
-			s, v := t.windowCellDifference(i, apart)
+			s, v := t.cellDifference(i, apart)
 			square, variance = square-s, variance-v
 		}
 		if variance > minEvidence*variances {
@@ -313,9 +313,9 @@ func (t *totalCounts) leastStepDispersion(apart int) float64 {
 	return least
 }
 
-// windowCellDifference returns the squared difference of a cell from an older cell, and its variance. Neighbours share
+// cellDifference returns the squared difference of a cell from an older cell, and its variance. Neighbours share
 // increments.
-func (t *totalCounts) windowCellDifference(cell, apart int) (square, variance float64) {
+func (t *totalCounts) cellDifference(cell, apart int) (square, variance float64) {
 	d := t.n[cell] - t.n[cell+apart]
 	if apart == 1 {
 		return d * d, t.stepVariance[cell]

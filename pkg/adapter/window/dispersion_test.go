@@ -21,8 +21,8 @@ func TestDispersion(t *testing.T) {
 			mean, looks := 0.0, 0.0
 			for now := int64(70_000); now < 1_000_000; now += 1000 {
 				s.advanceTo(now)
-				g, _ := newWindowAgeGrid(s.view, now, longest.Milliseconds())
-				mean += estimateWindowDispersion(s.view, s.view, g)
+				g, _ := newAgeGrid(s.view, now, longest.Milliseconds())
+				mean += estimateDispersion(s.view, s.view, g)
 				looks++
 			}
 			if mean /= looks; mean < tc.low || mean > tc.high {
@@ -50,8 +50,8 @@ func TestDispersionOfManySteps(t *testing.T) {
 			mean, looks := 0.0, 0.0
 			for now := int64(70_000); now < 1_000_000; now += 1000 {
 				s.advanceTo(now)
-				g, _ := newWindowAgeGrid(s.view, now, longest.Milliseconds())
-				mean += estimateWindowDispersion(s.view, s.view, g)
+				g, _ := newAgeGrid(s.view, now, longest.Milliseconds())
+				mean += estimateDispersion(s.view, s.view, g)
 				looks++
 			}
 			if mean /= looks; mean < tc.low || mean > tc.high {

@@ -24,15 +24,15 @@ const (
 // earlier change of the load, or of a pod's part of it, do not count.
 func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	begin := now - window.Milliseconds()
-	oldest := begin - Choose(c.endWindowCounter(begin), begin, longest-window).Milliseconds()
+	oldest := begin - Choose(c.endCounterAt(begin), begin, longest-window).Milliseconds()
 	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
 	before, change := 0.0, 0.0
 	for _, h := range c.Pods {
 		since := oldest
 		if single := (Counter{Pods: []History{h}}); c.Among == nil && len(c.Pods) <= maxSinglePods {
-			since = max(since, begin-Choose(single.endWindowCounter(begin), begin, longest-window).Milliseconds())
+			since = max(since, begin-Choose(single.endCounterAt(begin), begin, longest-window).Milliseconds())
 		}
-		a, b, ok := h.ratesAroundWindowBegin(begin, since)
+		a, b, ok := h.ratesAroundBegin(begin, since)
 		if ok {
 			older, newer = append(older, a), append(newer, b)
 			before, change = before+a, change+b-a
@@ -50,22 +50,22 @@ func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	return shared >= minSharedLoad*before
 }
 
-// endWindowCounter returns the counter until end.
-func (c Counter) endWindowCounter(end int64) Counter {
-	return Counter{Pods: endWindowHistories(c.Pods, end), Among: endWindowHistories(c.Among, end), Sole: c.Sole}
+// endCounterAt returns the counter until end.
+func (c Counter) endCounterAt(end int64) Counter {
+	return Counter{Pods: endHistoriesAt(c.Pods, end), Among: endHistoriesAt(c.Among, end), Sole: c.Sole}
 }
 
-// endWindowHistories returns the increments until end; nil for nil.
-func endWindowHistories(pods []History, end int64) (until []History) {
+// endHistoriesAt returns the increments until end; nil for nil.
+func endHistoriesAt(pods []History, end int64) (until []History) {
 	for _, h := range pods {
 		until = append(until, h[:sort.Search(len(h), func(i int) bool { return h[i].To > end })])
 	}
 	return until
 }
 
-// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of later ones,
+// ratesAroundBegin returns the rates of the increments that began before a time and since oldest, and of later ones,
 // or the former again without the latter; false without the former.
-func (h History) ratesAroundWindowBegin(begin, oldest int64) (older, newer float64, ok bool) {
+func (h History) ratesAroundBegin(begin, oldest int64) (older, newer float64, ok bool) {
 	var n [2]float64
 	var span [2]int64
 	for i := len(h) - 1; i >= 0 && h[i].From >= oldest; i-- {

@@ -83,60 +83,60 @@ type Counter struct {
 //
 // It takes time proportional to the increments, and allocates nothing of their number unless pods are young.
 func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
-	g, ok := newWindowAgeGrid(counter.Pods, now, longest.Milliseconds())
+	g, ok := newAgeGrid(counter.Pods, now, longest.Milliseconds())
 	if !ok {
 		return longest
 	}
 	var c cellCounts
-	young := c.addWindowPodHistories(g, counter.Pods)
+	young := c.addPodHistories(g, counter.Pods)
 	if counter.Sole {
 		counter.blur = pageBlur
 	}
-	c.phi, c.blur = 1, counter.windowBlur(g)
+	c.phi, c.blur = 1, counter.counterBlur(g)
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.addWindowPodHistory(g, young[0].history, -1)
+			c.addPodHistory(g, young[0].history, -1)
 			young = young[1:]
 		}
-		c.accumulateWindowCells(w)
-		s, found := c.findWindowSplitCell(g, w)
+		c.accumulateCells(w)
+		s, found := c.findSplitCell(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			pods := counter.singleWindowPods()
-			c.phi = estimateWindowDispersion(counter.windowCounterEvents(), pods, g)
-			c.blur = max(c.blur, windowBatchBlur(pods))
-			s, found = c.findWindowSplitCell(g, w)
+			pods := counter.singlePodHistories()
+			c.phi = estimateDispersion(counter.varyingEvents(), pods, g)
+			c.blur = max(c.blur, historyBatchBlur(pods))
+			s, found = c.findSplitCell(g, w)
 		}
 		if found {
-			return time.Duration(g.edges[c.trimWindowSplitCell(s, w)]) * time.Millisecond
+			return time.Duration(g.edges[c.trimSplitCell(s, w)]) * time.Millisecond
 		}
 	}
 	return longest
 }
 
-// windowBlur returns the number of events with an uncertain time, at the border of two parts.
-func (c Counter) windowBlur(g *ageGrid) float64 {
+// counterBlur returns the number of events with an uncertain time, at the border of two parts.
+func (c Counter) counterBlur(g *ageGrid) float64 {
 	rates := 0.0
 	for _, h := range c.Pods {
 		if c.blur > 0 && len(h) > 0 {
-			rates += h.meanWindowRate(g)
+			rates += h.meanHistoryRate(g)
 		}
 	}
 	return max(minBlur, c.blur*float64(g.interval)*rates)
 }
 
-// windowBatchBlur returns the number of events by which a part differs if each pod has a batch more or less; 0 without batches.
-func windowBatchBlur(pods []History) float64 {
-	if size := windowBatchSize(pods); size > 1 {
+// historyBatchBlur returns the number of events by which a part differs if each pod has a batch more or less; 0 without batches.
+func historyBatchBlur(pods []History) float64 {
+	if size := historyBatchSize(pods); size > 1 {
 		return size * math.Sqrt(float64(len(pods)))
 	}
 	return 0
 }
 
-// windowBatchSize returns the greatest common divisor of all counts: more than 1 if events come in batches of equal size, of which a part may
+// historyBatchSize returns the greatest common divisor of all counts: more than 1 if events come in batches of equal size, of which a part may
 // have one more or less of each pod. Of single events it is soon known to be 1.
-func windowBatchSize(pods []History) float64 {
+func historyBatchSize(pods []History) float64 {
 	size := 0.0
 	for _, h := range pods {
 		for _, i := range h {
@@ -151,8 +151,8 @@ func windowBatchSize(pods []History) float64 {
 	return size
 }
 
-// meanWindowRate returns the mean rate within the longest window, per millisecond.
-func (h History) meanWindowRate(g *ageGrid) float64 {
+// meanHistoryRate returns the mean rate within the longest window, per millisecond.
+func (h History) meanHistoryRate(g *ageGrid) float64 {
 	events, span := 0.0, int64(0)
 	for _, i := range h {
 		if g.now-i.From <= g.maxWindow {
@@ -162,20 +162,20 @@ func (h History) meanWindowRate(g *ageGrid) float64 {
 	return events / float64(max(1, span))
 }
 
-// windowCounterEvents returns the events that tell how much counts vary.
-func (c Counter) windowCounterEvents() []History {
+// varyingEvents returns the events that tell how much counts vary.
+func (c Counter) varyingEvents() []History {
 	if c.Among != nil {
 		return c.Among
 	}
 	return c.Pods
 }
 
-// singleWindowPods returns the events that tell how much counts of a single pod vary.
-func (c Counter) singleWindowPods() []History {
+// singlePodHistories returns the events that tell how much counts of a single pod vary.
+func (c Counter) singlePodHistories() []History {
 	if c.each != nil {
 		return c.each
 	}
-	return c.windowCounterEvents()
+	return c.varyingEvents()
 }
 
 // ChooseSettled is Choose for a group whose pods came or went some time before: it takes no batch for a step. One increment of each pod
@@ -192,23 +192,23 @@ func ChooseSettled(c Counter, now int64, longest time.Duration) time.Duration {
 // middle of an increment seems to have lost it earlier and later, by up to half of the load for half an interval each.
 // Two parts must differ by more than that.
 func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
-	interval := meanWindowTotalInterval(c.Pods)
+	interval := meanTotalInterval(c.Pods)
 	if interval <= 0 || longest.Milliseconds() < interval {
 		return longest
 	}
-	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}, each: c.windowCounterEvents(), blur: moveBlur}
+	total := Counter{Pods: []History{totalHistory(c.Pods, end, interval, longest)}, each: c.varyingEvents(), blur: moveBlur}
 	if c.Among != nil {
-		total.Among = []History{totalWindowHistory(c.Among, end, interval, longest)}
+		total.Among = []History{totalHistory(c.Among, end, interval, longest)}
 	}
 	return Choose(total, end, longest)
 }
 
-// totalWindowHistory returns the counts of all pods as a history, in cells of at least an interval that fill the longest window before end:
+// totalHistory returns the counts of all pods as a history, in cells of at least an interval that fill the longest window before end:
 // what the window counts is tested, to its oldest moment.
-func totalWindowHistory(pods []History, end, interval int64, longest time.Duration) History {
+func totalHistory(pods []History, end, interval int64, longest time.Duration) History {
 	cells := min(longest.Milliseconds()/interval, maxCells)
 	step := longest.Milliseconds() / cells
-	t := newWindowTotalCounts(pods, end, step, int(cells))
+	t := newTotalCounts(pods, end, step, int(cells))
 	total := make(History, t.cells)
 	for i := range total {
 		from := end - int64(i+1)*step

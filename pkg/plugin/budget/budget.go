@@ -52,7 +52,7 @@ type Stage struct {
 
 // Measure returns the budget of an autoscaler from its complete record.
 func Measure(log *explainapi.DecisionLog) Budget {
-	observed := map[string][]time.Duration{Start: measureBudgetStarts(log)}
+	observed := map[string][]time.Duration{Start: measurePodStarts(log)}
 	var before time.Time
 	for i := range log.Decisions {
 		d := &log.Decisions[i]
@@ -92,9 +92,9 @@ func findOldestSample(r explainapi.Read) (time.Duration, bool) {
 	return time.Duration(oldest) * time.Millisecond, oldest >= 0
 }
 
-// measureBudgetStarts returns how long each pod took to become ready that was created within the record. A pod that became ready
+// measurePodStarts returns how long each pod took to become ready that was created within the record. A pod that became ready
 // again later counts with its first time.
-func measureBudgetStarts(log *explainapi.DecisionLog) []time.Duration {
+func measurePodStarts(log *explainapi.DecisionLog) []time.Duration {
 	var took []time.Duration
 	counted := map[string]bool{}
 	for i := range log.Decisions {
@@ -117,12 +117,12 @@ func newBudgetStage(name string, observed []time.Duration) Stage {
 		return s
 	}
 	slices.Sort(observed)
-	s.P50, s.P95 = findBudgetQuantile(observed, 50), findBudgetQuantile(observed, 95)
+	s.P50, s.P95 = findStageQuantile(observed, 50), findStageQuantile(observed, 95)
 	return s
 }
 
-// findBudgetQuantile returns the smallest observation that at least a percentage of all does not exceed.
-func findBudgetQuantile(sorted []time.Duration, percent int) time.Duration {
+// findStageQuantile returns the smallest observation that at least a percentage of all does not exceed.
+func findStageQuantile(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]
 }
 

@@ -48,8 +48,8 @@ type calendarList struct {
 	read  time.Time
 }
 
-// readDashboardCalendars returns the calendars of the last read, or reads them again.
-func (s *Server) readDashboardCalendars(ctx context.Context, last calendarList, now time.Time) calendarList {
+// readCalendarList returns the calendars of the last read, or reads them again.
+func (s *Server) readCalendarList(ctx context.Context, last calendarList, now time.Time) calendarList {
 	if s.opts.Calendars == nil || !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}
@@ -61,7 +61,7 @@ func (s *Server) readDashboardCalendars(ctx context.Context, last calendarList, 
 	for i := range list.Items {
 		c := &list.Items[i]
 		c.Windows = append([]CalendarWindow{}, c.Windows...)
-		c.Command = s.newDashboardCommands(c.Namespace).writeCalendarCommand(c.ConfigMap, c.Key)
+		c.Command = s.newCommandWriter(c.Namespace).writeCalendarCommand(c.ConfigMap, c.Key)
 	}
 	return list
 }

@@ -15,7 +15,7 @@ type commandWriter struct {
 	flags     []string
 }
 
-func (s *Server) newDashboardCommands(namespace string) commandWriter {
+func (s *Server) newCommandWriter(namespace string) commandWriter {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}

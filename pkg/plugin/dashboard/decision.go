@@ -55,13 +55,13 @@ func isFaultyState(s top.State) bool { return s == top.StateBroken || s == top.S
 // explainDecision explains the status after a decision by the values of the last look before it. Where these do not give the decided
 // number, it tries the values of the look after, without the pods that the decision made.
 func explainDecision(ctx context.Context, before, after autoscalerLook) (e *explain.Explanation, unexplained bool) {
-	e = explain.Live(ctx, after.scaler, explain.Options{Objects: before.objects, Metrics: before.metrics, Now: after.time})
+	e = explain.Live(ctx, after.autoscaler, explain.Options{Objects: before.objects, Metrics: before.metrics, Now: after.time})
 	if isExplainedDecision(e) {
 		return e, false
 	}
 	objects := *after.objects
 	objects.Pods = slices.DeleteFunc(slices.Clone(objects.Pods), func(p corev1.Pod) bool { return !p.CreationTimestamp.Time.Before(after.scaledAt()) })
-	later := explain.Live(ctx, after.scaler, explain.Options{Objects: &objects, Metrics: after.metrics, Now: after.time})
+	later := explain.Live(ctx, after.autoscaler, explain.Options{Objects: &objects, Metrics: after.metrics, Now: after.time})
 	if isExplainedDecision(later) {
 		return later, false
 	}

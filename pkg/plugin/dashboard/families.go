@@ -36,8 +36,8 @@ type familyView struct {
 	Demanded string `json:"demanded"`
 }
 
-// readDashboardFamilies returns the families of the last read, or lists those of the page's namespace.
-func (s *Server) readDashboardFamilies(ctx context.Context, reader reading.Reader, last familyList, now time.Time) familyList {
+// readFamilyList returns the families of the last read, or lists those of the page's namespace.
+func (s *Server) readFamilyList(ctx context.Context, reader reading.Reader, last familyList, now time.Time) familyList {
 	if s.opts.Namespace == "" || !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}
@@ -46,7 +46,7 @@ func (s *Server) readDashboardFamilies(ctx context.Context, reader reading.Reade
 	if errors.Is(err, records.ErrNotServed) {
 		return list
 	}
-	if list.Command = s.newDashboardCommands("").writeMetricsCommand(); err != nil {
+	if list.Command = s.newCommandWriter("").writeMetricsCommand(); err != nil {
 		list.Error = err.Error()
 		return list
 	}

@@ -33,20 +33,20 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // Handler returns the handler of all requests.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/api/state", s.serveDashboardState)
-	mux.HandleFunc("/api/autoscalers/{namespace}/{name}", s.serveDashboardAutoscaler)
-	mux.HandleFunc("/", serveDashboardFile)
+	mux.HandleFunc("/api/state", s.servePageState)
+	mux.HandleFunc("/api/autoscalers/{namespace}/{name}", s.serveAutoscalerDetail)
+	mux.HandleFunc("/", servePageFile)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setDashboardHeaders(w.Header())
+		setPageHeaders(w.Header())
 		switch token, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); {
-		case !isDashboardHost(r):
+		case !isMachineAddress(r):
 			http.Error(w, "Host "+strconv.Quote(r.Host)+" is no address of this machine: open the address that the command printed", http.StatusMisdirectedRequest)
 		case r.Method != http.MethodGet:
 			w.Header().Set("Allow", http.MethodGet)
 			http.Error(w, "only GET: the dashboard changes nothing", http.StatusMethodNotAllowed)
-		case equalDashboardTokens(token, s.once) && rest == "" && s.used.CompareAndSwap(false, true):
+		case equalPageTokens(token, s.once) && rest == "" && s.used.CompareAndSwap(false, true):
 			http.Redirect(w, r, s.Path(), http.StatusSeeOther)
-		case !equalDashboardTokens(token, s.token), strings.Contains(rest, ".."):
+		case !equalPageTokens(token, s.token), strings.Contains(rest, ".."):
 			http.Error(w, "not found: open the address that the command printed", http.StatusNotFound)
 		case r.URL.Path == "/"+token: // as a person may type it
 			http.Redirect(w, r, s.Path(), http.StatusSeeOther)
@@ -56,13 +56,13 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-func equalDashboardTokens(a, b string) bool {
+func equalPageTokens(a, b string) bool {
 	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
 
-// setDashboardHeaders keeps the page out of frames, caches and referrers, and scripts of others out of the page. No header permits
+// setPageHeaders keeps the page out of frames, caches and referrers, and scripts of others out of the page. No header permits
 // another origin to read an answer.
-func setDashboardHeaders(h http.Header) {
+func setPageHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
@@ -72,9 +72,9 @@ func setDashboardHeaders(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
-// isDashboardHost reports whether a request names an address of the machine, and no DNS name: a name may be rebound to 127.0.0.1 by
+// isMachineAddress reports whether a request names an address of the machine, and no DNS name: a name may be rebound to 127.0.0.1 by
 // its owner, who would then read the page. A connection over loopback needs a loopback address or localhost.
-func isDashboardHost(r *http.Request) bool {
+func isMachineAddress(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -94,7 +94,7 @@ func isDashboardHost(r *http.Request) bool {
 	return err == nil && bound.Addr().IsLoopback() == address.IsLoopback()
 }
 
-func serveDashboardFile(w http.ResponseWriter, r *http.Request) {
+func servePageFile(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 	if name == "" || name == "." {
 		name = "index.html"
@@ -109,17 +109,17 @@ func serveDashboardFile(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(data) // a browser that went away needs no answer
 }
 
-// serveDashboardState answers with the last look, or with 204 if the page has it already.
-func (s *Server) serveDashboardState(w http.ResponseWriter, r *http.Request) {
+// servePageState answers with the last look, or with 204 if the page has it already.
+func (s *Server) servePageState(w http.ResponseWriter, r *http.Request) {
 	last := s.last.Load()
 	if r.URL.Query().Get("after") == strconv.FormatInt(last.Sequence, 10) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	writeDashboardJSON(w, last)
+	writePageJSON(w, last)
 }
 
-func (s *Server) serveDashboardAutoscaler(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveAutoscalerDetail(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
 	view := s.records.viewAutoscalerRecord(namespace, name)
 	if view == nil {
@@ -137,11 +137,11 @@ func (s *Server) serveDashboardAutoscaler(w http.ResponseWriter, r *http.Request
 		view.DecisionsError = err.Error()
 	}
 	view.Decisions, view.KnownSince = append([]Decision{}, decisions...), since
-	writeDashboardJSON(w, view)
+	writePageJSON(w, view)
 }
 
-// writeDashboardJSON writes a view. Texts of others are cleaned: a name or an error may hold characters that reorder a line.
-func writeDashboardJSON(w http.ResponseWriter, view any) {
+// writePageJSON writes a view. Texts of others are cleaned: a name or an error may hold characters that reorder a line.
+func writePageJSON(w http.ResponseWriter, view any) {
 	data, err := json.Marshal(view)
 	var fields any
 	if err == nil {

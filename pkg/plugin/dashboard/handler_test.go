@@ -72,7 +72,7 @@ func TestListenerBeyondLoopback(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Host = host
 		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 80})))
-		if got := isDashboardHost(r); got != want {
+		if got := isMachineAddress(r); got != want {
 			t.Errorf("Host %s on 10.0.0.7: %t, want %t", host, got, want)
 		}
 	}

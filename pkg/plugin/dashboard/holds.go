@@ -61,9 +61,9 @@ type readHold struct {
 	} `json:"status"`
 }
 
-// readDashboardHolds reads the holds. A cluster without the scaler has no such resource.
-func (s *Server) readDashboardHolds(ctx context.Context, reader reading.Reader) holdList {
-	list := holdList{Items: []holdView{}, Command: s.newDashboardCommands("").writeHoldsCommand()}
+// readHoldList reads the holds. A cluster without the scaler has no such resource.
+func (s *Server) readHoldList(ctx context.Context, reader reading.Reader) holdList {
+	list := holdList{Items: []holdView{}, Command: s.newCommandWriter("").writeHoldsCommand()}
 	path := "/apis/" + domain.ScalerGroup + "/v1alpha1/holds"
 	if s.opts.Namespace != "" {
 		path = "/apis/" + domain.ScalerGroup + "/v1alpha1/namespaces/" + s.opts.Namespace + "/holds"

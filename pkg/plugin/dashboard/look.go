@@ -30,7 +30,7 @@ func (s *Server) Look(ctx context.Context) {
 	defer cancel()
 	now, last := s.opts.Now(), s.last.Load()
 	next := *last
-	next.Sequence, next.Command = last.Sequence+1, s.newDashboardCommands("").writeTopCommand()
+	next.Sequence, next.Command = last.Sequence+1, s.newCommandWriter("").writeTopCommand()
 	metrics := s.opts.Metrics
 	metrics.Reader = newOnceReader(metrics.Reader)
 	objects := inventory.ReadScaled(ctx, s.opts.Client, s.opts.Namespace)
@@ -46,16 +46,16 @@ func (s *Server) Look(ctx context.Context) {
 	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
 	s.records.recordLooks(ctx, looks)
 	next.Time, next.Failed, next.Unread = now, nil, slices.Clone(objects.Unread)
-	next.Targets = s.readDashboardTargets(ctx, metrics.Reader, last.Targets, now)
-	next.Families = s.readDashboardFamilies(ctx, metrics.Reader, last.Families, now)
+	next.Targets = s.readTargetList(ctx, metrics.Reader, last.Targets, now)
+	next.Families = s.readFamilyList(ctx, metrics.Reader, last.Families, now)
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view
 		next.Faults = append(next.Faults, listLookFaults(look)...)
 		next.Unread = append(next.Unread, listUnreadMetrics(look)...)
 	}
-	if next.Holds = s.readDashboardHolds(ctx, metrics.Reader); next.Holds.Installed {
-		next.Calendars = s.readDashboardCalendars(ctx, last.Calendars, now)
+	if next.Holds = s.readHoldList(ctx, metrics.Reader); next.Holds.Installed {
+		next.Calendars = s.readCalendarList(ctx, last.Calendars, now)
 	}
 	s.last.Store(&next)
 }
@@ -77,13 +77,13 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	for i, row := range rows {
 		hpa, e := &objects.HPAs[i], explanations[i]
 		look := autoscalerLook{
-			time: now, scaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
+			time: now, autoscaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
 		}
 		selector := ""
 		if w := objects.WorkloadOf(hpa); w != nil {
 			selector = w.PodSelector().String()
 		}
-		look.view.Commands = s.newDashboardCommands(hpa.Namespace).writeAutoscalerCommands(hpa.Name, selector)
+		look.view.Commands = s.newCommandWriter(hpa.Namespace).writeAutoscalerCommands(hpa.Name, selector)
 		for n, spec := range hpa.Spec.Metrics {
 			answer := reading.Answer{}
 			if selector != "" || spec.Object != nil || spec.External != nil {
@@ -91,7 +91,7 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 			}
 			look.series = append(look.series, newMetricSeries(row.Metrics[n], spec))
 			look.amounts = append(look.amounts, newMetricAmount(row.Metrics[n], answer))
-			look.view.Commands.Values = append(look.view.Commands.Values, s.newDashboardCommands(hpa.Namespace).writeRawCommand(answer.Path))
+			look.view.Commands.Values = append(look.view.Commands.Values, s.newCommandWriter(hpa.Namespace).writeRawCommand(answer.Path))
 		}
 		looks[i] = look
 	}

@@ -49,7 +49,7 @@ type autoscalerRecord struct {
 // autoscalerLook is an autoscaler as one look showed it, with the answers of that look.
 type autoscalerLook struct {
 	time        time.Time
-	scaler      *autoscalingv2.HorizontalPodAutoscaler
+	autoscaler  *autoscalingv2.HorizontalPodAutoscaler
 	objects     *inventory.Inventory
 	metrics     reading.MetricReader
 	view        autoscalerView
@@ -60,10 +60,10 @@ type autoscalerLook struct {
 
 // scaledAt returns the time of the last scale; zero without one.
 func (l autoscalerLook) scaledAt() time.Time {
-	if l.scaler.Status.LastScaleTime == nil {
+	if l.autoscaler.Status.LastScaleTime == nil {
 		return time.Time{}
 	}
-	return l.scaler.Status.LastScaleTime.Time
+	return l.autoscaler.Status.LastScaleTime.Time
 }
 
 // recordedPoint has the numbers of one look.
@@ -104,7 +104,7 @@ func (l autoscalerLook) key() types.NamespacedName {
 // findAutoscalerRecord returns the record of an autoscaler, or nil if the autoscaler is new or was made anew.
 func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
 	record := b.records[look.key()]
-	if record == nil || record.last.scaler.UID != look.scaler.UID {
+	if record == nil || record.last.autoscaler.UID != look.autoscaler.UID {
 		return nil
 	}
 	return record

@@ -37,8 +37,8 @@ type targetView struct {
 	Reason    string `json:"reason"`
 }
 
-// readDashboardTargets returns the targets of the last read, or reads a replica's targets. An older adapter serves none.
-func (s *Server) readDashboardTargets(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
+// readTargetList returns the targets of the last read, or reads a replica's targets. An older adapter serves none.
+func (s *Server) readTargetList(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
 	if !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}
@@ -47,7 +47,7 @@ func (s *Server) readDashboardTargets(ctx context.Context, reader reading.Reader
 	if errors.Is(err, records.ErrNotServed) {
 		return list
 	}
-	if list.Command = s.newDashboardCommands("").writeTargetsCommand(); err != nil {
+	if list.Command = s.newCommandWriter("").writeTargetsCommand(); err != nil {
 		list.Error = err.Error()
 		return list
 	}

@@ -43,22 +43,22 @@ var (
 	nearestMetric = regexp.MustCompile(`; nearest: (\S+)$`)
 )
 
-// checkVisitedAnswer judges the answer to the i-th metric.
-func (v *autoscalerVisit) checkVisitedAnswer(i int) {
+// checkMetricAnswer judges the answer to the i-th metric.
+func (v *autoscalerVisit) checkMetricAnswer(i int) {
 	a := v.answers[i]
 	words := a.Metric + ": "
 	switch {
 	case errors.Is(a.Err, errNoTarget), apierrors.IsForbidden(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
-	case len(a.Values) == 0 && v.isVisitedAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
+	case len(a.Values) == 0 && v.isTargetAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
 		v.addVisitCheck("metric", StatusOK, words+"no pod has a value, since the target is at 0 replicas", "")
 	case errors.Is(a.Err, reading.ErrNoValues):
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:
-		status, fix := v.judgeVisitedError(i)
+		status, fix := v.judgeAnswerError(i)
 		v.addVisitCheck("metric", status, words+a.Err.Error(), fix)
 	case len(a.Values) == 0 && v.hpa.Spec.Metrics[i].ContainerResource != nil:
-		v.checkVisitedContainer(i)
+		v.checkMetricContainer(i)
 	case len(a.Values) == 0:
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case i < len(v.decisions) && v.decisions[i].Err != nil && len(v.decisions[i].Pods.Ready) == 0 && len(v.decisions[i].Pods.Unready) > 0:
@@ -66,12 +66,12 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	case i < len(v.decisions) && v.decisions[i].Err != nil:
 		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(i))
 	default:
-		v.checkVisitedValues(words, i)
+		v.checkAnswerValues(words, i)
 	}
 }
 
-// isVisitedAtZero reports whether the scale target has been scaled to 0.
-func (v *autoscalerVisit) isVisitedAtZero() bool {
+// isTargetAtZero reports whether the scale target has been scaled to 0.
+func (v *autoscalerVisit) isTargetAtZero() bool {
 	return v.workload != nil && len(v.pods) == 0 && (v.workload.Replicas == nil || *v.workload.Replicas == 0) && v.hpa.Status.CurrentReplicas == 0
 }
 
@@ -103,8 +103,8 @@ func (v *autoscalerVisit) formatRequestCommand(i int) string {
 	return formatDescribeHPACommand(v.hpa)
 }
 
-// checkVisitedContainer says that no pod reports the container of the i-th metric, and which containers there are.
-func (v *autoscalerVisit) checkVisitedContainer(i int) {
+// checkMetricContainer says that no pod reports the container of the i-th metric, and which containers there are.
+func (v *autoscalerVisit) checkMetricContainer(i int) {
 	message, fix := v.answers[i].Metric+": no pod reports this container", v.formatRawReadCommand(v.answers[i].Path)
 	if v.workload != nil && len(v.workload.Template.Spec.Containers) > 0 {
 		var names []string
@@ -119,8 +119,8 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 	v.addVisitCheck("metric", StatusFail, message, fix)
 }
 
-// checkVisitedValues judges the age and the completeness of the values of the i-th metric.
-func (v *autoscalerVisit) checkVisitedValues(words string, i int) {
+// checkAnswerValues judges the age and the completeness of the values of the i-th metric.
+func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 	a, spec := v.answers[i], v.hpa.Spec.Metrics[i]
 	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
@@ -152,8 +152,8 @@ func (v *autoscalerVisit) formatRawReadCommand(path string) string {
 	return "kubectl get --raw '" + path + "'"
 }
 
-// judgeVisitedError returns the outcome for an error, and the command that mends its cause.
-func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
+// judgeAnswerError returns the outcome for an error, and the command that mends its cause.
+func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 	a := v.answers[i]
 	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
 		return StatusFail, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
@@ -174,13 +174,13 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 		if strings.Contains(a.Metric, "{") { // the page shows the labels that its selector may mistype
 			return StatusFail, v.formatPageCommand(v.pods, a.Path)
 		}
-		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
 	}
 	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {
 		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
 	if apierrors.IsNotFound(a.Err) {
-		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
 	}
 	if a.Path == "" && v.hpa.Spec.Metrics[i].Object == nil { // the spec itself is faulty: an unknown type, an invalid selector
 		return StatusFail, v.formatVisitCommand("edit hpa %s", v.hpa.Name)
@@ -188,8 +188,8 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	return StatusFail, v.formatRawReadCommand(a.Path)
 }
 
-// formatVisitedTarget returns the argument of the command metrics: a workload of its kinds, else a pod.
-func (v *autoscalerVisit) formatVisitedTarget() string {
+// formatScaleTarget returns the argument of the command metrics: a workload of its kinds, else a pod.
+func (v *autoscalerVisit) formatScaleTarget() string {
 	switch {
 	case v.workload == nil, v.workload.Group != "" && len(v.pods) == 0:
 		return ""

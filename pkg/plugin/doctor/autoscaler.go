@@ -38,8 +38,8 @@ type autoscalerVisit struct {
 	decisions []hpa.MetricDecision
 }
 
-// readDoctorVisits reads the metrics of the chosen autoscalers, several at a time.
-func (d *doctor) readDoctorVisits(ctx context.Context) []*autoscalerVisit {
+// readAutoscalerVisits reads the metrics of the chosen autoscalers, several at a time.
+func (d *doctor) readAutoscalerVisits(ctx context.Context) []*autoscalerVisit {
 	visits := make([]*autoscalerVisit, len(d.hpas))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxParallelVisits)
@@ -48,7 +48,7 @@ func (d *doctor) readDoctorVisits(ctx context.Context) []*autoscalerVisit {
 		visits[i] = v
 		group.Go(func() error {
 			v.pods = d.objects.PodsOf(v.workload)
-			v.readVisitedMetrics(ctx)
+			v.readMetricAnswers(ctx)
 			return nil
 		})
 	}
@@ -56,20 +56,20 @@ func (d *doctor) readDoctorVisits(ctx context.Context) []*autoscalerVisit {
 	return visits
 }
 
-// checkDoctorAutoscaler judges an autoscaler after its metrics were read.
-func (v *autoscalerVisit) checkDoctorAutoscaler() {
-	v.checkVisitedTarget()
-	v.checkVisitedRivals()
-	v.checkVisitedPods()
-	v.checkVisitedUsageAPI()
-	v.checkVisitedNetwork()
+// checkVisitedAutoscaler judges an autoscaler after its metrics were read.
+func (v *autoscalerVisit) checkVisitedAutoscaler() {
+	v.checkScaleTarget()
+	v.checkRivalAutoscalers()
+	v.checkTargetPods()
+	v.checkUsageAPI()
+	v.checkPodNetwork()
 	for i := range v.answers {
-		v.checkVisitedAnswer(i)
+		v.checkMetricAnswer(i)
 	}
-	v.checkVisitedBehavior()
-	v.checkVisitedConditions()
-	v.checkVisitedBudgets()
-	v.checkVisitedOwner()
+	v.checkScalingBehavior()
+	v.checkHPAConditions()
+	v.checkPodBudgets()
+	v.checkKEDAOwner()
 }
 
 // formatVisitCommand returns a kubectl command in the autoscaler's namespace.
@@ -82,11 +82,11 @@ func formatDescribeHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string
 }
 
 func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix string) {
-	v.addDoctorCheck(name, v.subject, status, message, fix)
+	v.addReportCheck(name, v.subject, status, message, fix)
 }
 
-// checkVisitedTarget checks that the scale target exists and has pods.
-func (v *autoscalerVisit) checkVisitedTarget() {
+// checkScaleTarget checks that the scale target exists and has pods.
+func (v *autoscalerVisit) checkScaleTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if inventory.LacksAppsGroup(ref) {
 		v.addVisitCheck("target", StatusFail, fmt.Sprintf("the apiVersion of its target is %q, and %s is in apps/v1", ref.APIVersion, ref.Kind),
@@ -116,8 +116,8 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 	}
 }
 
-// checkVisitedRivals checks that no other autoscaler has the same target: the two would undo each other's work.
-func (v *autoscalerVisit) checkVisitedRivals() {
+// checkRivalAutoscalers checks that no other autoscaler has the same target: the two would undo each other's work.
+func (v *autoscalerVisit) checkRivalAutoscalers() {
 	for _, rival := range v.objects.RivalsOf(v.hpa) {
 		ref := v.hpa.Spec.ScaleTargetRef
 		v.addVisitCheck("rival", StatusFail, fmt.Sprintf("hpa/%s scales %s %s too: put the metrics of both into one autoscaler",
@@ -141,8 +141,8 @@ func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *a
 	return b
 }
 
-// readVisitedMetrics reads each metric as the HPA controller does.
-func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
+// readMetricAnswers reads each metric as the HPA controller does.
+func (v *autoscalerVisit) readMetricAnswers(ctx context.Context) {
 	v.answers = make([]reading.Answer, len(v.hpa.Spec.Metrics))
 	for i, m := range v.hpa.Spec.Metrics {
 		words := inventory.DescribeMetric(m)
@@ -156,7 +156,7 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 		}
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
-	v.readVisitedUsageAPI(ctx)
+	v.readUsageAPI(ctx)
 	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
@@ -167,8 +167,8 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 	v.decisions = reading.DecideMetrics(in)
 }
 
-// isVisitedScrapeBroken reports whether a metric lacks values because its pods are not scraped, or for a reason that may be that.
-func (v *autoscalerVisit) isVisitedScrapeBroken() bool {
+// isScrapeBroken reports whether a metric lacks values because its pods are not scraped, or for a reason that may be that.
+func (v *autoscalerVisit) isScrapeBroken() bool {
 	for i, a := range v.answers {
 		m := v.hpa.Spec.Metrics[i]
 		if a.Err == nil || m.Resource != nil || m.ContainerResource != nil || apierrors.IsNotFound(a.Err) {
@@ -187,15 +187,15 @@ func (v *autoscalerVisit) hasBrokenAnswer() bool {
 		if a.Err == nil {
 			continue
 		}
-		if status, _ := v.judgeVisitedError(i); status == StatusFail {
+		if status, _ := v.judgeAnswerError(i); status == StatusFail {
 			return true
 		}
 	}
 	return false
 }
 
-// checkVisitedBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
-func (v *autoscalerVisit) checkVisitedBudgets() {
+// checkPodBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
+func (v *autoscalerVisit) checkPodBudgets() {
 	budgets := v.objects.BudgetsOf(v.workload)
 	for _, b := range budgets {
 		if words := describeBlockingBudget(b, int(inventory.MinReplicasOf(v.hpa))); words != "" {
@@ -203,7 +203,7 @@ func (v *autoscalerVisit) checkVisitedBudgets() {
 				v.formatVisitCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
 			continue
 		}
-		v.checkVisitedDisruptions(b)
+		v.checkBudgetDisruptions(b)
 	}
 	if len(budgets) > 1 {
 		v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s and pdb/%s select the same pods, and the eviction API evicts no pod of two budgets",
@@ -228,8 +228,8 @@ func describeBlockingBudget(b *policyv1.PodDisruptionBudget, least int) string {
 	return fmt.Sprintf("pdb/%s keeps %s pods and the autoscaler's minReplicas is %d: at the minimum no node can be drained", b.Name, b.Spec.MinAvailable.String(), least)
 }
 
-// checkVisitedDisruptions checks that a budget permits a disruption now.
-func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudget) {
+// checkBudgetDisruptions checks that a budget permits a disruption now.
+func (v *autoscalerVisit) checkBudgetDisruptions(b *policyv1.PodDisruptionBudget) {
 	if b.Status.ExpectedPods == 0 || b.Status.DisruptionsAllowed > 0 {
 		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %s", b.Name, output.Count(int(b.Status.DisruptionsAllowed), "disruption")), "")
 		return
@@ -238,8 +238,8 @@ func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudge
 		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitCommand("describe pdb %s", b.Name))
 }
 
-// checkVisitedOwner warns that KEDA overwrites manual changes of its autoscaler.
-func (v *autoscalerVisit) checkVisitedOwner() {
+// checkKEDAOwner warns that KEDA overwrites manual changes of its autoscaler.
+func (v *autoscalerVisit) checkKEDAOwner() {
 	owner, fix := kube.FindScaledObject(v.hpa), ""
 	if owner == "" {
 		return

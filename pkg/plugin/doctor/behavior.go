@@ -13,31 +13,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
-// checkVisitedBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
-func (v *autoscalerVisit) checkVisitedBehavior() {
+// checkScalingBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
+func (v *autoscalerVisit) checkScalingBehavior() {
 	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most && !inventory.IsHeld(v.hpa) {
 		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaximumCommand())
 	}
-	wish, isKnown := v.highestVisitedWish()
-	current := v.countVisitedReplicas()
+	wish, isKnown := v.highestMetricWish()
+	current := v.countTargetReplicas()
 	for _, d := range []struct {
 		name    string
 		rules   *autoscalingv2.HPAScalingRules
 		isAsked bool
 	}{
-		{"scaleUp", v.visitedScalingRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
-		{"scaleDown", v.visitedScalingRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
+		{"scaleUp", v.directionRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
+		{"scaleDown", v.directionRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
 	} {
 		if d.isAsked && d.rules != nil && d.rules.SelectPolicy != nil && *d.rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %d pods and its metrics ask for %d, but %s is disabled (selectPolicy)", current, wish, d.name),
 				v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/selectPolicy"}]'`, v.hpa.Name, d.name))
 		}
 	}
-	v.checkVisitedTolerance()
+	v.checkScalingTolerance()
 }
 
-// checkVisitedTolerance warns of a tolerance that hides a change above the default tolerance.
-func (v *autoscalerVisit) checkVisitedTolerance() {
+// checkScalingTolerance warns of a tolerance that hides a change above the default tolerance.
+func (v *autoscalerVisit) checkScalingTolerance() {
 	usual := replay.Settings().Tolerance
 	for i, d := range v.decisions {
 		if d.Err != nil || d.Stage != hpa.StageTolerated || d.NewUsageRatio != nil || math.Abs(d.UsageRatio-1) <= usual+1e-9 {
@@ -52,8 +52,8 @@ func (v *autoscalerVisit) checkVisitedTolerance() {
 	}
 }
 
-// highestVisitedWish returns the highest wish of the metrics; it is unknown without one.
-func (v *autoscalerVisit) highestVisitedWish() (wish int32, isKnown bool) {
+// highestMetricWish returns the highest wish of the metrics; it is unknown without one.
+func (v *autoscalerVisit) highestMetricWish() (wish int32, isKnown bool) {
 	for _, d := range v.decisions {
 		if d.Err == nil && (!isKnown || d.Replicas > wish) {
 			wish, isKnown = d.Replicas, true
@@ -62,15 +62,15 @@ func (v *autoscalerVisit) highestVisitedWish() (wish int32, isKnown bool) {
 	return wish, isKnown
 }
 
-// countVisitedReplicas returns the number of pods that the wishes start from.
-func (v *autoscalerVisit) countVisitedReplicas() int32 {
+// countTargetReplicas returns the number of pods that the wishes start from.
+func (v *autoscalerVisit) countTargetReplicas() int32 {
 	if v.hpa.Status.CurrentReplicas == 0 {
 		return int32(len(v.pods)) //nolint:gosec // pods of one workload
 	}
 	return v.hpa.Status.CurrentReplicas
 }
 
-func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
+func (v *autoscalerVisit) directionRules(up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case v.hpa.Spec.Behavior == nil:
 		return nil

@@ -17,14 +17,14 @@ import (
 // soonExpiry is the time before the expiry of a certificate that is worth a warning. The adapter renews its own long before.
 const soonExpiry = 72 * time.Hour
 
-// checkDoctorCertificate compares the certificate of each adapter pod with the caBundle of each of its APIServices.
-func (d *doctor) checkDoctorCertificate(ctx context.Context) {
+// checkAdapterCertificate compares the certificate of each adapter pod with the caBundle of each of its APIServices.
+func (d *doctor) checkAdapterCertificate(ctx context.Context) {
 	if d.Certificates == nil || d.adapter.podPort == 0 {
 		return
 	}
 	for i := range d.adapter.pods {
 		pod := &d.adapter.pods[i]
-		if !isDoctorPodRunning(pod) {
+		if !isPodRunning(pod) {
 			continue // it serves nothing
 		}
 		subject := d.adapter.namespace + "/" + pod.Name
@@ -33,22 +33,22 @@ func (d *doctor) checkDoctorCertificate(ctx context.Context) {
 			err = errors.New("the pod serves no certificate")
 		}
 		if err != nil {
-			d.addDoctorCheck("certificate", subject, StatusUnread, err.Error(), "")
+			d.addReportCheck("certificate", subject, StatusUnread, err.Error(), "")
 			continue
 		}
-		status, message, fix := d.judgeDoctorCertificate(chain)
-		d.addDoctorCheck("certificate", subject, status, message, fix)
+		status, message, fix := d.judgeAdapterCertificate(chain)
+		d.addReportCheck("certificate", subject, status, message, fix)
 	}
 }
 
-func isDoctorPodRunning(pod *corev1.Pod) bool {
+func isPodRunning(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.State.Waiting != nil
 	})
 }
 
-// judgeDoctorCertificate verifies a chain as kube-apiserver does, for each APIService of the adapter.
-func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
+// judgeAdapterCertificate verifies a chain as kube-apiserver does, for each APIService of the adapter.
+func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
 	leaf := chain[0]
 	restart := fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.adapter.namespace, d.adapter.service)
 	if !d.Now().Before(leaf.NotAfter) {
@@ -59,14 +59,14 @@ func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Statu
 			leaf.NotBefore.UTC().Format(time.RFC3339), d.Now().UTC().Format(time.RFC3339)), restart
 	}
 	for _, s := range d.services {
-		if !d.isDoctorAdapterService(s) {
+		if !d.isAdapterAPIService(s) {
 			continue
 		}
 		if s.Spec.InsecureSkipTLSVerify {
 			return StatusWarning, s.Name + " has insecureSkipTLSVerify: kube-apiserver trusts any server",
 				"kubectl patch apiservice " + s.Name + ` --type=merge -p '{"spec":{"insecureSkipTLSVerify":null}}'`
 		}
-		if err := d.verifyDoctorCertificate(chain, s); err != nil {
+		if err := d.verifyServiceCertificate(chain, s); err != nil {
 			return StatusFail, fmt.Sprintf("the caBundle of %s does not verify it: %v", s.Name, err), restart
 		}
 	}
@@ -77,7 +77,7 @@ func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Statu
 	return StatusOK, "verified by the caBundle, valid until " + until, ""
 }
 
-func (d *doctor) verifyDoctorCertificate(chain []*x509.Certificate, s *apiregistration.APIService) error {
+func (d *doctor) verifyServiceCertificate(chain []*x509.Certificate, s *apiregistration.APIService) error {
 	if len(s.Spec.CABundle) == 0 {
 		return errors.New("it is empty")
 	}
@@ -95,8 +95,8 @@ func (d *doctor) verifyDoctorCertificate(chain []*x509.Certificate, s *apiregist
 	return err
 }
 
-// isDoctorAdapterService reports whether an APIService points at the adapter.
-func (d *doctor) isDoctorAdapterService(s *apiregistration.APIService) bool {
+// isAdapterAPIService reports whether an APIService points at the adapter.
+func (d *doctor) isAdapterAPIService(s *apiregistration.APIService) bool {
 	at := s.Spec.Service
 	return at != nil && at.Namespace == d.adapter.namespace && at.Name == d.adapter.service
 }

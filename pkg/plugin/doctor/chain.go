@@ -44,48 +44,48 @@ const applyAdapterCommand = "kubectl apply -k manifests/adapter"
 // explainAPIService is the APIService of the API that no other adapter serves.
 const explainAPIService = "v1alpha1." + domain.ExplainGroup
 
-// checkDoctorAPIServices checks that each APIService is registered. It learns where the adapter runs from the APIService that is the adapter's
+// checkAPIServices checks that each APIService is registered. It learns where the adapter runs from the APIService that is the adapter's
 // alone, or else from the first.
-func (d *doctor) checkDoctorAPIServices(ctx context.Context) {
+func (d *doctor) checkAPIServices(ctx context.Context) {
 	d.adapter = adapterPlace{namespace: defaultAdapterNamespace, service: defaultAdapterService, port: 443}
-	own, err := d.readDoctorAPIService(ctx, explainAPIService)
-	isLocated := err == nil && d.locateDoctorAdapter(own)
-	defer d.checkDoctorExplainAPIService(own, err)
+	own, err := d.readAPIService(ctx, explainAPIService)
+	isLocated := err == nil && d.locateAdapter(own)
+	defer d.checkExplainAPIService(own, err)
 	for _, name := range checkedAPIServices {
-		service, err := d.readDoctorAPIService(ctx, name)
+		service, err := d.readAPIService(ctx, name)
 		if apierrors.IsNotFound(err) {
 			d.addMissingAPIServiceCheck(name)
 			continue
 		}
 		if err != nil {
-			d.addDoctorCheck("apiservice", name, StatusUnread, err.Error(), "")
+			d.addReportCheck("apiservice", name, StatusUnread, err.Error(), "")
 			continue
 		}
 		if !isLocated && len(d.services) == 0 {
-			d.locateDoctorAdapter(service)
+			d.locateAdapter(service)
 		}
 		d.services = append(d.services, service)
-		d.checkDoctorRegistration(service)
+		d.checkAPIRegistration(service)
 	}
 }
 
-// checkDoctorExplainAPIService checks the APIService of the records. The HPA does without them, so a fault is a warning.
-func (d *doctor) checkDoctorExplainAPIService(own *apiregistration.APIService, err error) {
+// checkExplainAPIService checks the APIService of the records. The HPA does without them, so a fault is a warning.
+func (d *doctor) checkExplainAPIService(own *apiregistration.APIService, err error) {
 	switch {
 	case apierrors.IsNotFound(err):
-		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning,
+		d.addReportCheck("apiservice", explainAPIService, StatusWarning,
 			"not registered: explain --since, replay, budget and try have no record to read; the HPA needs none", applyAdapterCommand)
 	case err != nil:
-		d.addDoctorCheck("apiservice", explainAPIService, StatusUnread, err.Error(), "")
+		d.addReportCheck("apiservice", explainAPIService, StatusUnread, err.Error(), "")
 	case own.Spec.Service == nil:
-		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+		d.addReportCheck("apiservice", explainAPIService, StatusWarning, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
 	default:
 		d.explain = own
-		d.addDoctorCheck("apiservice", explainAPIService, StatusOK, fmt.Sprintf("registered for %s/%s", own.Spec.Service.Namespace, own.Spec.Service.Name), "")
+		d.addReportCheck("apiservice", explainAPIService, StatusOK, fmt.Sprintf("registered for %s/%s", own.Spec.Service.Namespace, own.Spec.Service.Name), "")
 	}
 }
 
-func (d *doctor) readDoctorAPIService(ctx context.Context, name string) (*apiregistration.APIService, error) {
+func (d *doctor) readAPIService(ctx context.Context, name string) (*apiregistration.APIService, error) {
 	data, err := d.Metrics.Reader.Read(ctx, "/apis/apiregistration.k8s.io/v1/apiservices/"+name)
 	if err != nil {
 		return nil, err
@@ -94,8 +94,8 @@ func (d *doctor) readDoctorAPIService(ctx context.Context, name string) (*apireg
 	return service, json.Unmarshal(data, service)
 }
 
-// locateDoctorAdapter learns from an APIService where the adapter runs. It reports whether the APIService says so.
-func (d *doctor) locateDoctorAdapter(service *apiregistration.APIService) bool {
+// locateAdapter learns from an APIService where the adapter runs. It reports whether the APIService says so.
+func (d *doctor) locateAdapter(service *apiregistration.APIService) bool {
 	s := service.Spec.Service
 	if s == nil {
 		return false
@@ -111,11 +111,11 @@ func (d *doctor) locateDoctorAdapter(service *apiregistration.APIService) bool {
 func (d *doctor) addMissingAPIServiceCheck(name string) {
 	switch {
 	case name == "v1beta1."+reading.CustomGroup && len(d.services) > 0:
-		d.addDoctorCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
+		d.addReportCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
 	case strings.HasSuffix(name, "."+reading.ExternalGroup) && !d.usesExternalMetric():
-		d.addDoctorCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
+		d.addReportCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
 	default:
-		d.addDoctorCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
+		d.addReportCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
 	}
 }
 
@@ -130,26 +130,26 @@ func (d *doctor) usesExternalMetric() bool {
 	return false
 }
 
-// checkDoctorRegistration checks that an APIService names the adapter: one adapter serves all APIs.
-func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
+// checkAPIRegistration checks that an APIService names the adapter: one adapter serves all APIs.
+func (d *doctor) checkAPIRegistration(service *apiregistration.APIService) {
 	name, at := service.Name, service.Spec.Service
 	switch {
 	case at == nil:
-		d.addDoctorCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
-	case !d.isDoctorAdapterService(service) && name == checkedAPIServices[0]:
-		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
-	case !d.isDoctorAdapterService(service) && name == checkedAPIServices[1] && d.needsDoctorAPIService(service):
-		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
+		d.addReportCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+	case !d.isAdapterAPIService(service) && name == checkedAPIServices[0]:
+		d.addReportCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
+	case !d.isAdapterAPIService(service) && name == checkedAPIServices[1] && d.needsAPIService(service):
+		d.addReportCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
 			at.Namespace, at.Name, service.Spec.VersionPriority), applyAdapterCommand)
-	case !d.isDoctorAdapterService(service):
-		d.addDoctorCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
+	case !d.isAdapterAPIService(service):
+		d.addReportCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
 	default:
-		d.addDoctorCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
+		d.addReportCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
 	}
 }
 
-// needsDoctorAPIService reports whether the HPA controller reads a registered version: of custom metrics only the version with the higher priority.
-func (d *doctor) needsDoctorAPIService(service *apiregistration.APIService) bool {
+// needsAPIService reports whether the HPA controller reads a registered version: of custom metrics only the version with the higher priority.
+func (d *doctor) needsAPIService(service *apiregistration.APIService) bool {
 	switch service.Name {
 	case checkedAPIServices[1]:
 		preferred := d.services[0] // v1beta2, if it is registered
@@ -162,34 +162,34 @@ func (d *doctor) needsDoctorAPIService(service *apiregistration.APIService) bool
 
 // brokenServiceStatus is a warning for an API that the HPA controller does not read.
 func (d *doctor) brokenServiceStatus(service *apiregistration.APIService) Status {
-	if d.needsDoctorAPIService(service) {
+	if d.needsAPIService(service) {
 		return StatusFail
 	}
 	return StatusWarning
 }
 
-// checkDoctorAvailability checks kube-apiserver's condition about its connection to the adapter.
-func (d *doctor) checkDoctorAvailability() {
+// checkAPIAvailability checks kube-apiserver's condition about its connection to the adapter.
+func (d *doctor) checkAPIAvailability() {
 	for _, s := range d.services {
-		d.addDoctorAvailabilityCheck(s, d.brokenServiceStatus(s))
+		d.addAvailabilityCheck(s, d.brokenServiceStatus(s))
 	}
 	if d.explain != nil {
-		d.addDoctorAvailabilityCheck(d.explain, StatusWarning)
+		d.addAvailabilityCheck(d.explain, StatusWarning)
 	}
 }
 
-// addDoctorAvailabilityCheck checks one APIService; broken is the status where kube-apiserver does not reach it.
-func (d *doctor) addDoctorAvailabilityCheck(s *apiregistration.APIService, broken Status) {
+// addAvailabilityCheck checks one APIService; broken is the status where kube-apiserver does not reach it.
+func (d *doctor) addAvailabilityCheck(s *apiregistration.APIService, broken Status) {
 	condition := findAvailableCondition(s)
 	switch {
 	case condition == nil:
-		d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
+		d.addReportCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
 	case condition.Status == apiregistration.ConditionTrue:
-		d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
-	case condition.Reason == "ServiceNotFound" && !d.isDoctorAdapterService(s):
-		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
+		d.addReportCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
+	case condition.Reason == "ServiceNotFound" && !d.isAdapterAPIService(s):
+		d.addReportCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
 	default:
-		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeDoctorPath(s, condition.Message)),
+		d.addReportCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeAPIPath(s, condition.Message)),
 			"kubectl describe apiservice "+s.Name)
 	}
 }
@@ -197,10 +197,10 @@ func (d *doctor) addDoctorAvailabilityCheck(s *apiregistration.APIService, broke
 // rejectedProxy matches the status of an aggregated server that does not accept kube-apiserver as a proxy.
 var rejectedProxy = regexp.MustCompile(`bad status from \S+: 40[13]`)
 
-// describeDoctorPath describes the rest of the way from kube-apiserver to a ready adapter; it is empty if another hop is broken.
-func (d *doctor) describeDoctorPath(s *apiregistration.APIService, message string) string {
+// describeAPIPath describes the rest of the way from kube-apiserver to a ready adapter; it is empty if another hop is broken.
+func (d *doctor) describeAPIPath(s *apiregistration.APIService, message string) string {
 	switch {
-	case d.adapter.podPort == 0, !d.isDoctorAdapterService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
+	case d.adapter.podPort == 0, !d.isAdapterAPIService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
 		return ""
 	case rejectedProxy.MatchString(message):
 		return "; the adapter does not accept kube-apiserver's --proxy-client-cert-file: --requestheader-client-ca-file must hold the authority of that certificate"
@@ -211,7 +211,7 @@ func (d *doctor) describeDoctorPath(s *apiregistration.APIService, message strin
 // isAdapterAvailable reports whether kube-apiserver reaches the adapter.
 func (d *doctor) isAdapterAvailable() bool {
 	for _, s := range d.services {
-		if c := findAvailableCondition(s); d.isDoctorAdapterService(s) && c != nil {
+		if c := findAvailableCondition(s); d.isAdapterAPIService(s) && c != nil {
 			return c.Status == apiregistration.ConditionTrue
 		}
 	}
@@ -227,46 +227,46 @@ func findAvailableCondition(s *apiregistration.APIService) *apiregistration.APIS
 	return nil
 }
 
-// checkDoctorService checks the Service and all behind it. The certificate and the way to kube-apiserver come before the pods: a pod with an
+// checkAdapterService checks the Service and all behind it. The certificate and the way to kube-apiserver come before the pods: a pod with an
 // expired certificate, or without that way, is not ready for that reason.
-func (d *doctor) checkDoctorService(ctx context.Context) {
+func (d *doctor) checkAdapterService(ctx context.Context) {
 	a := &d.adapter
 	subject := a.namespace + "/" + a.service
 	service, err := d.Client.CoreV1().Services(a.namespace).Get(ctx, a.service, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		d.addDoctorCheck("service", subject, StatusFail, "does not exist", applyAdapterCommand)
+		d.addReportCheck("service", subject, StatusFail, "does not exist", applyAdapterCommand)
 		return
 	case err != nil:
-		d.addDoctorCheck("service", subject, StatusUnread, err.Error(), "")
+		d.addReportCheck("service", subject, StatusUnread, err.Error(), "")
 		return
 	}
-	port := findDoctorServicePort(service, a.port)
+	port := findServicePort(service, a.port)
 	if port == nil {
-		d.addDoctorCheck("service", subject, StatusFail, fmt.Sprintf("has no port %d, which the APIServices name", a.port), applyAdapterCommand)
+		d.addReportCheck("service", subject, StatusFail, fmt.Sprintf("has no port %d, which the APIServices name", a.port), applyAdapterCommand)
 		return
 	}
-	d.addDoctorCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
+	d.addReportCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
 	if len(service.Spec.Selector) == 0 { // its endpoints are written by hand
-		d.checkDoctorEndpoints(ctx, service)
+		d.checkAdapterEndpoints(ctx, service)
 		return
 	}
 	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	if err != nil {
-		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
-	} else if a.pods = slices.DeleteFunc(list.Items, isDoctorPodOver); len(a.pods) > 0 {
+		d.addReportCheck("pods", subject, StatusUnread, err.Error(), "")
+	} else if a.pods = slices.DeleteFunc(list.Items, isPodOver); len(a.pods) > 0 {
 		d.takeAdapterPods(port.TargetPort)
-		d.checkDoctorCertificate(ctx)
+		d.checkAdapterCertificate(ctx)
 		d.readAdapterPolicies(ctx)
-		d.checkDoctorAdapterEgress(ctx)
+		d.checkAdapterEgress(ctx)
 	}
 	if err == nil {
-		d.checkDoctorAdapterPods(ctx, service, *port)
+		d.checkAdapterPods(ctx, service, *port)
 	}
-	d.checkDoctorEndpoints(ctx, service)
+	d.checkAdapterEndpoints(ctx, service)
 }
 
-func findDoctorServicePort(service *corev1.Service, number int32) *corev1.ServicePort {
+func findServicePort(service *corev1.Service, number int32) *corev1.ServicePort {
 	for i := range service.Spec.Ports {
 		if service.Spec.Ports[i].Port == number {
 			return &service.Spec.Ports[i]
@@ -280,7 +280,7 @@ func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
 	a := &d.adapter
 	var own, foreign []corev1.Pod
 	for i := range a.pods {
-		if port := findDoctorPodPort(&a.pods[i], target); port != 0 {
+		if port := findPodPort(&a.pods[i], target); port != 0 {
 			a.podPort = port
 			own = append(own, a.pods[i])
 		} else {
@@ -292,43 +292,43 @@ func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
 	}
 	a.pods = own
 	for i := range foreign {
-		d.addDoctorCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
+		d.addReportCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
 			fmt.Sprintf("it has the labels of the Service and no port %s: it belongs to another program", target.String()),
 			fmt.Sprintf("kubectl -n %s get pod %s --show-labels", a.namespace, foreign[i].Name))
 	}
 }
 
-// checkDoctorAdapterPods checks that the Service selects pods, that they have its port and that they are ready.
-func (d *doctor) checkDoctorAdapterPods(ctx context.Context, service *corev1.Service, port corev1.ServicePort) {
+// checkAdapterPods checks that the Service selects pods, that they have its port and that they are ready.
+func (d *doctor) checkAdapterPods(ctx context.Context, service *corev1.Service, port corev1.ServicePort) {
 	a := &d.adapter
 	subject := a.namespace + "/" + a.service
 	if len(a.pods) == 0 {
-		cause, command := d.explainDoctorMissingPods(ctx, service)
-		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector)+cause, command)
+		cause, command := d.explainMissingPods(ctx, service)
+		d.addReportCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector)+cause, command)
 		return
 	}
 	if a.podPort == 0 {
-		d.addDoctorCheck("pods", subject, StatusFail,
+		d.addReportCheck("pods", subject, StatusFail,
 			fmt.Sprintf("the Service goes to port %s, and the pods have no such port", port.TargetPort.String()), applyAdapterCommand)
 		return
 	}
 	for i := range a.pods {
-		if reason := describeDoctorPodTrouble(&a.pods[i]); reason != "" {
-			d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
-				formatDoctorPodCommand(&a.pods[i]))
+		if reason := describePodTrouble(&a.pods[i]); reason != "" {
+			d.addReportCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
+				formatPodCommand(&a.pods[i]))
 			continue
 		}
-		d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
+		d.addReportCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
 	}
 }
 
-// isDoctorPodOver reports whether a pod has ended, by an eviction for example: no Service goes to it.
-func isDoctorPodOver(pod corev1.Pod) bool {
+// isPodOver reports whether a pod has ended, by an eviction for example: no Service goes to it.
+func isPodOver(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// explainDoctorMissingPods returns why a Service has no pods, as far as the adapter's Deployment says it, and the command that gives it some.
-func (d *doctor) explainDoctorMissingPods(ctx context.Context, service *corev1.Service) (cause, command string) {
+// explainMissingPods returns why a Service has no pods, as far as the adapter's Deployment says it, and the command that gives it some.
+func (d *doctor) explainMissingPods(ctx context.Context, service *corev1.Service) (cause, command string) {
 	deployment, err := d.Client.AppsV1().Deployments(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -356,15 +356,15 @@ func chooseRejectionCommand(failure string) string {
 // podTroubleStatus is a warning while another pod of the adapter is ready.
 func (d *doctor) podTroubleStatus() Status {
 	for i := range d.adapter.pods {
-		if describeDoctorPodTrouble(&d.adapter.pods[i]) == "" {
+		if describePodTrouble(&d.adapter.pods[i]) == "" {
 			return StatusWarning
 		}
 	}
 	return StatusFail
 }
 
-// findDoctorPodPort returns the number of a Service's target port in a pod, or 0.
-func findDoctorPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
+// findPodPort returns the number of a Service's target port in a pod, or 0.
+func findPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
 	if target.Type == intstr.Int {
 		return target.IntVal
 	}
@@ -378,9 +378,9 @@ func findDoctorPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
 	return 0
 }
 
-// describeDoctorPodTrouble says why a pod is not ready, or nothing.
-func describeDoctorPodTrouble(pod *corev1.Pod) string {
-	for _, s := range listDoctorContainerStatuses(pod) {
+// describePodTrouble says why a pod is not ready, or nothing.
+func describePodTrouble(pod *corev1.Pod) string {
+	for _, s := range listContainerStatuses(pod) {
 		if w := s.State.Waiting; w != nil {
 			text := strings.TrimSuffix(fmt.Sprintf("container %s is waiting: %s: %s", s.Name, w.Reason, w.Message), ": ")
 			if last := s.LastTerminationState.Terminated; last != nil {
@@ -412,7 +412,7 @@ func describeContainerEnd(end *corev1.ContainerStateTerminated) string {
 
 // findRestartedContainer returns a container that is not ready and ran before, or nil.
 func findRestartedContainer(pod *corev1.Pod) *corev1.ContainerStatus {
-	for _, s := range listDoctorContainerStatuses(pod) {
+	for _, s := range listContainerStatuses(pod) {
 		if !s.Ready && s.LastTerminationState.Terminated != nil {
 			return &s
 		}
@@ -420,14 +420,14 @@ func findRestartedContainer(pod *corev1.Pod) *corev1.ContainerStatus {
 	return nil
 }
 
-// listDoctorContainerStatuses returns the states of a pod's init containers, then of its containers.
-func listDoctorContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
+// listContainerStatuses returns the states of a pod's init containers, then of its containers.
+func listContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
 
-// formatDoctorPodCommand returns the command that shows the cause of a pod's trouble: the logs of a container that ran, else the pod's events.
-func formatDoctorPodCommand(pod *corev1.Pod) string {
-	for _, s := range listDoctorContainerStatuses(pod) {
+// formatPodCommand returns the command that shows the cause of a pod's trouble: the logs of a container that ran, else the pod's events.
+func formatPodCommand(pod *corev1.Pod) string {
+	for _, s := range listContainerStatuses(pod) {
 		switch {
 		case s.State.Waiting != nil && s.LastTerminationState.Terminated != nil:
 			return fmt.Sprintf("kubectl -n %s logs %s -c %s --previous --tail=50", pod.Namespace, pod.Name, s.Name)
@@ -444,13 +444,13 @@ func formatDoctorPodCommand(pod *corev1.Pod) string {
 	return fmt.Sprintf("kubectl -n %s logs %s --tail=50", pod.Namespace, pod.Name)
 }
 
-// checkDoctorEndpoints checks that the Service has a ready address.
-func (d *doctor) checkDoctorEndpoints(ctx context.Context, service *corev1.Service) {
+// checkAdapterEndpoints checks that the Service has a ready address.
+func (d *doctor) checkAdapterEndpoints(ctx context.Context, service *corev1.Service) {
 	subject := service.Namespace + "/" + service.Name
 	list, err := d.Client.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
 	if err != nil {
-		d.addDoctorCheck("endpoints", subject, StatusUnread, err.Error(), "")
+		d.addReportCheck("endpoints", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	ready, all := 0, 0
@@ -465,25 +465,25 @@ func (d *doctor) checkDoctorEndpoints(ctx context.Context, service *corev1.Servi
 	isByHand := len(service.Spec.Selector) == 0
 	switch {
 	case all == 0 && isByHand:
-		d.addDoctorCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
+		d.addReportCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
 	case ready == 0 && isByHand:
-		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+		d.addReportCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
 			fmt.Sprintf("kubectl -n %s get endpointslices -l %s=%s -o yaml", service.Namespace, discoveryv1.LabelServiceName, service.Name))
 	case ready == 0:
-		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+		d.addReportCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
 			fmt.Sprintf("kubectl -n %s get pods -l %s", service.Namespace, labels.FormatLabels(service.Spec.Selector)))
 	default:
-		d.addDoctorCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
+		d.addReportCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
 	}
 }
 
-// checkDoctorDiscovery checks that kube-apiserver gets the list of metrics from the adapter.
-func (d *doctor) checkDoctorDiscovery(ctx context.Context) {
+// checkAPIDiscovery checks that kube-apiserver gets the list of metrics from the adapter.
+func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 	for _, s := range d.services {
 		path := "/apis/" + s.Spec.Group + "/" + s.Spec.Version
 		data, err := d.Metrics.Reader.Read(ctx, path)
 		if apierrors.IsForbidden(err) {
-			d.addDoctorCheck("discovery", path, StatusUnread, err.Error(), "")
+			d.addReportCheck("discovery", path, StatusUnread, err.Error(), "")
 			continue
 		}
 		var list metav1.APIResourceList
@@ -491,9 +491,9 @@ func (d *doctor) checkDoctorDiscovery(ctx context.Context) {
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			d.addDoctorCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
+			d.addReportCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
 			continue
 		}
-		d.addDoctorCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
+		d.addReportCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
 	}
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// checkVisitedConditions judges the conditions that the HPA controller wrote.
-func (v *autoscalerVisit) checkVisitedConditions() {
+// checkHPAConditions judges the conditions that the HPA controller wrote.
+func (v *autoscalerVisit) checkHPAConditions() {
 	if len(v.hpa.Status.Conditions) == 0 {
 		v.addVisitCheck("condition", StatusWarning, "the HPA controller has written no condition yet", formatDescribeHPACommand(v.hpa))
 	}
 	for _, c := range v.hpa.Status.Conditions {
-		status, fix := v.judgeVisitedCondition(c)
+		status, fix := v.judgeHPACondition(c)
 		message := fmt.Sprintf("%s=%s: %s", c.Type, c.Status, inventory.DescribeCondition(c.Reason))
 		if status != StatusOK {
 			message += " (" + c.Message + ")"
@@ -29,8 +29,8 @@ func (v *autoscalerVisit) checkVisitedConditions() {
 	}
 }
 
-// judgeVisitedCondition returns the outcome of a condition, and the command that helps.
-func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
+// judgeHPACondition returns the outcome of a condition, and the command that helps.
+func (v *autoscalerVisit) judgeHPACondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
 	switch {
 	case c.Reason == "TooManyReplicas":
 		return StatusWarning, v.formatMaximumCommand()

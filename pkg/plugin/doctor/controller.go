@@ -30,9 +30,9 @@ const (
 	maxReadRecords = 3
 )
 
-// checkDoctorController measures how often the HPA controller looks, from the adapter's record of an autoscaler. Without a record it says
+// checkHPAController measures how often the HPA controller looks, from the adapter's record of an autoscaler. Without a record it says
 // nothing: the APIService of the records has a check of its own.
-func (d *doctor) checkDoctorController(ctx context.Context) {
+func (d *doctor) checkHPAController(ctx context.Context) {
 	var silent *autoscalingv2.HorizontalPodAutoscaler // of which the record has no late read
 	var last time.Time
 	for i, hpa := range d.hpas {
@@ -47,7 +47,7 @@ func (d *doctor) checkDoctorController(ctx context.Context) {
 			continue
 		}
 		if d.ahead == 0 {
-			d.checkDoctorClock(log.Source.Time)
+			d.checkAdapterClock(log.Source.Time)
 		}
 		read := findLastControllerRead(log)
 		if d.expectsControllerReads(hpa, log) && log.Source.Time.Sub(read) > controllerSilence {
@@ -70,11 +70,11 @@ func (d *doctor) checkDoctorController(ctx context.Context) {
 func (d *doctor) addSilentControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, last time.Time) {
 	subject := hpa.Namespace + "/" + hpa.Name
 	if last.IsZero() {
-		d.addDoctorCheck("controller", subject, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
+		d.addReportCheck("controller", subject, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
 			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(hpa))
 		return
 	}
-	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
+	d.addReportCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
 		last.UTC().Format(time.RFC3339)), "kubectl -n kube-system get lease kube-controller-manager -o yaml")
 }
 
@@ -102,10 +102,10 @@ func measureControllerPeriod(log *explainapi.DecisionLog) (time.Duration, bool) 
 func (d *doctor) addControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, period time.Duration) {
 	subject, text := hpa.Namespace+"/"+hpa.Name, fmt.Sprintf("the HPA controller looks every %s", period)
 	if period < controllerPeriod {
-		d.addDoctorCheck("controller", subject, StatusOK, text, "")
+		d.addReportCheck("controller", subject, StatusOK, text, "")
 		return
 	}
-	d.addDoctorCheck("controller", subject, StatusWarning, text+": raise --concurrent-horizontal-pod-autoscaler-syncs of kube-controller-manager, "+
+	d.addReportCheck("controller", subject, StatusWarning, text+": raise --concurrent-horizontal-pod-autoscaler-syncs of kube-controller-manager, "+
 		"or lower its --horizontal-pod-autoscaler-sync-period", fmt.Sprintf("kubectl tachometer budget hpa/%s -n %s", hpa.Name, hpa.Namespace))
 }
 
@@ -113,7 +113,7 @@ func (d *doctor) addControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, 
 // controller reads one at this number of replicas.
 func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscaler, log *explainapi.DecisionLog) bool {
 	readsPods := slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil })
-	isServed := len(d.services) > 0 && d.isDoctorAdapterService(d.services[0])
+	isServed := len(d.services) > 0 && d.isAdapterAPIService(d.services[0])
 	now, begin := log.Source.Time, log.Source.UnknownBefore
 	isActive := !slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { // else a check of its own says why not
 		return c.Status == corev1.ConditionFalse && (c.Type == autoscalingv2.ScalingActive || c.Type == autoscalingv2.AbleToScale)
@@ -123,8 +123,8 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > controllerSilence
 }
 
-// checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are by the adapter's clock.
-func (d *doctor) checkDoctorClock(answered time.Time) {
+// checkAdapterClock compares this machine's clock with the adapter's time of an answer. Ages of values are by the adapter's clock.
+func (d *doctor) checkAdapterClock(answered time.Time) {
 	ahead := answered.Sub(d.Now()).Round(time.Second)
 	if answered.IsZero() || ahead.Abs() < clockSkew {
 		return
@@ -134,5 +134,5 @@ func (d *doctor) checkDoctorClock(answered time.Time) {
 	if ahead < 0 {
 		word = "ahead of"
 	}
-	d.addDoctorCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
+	d.addReportCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
 }

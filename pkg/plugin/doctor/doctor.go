@@ -105,7 +105,7 @@ type adapterPlace struct {
 // Run checks the chain. A hop that cannot be read does not end the run, unless kube-apiserver itself does not answer.
 func Run(ctx context.Context, opts Options) *Report {
 	d := &doctor{Options: opts}
-	if !d.checkDoctorCluster(ctx) {
+	if !d.checkClusterAPI(ctx) {
 		return &d.report
 	}
 	d.objects = inventory.ReadCluster(ctx, opts.Client, opts.Namespace)
@@ -115,44 +115,44 @@ func Run(ctx context.Context, opts Options) *Report {
 			d.hpas = append(d.hpas, h)
 		}
 	}
-	d.checkDoctorAPIServices(ctx)
-	d.checkDoctorService(ctx)
-	d.checkDoctorRights(ctx)
-	d.checkDoctorAdapterNetwork(ctx)
-	d.checkDoctorAvailability()
-	d.checkDoctorDiscovery(ctx)
+	d.checkAPIServices(ctx)
+	d.checkAdapterService(ctx)
+	d.checkUserRights(ctx)
+	d.checkAdapterNetwork(ctx)
+	d.checkAPIAvailability()
+	d.checkAPIDiscovery(ctx)
 	for _, u := range d.objects.Unread {
-		d.addDoctorCheck("objects", u.Resource, StatusUnread, u.Reason, "")
+		d.addReportCheck("objects", u.Resource, StatusUnread, u.Reason, "")
 	}
-	d.checkDoctorController(ctx)
-	d.checkDoctorAutoscalers(ctx)
+	d.checkHPAController(ctx)
+	d.checkAllAutoscalers(ctx)
 	return &d.report
 }
 
-func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fix string) {
+func (d *doctor) addReportCheck(name, subject string, status Status, message, fix string) {
 	d.report.Checks = append(d.report.Checks, Check{name, subject, status, message, fix})
 }
 
-// checkDoctorCluster reports whether kube-apiserver answers, and accepts the user. A denied or unknown path is an answer too.
-func (d *doctor) checkDoctorCluster(ctx context.Context) bool {
+// checkClusterAPI reports whether kube-apiserver answers, and accepts the user. A denied or unknown path is an answer too.
+func (d *doctor) checkClusterAPI(ctx context.Context) bool {
 	_, err := discovery.ToServerVersionInterfaceWithContext(d.Client.Discovery()).ServerVersionWithContext(ctx)
 	if err == nil || errors.As(err, new(apierrors.APIStatus)) && !apierrors.IsUnauthorized(err) {
 		return true
 	}
-	d.addDoctorCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
+	d.addReportCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
 	return false
 }
 
-// checkDoctorAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.
-func (d *doctor) checkDoctorAutoscalers(ctx context.Context) {
+// checkAllAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.
+func (d *doctor) checkAllAutoscalers(ctx context.Context) {
 	if len(d.hpas) == 0 && inventory.AutoscalerError(d.objects.Unread) == nil {
 		subject, status := "hpa/"+d.HPA, StatusFail
 		if d.HPA == "" {
 			subject, status = "", StatusOK
 		}
-		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+output.DescribeScope(d.Namespace), "kubectl get hpa -A")
+		d.addReportCheck("autoscaler", subject, status, "there is none in "+output.DescribeScope(d.Namespace), "kubectl get hpa -A")
 	}
-	for _, v := range d.readDoctorVisits(ctx) {
-		v.checkDoctorAutoscaler()
+	for _, v := range d.readAutoscalerVisits(ctx) {
+		v.checkVisitedAutoscaler()
 	}
 }

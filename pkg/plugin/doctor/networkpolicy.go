@@ -20,17 +20,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
-// checkVisitedNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
+// checkPodNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
 // nevertheless, the network does not enforce them.
-func (v *autoscalerVisit) checkVisitedNetwork() {
+func (v *autoscalerVisit) checkPodNetwork() {
 	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.objects.IsUnread("networkpolicies") {
 		return
 	}
-	message, fix := v.findVisitedBarrier()
+	message, fix := v.findNetworkBarrier()
 	switch {
 	case message == "":
 		v.addVisitCheck("network", StatusOK, "no NetworkPolicy keeps the adapter from the pods", "")
-	case v.isVisitedScrapeBroken():
+	case v.isScrapeBroken():
 		v.addVisitCheck("network", StatusFail, message, fix)
 	case slices.ContainsFunc(v.answers, func(a reading.Answer) bool { return a.Err != nil }):
 		v.addVisitCheck("network", StatusWarning, message, fix)
@@ -39,8 +39,8 @@ func (v *autoscalerVisit) checkVisitedNetwork() {
 	}
 }
 
-// findVisitedBarrier returns the first policy between a pod of the adapter and a pod of the workload in words, and the command that opens it.
-func (v *autoscalerVisit) findVisitedBarrier() (message, fix string) {
+// findNetworkBarrier returns the first policy between a pod of the adapter and a pod of the workload in words, and the command that opens it.
+func (v *autoscalerVisit) findNetworkBarrier() (message, fix string) {
 	for _, pod := range v.pods {
 		port, err := podpage.Port(pod.Annotations, podpage.Containers(&pod.Spec))
 		if err != nil || pod.Spec.HostNetwork {
@@ -60,14 +60,14 @@ func (v *autoscalerVisit) findVisitedBarrier() (message, fix string) {
 	return "", ""
 }
 
-// checkDoctorAdapterNetwork looks for a policy that admits only pods to the adapter: kube-apiserver is none in most clusters.
-func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
+// checkAdapterNetwork looks for a policy that admits only pods to the adapter: kube-apiserver is none in most clusters.
+func (d *doctor) checkAdapterNetwork(ctx context.Context) {
 	if len(d.adapter.pods) == 0 {
 		return
 	}
 	subject := d.adapter.namespace + "/" + d.adapter.service
 	if err := d.adapter.policiesErr; err != nil {
-		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
+		d.addReportCheck("network", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	served := podpage.FindPort(podpage.Containers(&d.adapter.pods[0].Spec), d.adapter.podPort)
@@ -86,11 +86,11 @@ func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
 	}
 	switch {
 	case narrow == nil:
-		d.addDoctorCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
+		d.addReportCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
 	case d.isAdapterAvailable():
-		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
+		d.addReportCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
 	default:
-		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
+		d.addReportCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
 			formatPolicyCommand(narrow, "ingress", len(narrow.Spec.Ingress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
 	}
 }
@@ -103,8 +103,8 @@ func (d *doctor) readAdapterPolicies(ctx context.Context) {
 	}
 }
 
-// checkDoctorAdapterEgress looks for a policy that keeps the adapter from kube-apiserver. Its pods are not ready then, for that reason.
-func (d *doctor) checkDoctorAdapterEgress(ctx context.Context) {
+// checkAdapterEgress looks for a policy that keeps the adapter from kube-apiserver. Its pods are not ready then, for that reason.
+func (d *doctor) checkAdapterEgress(ctx context.Context) {
 	if d.podTroubleStatus() != StatusFail {
 		return
 	}
@@ -123,7 +123,7 @@ func (d *doctor) checkDoctorAdapterEgress(ctx context.Context) {
 	if narrow == nil {
 		return
 	}
-	d.addDoctorCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
+	d.addReportCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
 		fmt.Sprintf("networkpolicy/%s does not let the adapter out to %s, port %d", narrow.Name, describeAPIServer(server.addresses), server.port),
 		formatPolicyCommand(narrow, "egress", len(narrow.Spec.Egress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, server.port)))
 }

@@ -25,8 +25,8 @@ type neededRight struct {
 	attributes       authorizationv1.ResourceAttributes
 }
 
-// checkDoctorRights asks for each right that the chain needs. Without the right to ask, one line says so.
-func (d *doctor) checkDoctorRights(ctx context.Context) {
+// checkUserRights asks for each right that the chain needs. Without the right to ask, one line says so.
+func (d *doctor) checkUserRights(ctx context.Context) {
 	rights := append(d.listHPAControllerRights(), d.listAdapterRights()...)
 	var missing, granted int
 	for _, r := range rights {
@@ -35,7 +35,7 @@ func (d *doctor) checkDoctorRights(ctx context.Context) {
 		}}
 		answer, err := d.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
-			d.addDoctorCheck("rights", "", StatusUnread, err.Error(), "")
+			d.addReportCheck("rights", "", StatusUnread, err.Error(), "")
 			return
 		}
 		if answer.Status.Allowed {
@@ -43,13 +43,13 @@ func (d *doctor) checkDoctorRights(ctx context.Context) {
 			continue
 		}
 		missing++
-		d.addDoctorCheck("rights", r.user, StatusFail, "may not "+r.words, r.fix)
+		d.addReportCheck("rights", r.user, StatusFail, "may not "+r.words, r.fix)
 	}
 	switch {
 	case len(d.adapter.pods) == 0:
-		d.addDoctorCheck("rights", "", StatusUnread, "the adapter's rights: its pods, and so its ServiceAccount, are unknown", "")
+		d.addReportCheck("rights", "", StatusUnread, "the adapter's rights: its pods, and so its ServiceAccount, are unknown", "")
 	case missing == 0:
-		d.addDoctorCheck("rights", "", StatusOK, fmt.Sprintf("the HPA controller and the adapter have all %d rights that they need", granted), "")
+		d.addReportCheck("rights", "", StatusOK, fmt.Sprintf("the HPA controller and the adapter have all %d rights that they need", granted), "")
 	}
 }
 

@@ -30,8 +30,8 @@ func (v *autoscalerVisit) formatTargetCommand(fault inventory.TargetFault) strin
 	return v.formatVisitCommand("get deployments,statefulsets")
 }
 
-// checkVisitedPods checks that the target gets the pods that it asks for, and that they become ready.
-func (v *autoscalerVisit) checkVisitedPods() {
+// checkTargetPods checks that the target gets the pods that it asks for, and that they become ready.
+func (v *autoscalerVisit) checkTargetPods() {
 	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
@@ -50,11 +50,11 @@ func (v *autoscalerVisit) checkVisitedPods() {
 	if v.workload.IsPaused {
 		v.addVisitCheck("pods", StatusWarning, v.workload.Ref()+" is paused: changes of its template reach no pod", v.formatVisitCommand("rollout resume %s", v.workload.Ref()))
 	}
-	v.checkVisitedReadiness()
+	v.checkPodReadiness()
 }
 
-// checkVisitedReadiness names the first pod that does not become ready.
-func (v *autoscalerVisit) checkVisitedReadiness() {
+// checkPodReadiness names the first pod that does not become ready.
+func (v *autoscalerVisit) checkPodReadiness() {
 	var troubled []*corev1.Pod
 	for _, p := range v.pods {
 		if !inventory.IsReady(p) && p.DeletionTimestamp == nil && v.Now().Sub(p.CreationTimestamp.Time) > startTime {
@@ -69,5 +69,5 @@ func (v *autoscalerVisit) checkVisitedReadiness() {
 		status = StatusFail
 	}
 	v.addVisitCheck("pods", status, fmt.Sprintf("%d of %s not ready; %s: %s", len(troubled), output.Count(len(v.pods), "pod"), first.Name,
-		describeDoctorPodTrouble(first)), formatDoctorPodCommand(first))
+		describePodTrouble(first)), formatPodCommand(first))
 }

@@ -16,8 +16,8 @@ import (
 // usageAPIService is the APIService of CPU and memory.
 const usageAPIService = "v1beta1." + reading.ResourceGroup
 
-// readVisitedUsageAPI reads the APIService of CPU and memory where a read of them failed. Its condition has the cause.
-func (v *autoscalerVisit) readVisitedUsageAPI(ctx context.Context) {
+// readUsageAPI reads the APIService of CPU and memory where a read of them failed. Its condition has the cause.
+func (v *autoscalerVisit) readUsageAPI(ctx context.Context) {
 	isBroken := false
 	for i, a := range v.answers {
 		isBroken = isBroken || isUsageMetric(v.hpa.Spec.Metrics[i]) && a.Path != "" && a.Err != nil && !apierrors.IsForbidden(a.Err)
@@ -25,13 +25,13 @@ func (v *autoscalerVisit) readVisitedUsageAPI(ctx context.Context) {
 	if !isBroken {
 		return
 	}
-	if service, err := v.readDoctorAPIService(ctx, usageAPIService); err == nil { // else the answer says enough
+	if service, err := v.readAPIService(ctx, usageAPIService); err == nil { // else the answer says enough
 		v.usageAPI = service
 	}
 }
 
-// checkVisitedUsageAPI says why kube-apiserver does not reach the server of CPU and memory, once for all autoscalers.
-func (v *autoscalerVisit) checkVisitedUsageAPI() {
+// checkUsageAPI says why kube-apiserver does not reach the server of CPU and memory, once for all autoscalers.
+func (v *autoscalerVisit) checkUsageAPI() {
 	if v.usageAPI == nil || slices.ContainsFunc(v.report.Checks, func(c Check) bool { return c.Name == "available" && c.Subject == usageAPIService }) {
 		return
 	}
@@ -42,5 +42,5 @@ func (v *autoscalerVisit) checkVisitedUsageAPI() {
 	if at := v.usageAPI.Spec.Service; at != nil {
 		fix = fmt.Sprintf("kubectl -n %s logs service/%s --tail=50", at.Namespace, at.Name)
 	}
-	v.addDoctorCheck("available", usageAPIService, StatusFail, condition.Reason+": "+condition.Message, fix)
+	v.addReportCheck("available", usageAPIService, StatusFail, condition.Reason+": "+condition.Message, fix)
 }

@@ -214,7 +214,7 @@ func (w *world) run(hpa string) *Report {
 	}}
 	for _, p := range w.adapterPods {
 		objects = append(objects, p)
-		ready := describeDoctorPodTrouble(p) == ""
+		ready := describePodTrouble(p) == ""
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 	}
 	for _, name := range []string{"web-1", "web-2"} {

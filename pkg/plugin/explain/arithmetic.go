@@ -43,7 +43,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	m.pods = int64(in.StatusReplicas)
 	switch {
 	case m.ofPods:
-		m.pods, m.total = sumExplainedValues(d, in.Answers[i])
+		m.pods, m.total = sumAnswerValues(d, in.Answers[i])
 	case spec.Object != nil:
 		m.total = in.Answers[i].Object
 	default:
@@ -55,8 +55,8 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	if m.utilization = target.AverageUtilization != nil; m.utilization {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
-	m.Ratio, m.Wish = formatExplainedRatio(d), new(d.Replicas)
-	m.Steps = m.listExplainedDecisionSteps()
+	m.Ratio, m.Wish = formatUsageRatio(d), new(d.Replicas)
+	m.Steps = m.listDecisionSteps()
 }
 
 // noteCountedPods notes the pods without a value that counts, with the number in its place.
@@ -91,8 +91,8 @@ func (p *Pod) findPodValue(metric string) *PodValue {
 	return nil
 }
 
-// sumExplainedValues returns the pods with a value that counts, and the sum of their values.
-func sumExplainedValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total int64) {
+// sumAnswerValues returns the pods with a value that counts, and the sum of their values.
+func sumAnswerValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total int64) {
 	for _, names := range [][]string{d.Pods.Ready, d.Pods.Unknown} {
 		for _, name := range names {
 			total += answer.Pods[name].Value
@@ -128,8 +128,8 @@ func (m *Metric) countWithoutValue() int {
 	return n
 }
 
-// listExplainedDecisionSteps returns the steps of the calculation in words.
-func (m *Metric) listExplainedDecisionSteps() []string {
+// listDecisionSteps returns the steps of the calculation in words.
+func (m *Metric) listDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !m.utilization {
@@ -167,8 +167,8 @@ func (m *Metric) nameCountedPods() string {
 	return "ready pod"
 }
 
-// formatExplainedRatio returns the ratio of a usage to its target; nothing where no pods share a total.
-func formatExplainedRatio(d hpa.MetricDecision) string {
+// formatUsageRatio returns the ratio of a usage to its target; nothing where no pods share a total.
+func formatUsageRatio(d hpa.MetricDecision) string {
 	if d.IsShareOfNone() {
 		return ""
 	}
@@ -190,16 +190,16 @@ func (m *Metric) describeSubstitute(pronoun string) string {
 
 // formatAmount returns thousandths as an amount of the metric.
 func (m *Metric) formatAmount(milli int64) string {
-	return formatExplainedAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
+	return formatMetricAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
 }
 
 // formatBound returns thousandths as a bound of the metric, rounded up or down by round.
 func (m *Metric) formatBound(milli int64, round func(float64) float64) string {
-	return formatExplainedAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
+	return formatMetricAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
 }
 
-// formatExplainedAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
-func formatExplainedAmount(metric, text string, milli int64) string {
+// formatMetricAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
+func formatMetricAmount(metric, text string, milli int64) string {
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
@@ -209,14 +209,14 @@ func formatExplainedAmount(metric, text string, milli int64) string {
 	return text
 }
 
-// addExplainedChanges says at which totals the wishes change within the limits. With pods that have no value it depends on theirs.
-func (e *Explanation) addExplainedChanges(in hpa.Input) {
+// addWishChanges says at which totals the wishes change within the limits. With pods that have no value it depends on theirs.
+func (e *Explanation) addWishChanges(in hpa.Input) {
 	for i := range e.Metrics {
 		m := &e.Metrics[i]
 		if m.Wish == nil || m.countWithoutValue() > 0 || m.pods == 0 || m.utilization {
 			continue
 		}
-		s := newExplainedSearch(m, i, in)
+		s := newWishSearch(m, i, in)
 		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
 			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatBound(at, math.Ceil), inventory.BareMetricName(m.Name), to))
 		}
@@ -237,15 +237,15 @@ type wishSearch struct {
 	wishAt      func(total int64) int32
 }
 
-// newExplainedSearch returns the search for the i-th metric. Totals of pods are spread evenly. The edges are the two ends of the tolerance,
+// newWishSearch returns the search for the i-th metric. Totals of pods are spread evenly. The edges are the two ends of the tolerance,
 // and the totals for whole numbers of pods beside the present wish.
-func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
+func newWishSearch(m *Metric, i int, in hpa.Input) wishSearch {
 	unit := float64(m.decision.Target) // the total for a ratio of 1
 	if m.shared {
 		unit *= float64(m.pods)
 	}
 	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
-	s := wishSearch{total: m.total, step: 1, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
+	s := wishSearch{total: m.total, step: 1, wishAt: func(total int64) int32 { return decideForTotal(m, i, in, total) }}
 	if m.ofPods {
 		s.step = m.pods
 	}
@@ -270,8 +270,8 @@ func (m *Metric) countMultipliedPods(pods []*corev1.Pod) int64 {
 	return max(1, ready)
 }
 
-// decideExplainedTotal returns the wish of the i-th metric for another total.
-func decideExplainedTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
+// decideForTotal returns the wish of the i-th metric for another total.
+func decideForTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
 	in.Answers = slices.Clone(in.Answers)
 	answer := hpa.Answer{Object: total, External: []int64{total}}
 	if m.ofPods {

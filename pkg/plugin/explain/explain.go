@@ -142,17 +142,17 @@ type Recorded struct {
 }
 
 // Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs.
-func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
-	workload := opts.Objects.WorkloadOf(scaler)
+func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
+	workload := opts.Objects.WorkloadOf(autoscaler)
 	pods := opts.Objects.SelectedPodsOf(workload)
 	e := &Explanation{
-		Namespace: scaler.Namespace, Name: scaler.Name, Time: opts.Now,
-		Target:   scaler.Spec.ScaleTargetRef.Kind + "/" + scaler.Spec.ScaleTargetRef.Name,
-		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas,
-		Min: inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
+		Namespace: autoscaler.Namespace, Name: autoscaler.Name, Time: opts.Now,
+		Target:   autoscaler.Spec.ScaleTargetRef.Kind + "/" + autoscaler.Spec.ScaleTargetRef.Name,
+		Replicas: autoscaler.Status.CurrentReplicas, Wanted: autoscaler.Status.DesiredReplicas,
+		Min: inventory.MinReplicasOf(autoscaler), Max: autoscaler.Spec.MaxReplicas,
 		Metrics: []Metric{}, Conditions: []Condition{},
 	}
-	if isUnseenAutoscaler(scaler) {
+	if isUnseenAutoscaler(autoscaler) {
 		e.Replicas = countUnseenReplicas(workload, opts.Objects.PodsOf(workload))
 		e.Unknown = append(e.Unknown, "the controller's view: it has not looked at this autoscaler yet")
 	}
@@ -165,23 +165,23 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	if workload != nil {
 		selector = workload.PodSelector().String()
 	}
-	answers := make([]reading.Answer, len(scaler.Spec.Metrics))
-	for i, spec := range scaler.Spec.Metrics {
+	answers := make([]reading.Answer, len(autoscaler.Spec.Metrics))
+	for i, spec := range autoscaler.Spec.Metrics {
 		words := inventory.DescribeMetric(spec)
 		if workload == nil && spec.Object == nil && spec.External == nil {
-			answers[i] = reading.Answer{Metric: words, Err: describeMissingScaleTarget(scaler, opts.Objects)}
+			answers[i] = reading.Answer{Metric: words, Err: describeMissingScaleTarget(autoscaler, opts.Objects)}
 		} else {
-			answers[i] = opts.Metrics.ReadMetric(ctx, scaler.Namespace, selector, spec, words)
+			answers[i] = opts.Metrics.ReadMetric(ctx, autoscaler.Namespace, selector, spec, words)
 		}
 		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
 		if answers[i].Err != nil {
 			m.Error, m.Unread = answers[i].Err.Error(), apierrors.IsForbidden(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
 		e.Metrics = append(e.Metrics, m)
-		e.addExplainedPodValues(spec, answers[i])
+		e.addPodValues(spec, answers[i])
 	}
 	e.noteRecordedOmissions(opts.Recorded.Explanation)
-	in := reading.NewDecisionInput(scaler, answers, pods, opts.Now)
+	in := reading.NewDecisionInput(autoscaler, answers, pods, opts.Now)
 	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
 	if workload != nil && e.Replicas > 0 {
 		in.StatusReplicas = cmp.Or(workload.StatusReplicas, e.Replicas)
@@ -192,14 +192,14 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 			m.Error, m.Unread = "the pods of "+e.Target+" "+errUnknownPods.Error(), true
 		}
 	}
-	e.addExplainedBehavior(scaler)
-	e.addExplainedConditions(scaler)
-	e.addExplainedChanges(in)
-	e.addExplainedRecord(opts.Recorded)
+	e.addScalingBehavior(autoscaler)
+	e.addHPAConditions(autoscaler)
+	e.addWishChanges(in)
+	e.addRecordedRead(opts.Recorded)
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
-	e.Sentence = composeExplainedSentence(e, scaler)
+	e.Sentence = composeSentence(e, autoscaler)
 	return e
 }
 
@@ -212,14 +212,14 @@ func countUnseenReplicas(workload *inventory.Workload, pods []*corev1.Pod) int32
 }
 
 // describeMissingScaleTarget says that the scale target does not exist, or that its pods are not known because it could not be read.
-func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
-	ref := scaler.Spec.ScaleTargetRef
-	if fault := objects.TargetFaultOf(scaler); fault != "" {
+func describeMissingScaleTarget(autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
+	ref := autoscaler.Spec.ScaleTargetRef
+	if fault := objects.TargetFaultOf(autoscaler); fault != "" {
 		return fmt.Errorf("its target %s/%s %s", ref.Kind, ref.Name, fault)
 	}
 	resource := strings.ToLower(ref.Kind) + "s"
 	if inventory.IsAppsTarget(ref) && !objects.IsUnread(resource) {
-		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
+		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, autoscaler.Namespace)
 	}
 	return fmt.Errorf("the pods of %s/%s %w", ref.Kind, ref.Name, errUnknownPods)
 }
@@ -227,8 +227,8 @@ func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, o
 // errUnknownPods ends an error about pods that could not be read.
 var errUnknownPods = errors.New("are unknown")
 
-// addExplainedRecord adds the controller's memory, as far as the adapter's record shows it.
-func (e *Explanation) addExplainedRecord(r Recorded) {
+// addRecordedRead adds the controller's memory, as far as the adapter's record shows it.
+func (e *Explanation) addRecordedRead(r Recorded) {
 	if r.Explanation != nil {
 		for _, note := range records.ListSourceNotes(r.Explanation.Source) {
 			e.Unknown = append(e.Unknown, strings.TrimSuffix(note, "."))
@@ -251,8 +251,8 @@ func (e *Explanation) addExplainedRecord(r Recorded) {
 	}
 }
 
-// addExplainedPodValues adds the values of a metric of pods to the pods, and a note to pods without one.
-func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answer reading.Answer) {
+// addPodValues adds the values of a metric of pods to the pods, and a note to pods without one.
+func (e *Explanation) addPodValues(spec autoscalingv2.MetricSpec, answer reading.Answer) {
 	if spec.Object != nil || spec.External != nil {
 		return
 	}
@@ -320,16 +320,16 @@ func DescribeOmission(o explainapi.Omission) string {
 	return text
 }
 
-// addExplainedBehavior adds the policies, windows and tolerances in force, Kubernetes' defaults included.
-func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAutoscaler) {
-	tolerance := hpa.ToleranceOf(scaler, replay.Settings())
+// addScalingBehavior adds the policies, windows and tolerances in force, Kubernetes' defaults included.
+func (e *Explanation) addScalingBehavior(autoscaler *autoscalingv2.HorizontalPodAutoscaler) {
+	tolerance := hpa.ToleranceOf(autoscaler, replay.Settings())
 	e.Tolerance = Tolerance{ScaleUp: tolerance.Up, ScaleDown: tolerance.Down}
 	for _, up := range []bool{true, false} {
 		direction, reason := "scaleDown", "ScaleDownStabilized"
 		if up {
 			direction, reason = "scaleUp", "ScaleUpStabilized"
 		}
-		rules := explainedScalingRules(scaler, up)
+		rules := effectiveScalingRules(autoscaler, up)
 		if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			e.Policies = append(e.Policies, Policy{direction, "disabled"})
 			rules.Policies = nil
@@ -342,25 +342,25 @@ func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAu
 			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%s in %d s (%s of all)", amount, p.PeriodSeconds, *rules.SelectPolicy)})
 		}
 		e.Stabilization = append(e.Stabilization, Stabilization{
-			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasExplainedReason(scaler, reason),
+			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasConditionReason(autoscaler, reason),
 		})
 	}
 }
 
-// explainedScalingRules returns the rules of a direction, completed with Kubernetes' defaults.
-func explainedScalingRules(scaler *autoscalingv2.HorizontalPodAutoscaler, up bool) autoscalingv2.HPAScalingRules {
+// effectiveScalingRules returns the rules of a direction, completed with Kubernetes' defaults.
+func effectiveScalingRules(autoscaler *autoscalingv2.HorizontalPodAutoscaler, up bool) autoscalingv2.HPAScalingRules {
 	rules := autoscalingv2.HPAScalingRules{
 		SelectPolicy: new(autoscalingv2.MaxChangePolicySelect), StabilizationWindowSeconds: new(int32(300)),
 		Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}},
 	}
 	var own *autoscalingv2.HPAScalingRules
-	if scaler.Spec.Behavior != nil {
-		own = scaler.Spec.Behavior.ScaleDown
+	if autoscaler.Spec.Behavior != nil {
+		own = autoscaler.Spec.Behavior.ScaleDown
 	}
 	if up {
 		own = nil
-		if scaler.Spec.Behavior != nil {
-			own = scaler.Spec.Behavior.ScaleUp
+		if autoscaler.Spec.Behavior != nil {
+			own = autoscaler.Spec.Behavior.ScaleUp
 		}
 		rules.StabilizationWindowSeconds = new(int32(0))
 		rules.Policies = append(rules.Policies, autoscalingv2.HPAScalingPolicy{Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15})
@@ -380,8 +380,8 @@ func explainedScalingRules(scaler *autoscalingv2.HorizontalPodAutoscaler, up boo
 	return rules
 }
 
-func (e *Explanation) addExplainedConditions(scaler *autoscalingv2.HorizontalPodAutoscaler) {
-	for _, c := range scaler.Status.Conditions {
+func (e *Explanation) addHPAConditions(autoscaler *autoscalingv2.HorizontalPodAutoscaler) {
+	for _, c := range autoscaler.Status.Conditions {
 		e.Conditions = append(e.Conditions, Condition{
 			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Meaning: inventory.DescribeCondition(c.Reason),
 			Message: c.Message, Since: c.LastTransitionTime.Time,
@@ -389,8 +389,8 @@ func (e *Explanation) addExplainedConditions(scaler *autoscalingv2.HorizontalPod
 	}
 }
 
-func hasExplainedReason(scaler *autoscalingv2.HorizontalPodAutoscaler, reason string) bool {
-	for _, c := range scaler.Status.Conditions {
+func hasConditionReason(autoscaler *autoscalingv2.HorizontalPodAutoscaler, reason string) bool {
+	for _, c := range autoscaler.Status.Conditions {
 		if c.Reason == reason {
 			return true
 		}
@@ -398,5 +398,5 @@ func hasExplainedReason(scaler *autoscalingv2.HorizontalPodAutoscaler, reason st
 	return false
 }
 
-// countExplainedPods returns "7 pods" for the pods at the controller's last look.
-func (e *Explanation) countExplainedPods() string { return output.Count(int(e.Replicas), "pod") }
+// describePodCount returns "7 pods" for the pods at the controller's last look.
+func (e *Explanation) describePodCount() string { return output.Count(int(e.Replicas), "pod") }

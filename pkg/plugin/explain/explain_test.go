@@ -49,13 +49,13 @@ type load struct {
 }
 
 // decide gives the autoscaler the status of the controller's decision from the same inputs.
-func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) {
+func (l load) decide(t *testing.T, autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) {
 	t.Helper()
 	var answers []reading.Answer
-	for _, m := range scaler.Spec.Metrics {
+	for _, m := range autoscaler.Spec.Metrics {
 		answers = append(answers, reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", m, ""))
 	}
-	in := reading.NewDecisionInput(scaler, answers, objects.SelectedPodsOf(&objects.Workloads[0]), explainTime)
+	in := reading.NewDecisionInput(autoscaler, answers, objects.SelectedPodsOf(&objects.Workloads[0]), explainTime)
 	in.History.Recommendations = l.past
 	if l.surging > 0 {
 		in.StatusReplicas = l.surging
@@ -65,7 +65,7 @@ func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler
 		in.History.ScaleDowns = []hpa.ScaleEvent{{Change: 1, Time: explainTime.Add(-20 * time.Second)}}
 	}
 	*l.decided = hpa.Decide(in, replay.Settings())
-	scaler.Status = l.decided.Status
+	autoscaler.Status = l.decided.Status
 }
 
 // Read implements reading.Reader.
@@ -553,7 +553,7 @@ func TestChanges(t *testing.T) {
 // TestChangesAreTrue: the wish stays between the announced totals, and is the announced one beyond them.
 func TestChangesAreTrue(t *testing.T) {
 	t.Parallel()
-	scaler := &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+	autoscaler := &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 		MinReplicas: new(int32(1)), MaxReplicas: 1000,
 		Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
 			Metric: autoscalingv2.MetricIdentifier{Name: "rps"}, Target: autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("50"))},
@@ -567,11 +567,11 @@ func TestChangesAreTrue(t *testing.T) {
 				pods[i] = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
 				answer.Values = append(answer.Values, reading.Value{Object: pods[i].Name, Value: *resource.NewMilliQuantity(total*1000/replicas, resource.DecimalSI)})
 			}
-			scaler.Status.CurrentReplicas = int32(replicas)
-			in := reading.NewDecisionInput(scaler, []reading.Answer{answer}, pods, explainTime)
+			autoscaler.Status.CurrentReplicas = int32(replicas)
+			in := reading.NewDecisionInput(autoscaler, []reading.Answer{answer}, pods, explainTime)
 			e := &Explanation{Metrics: []Metric{{Name: "rps"}}}
 			e.explainMetricDecision(0, in)
-			s := newExplainedSearch(&e.Metrics[0], 0, in)
+			s := newWishSearch(&e.Metrics[0], 0, in)
 			at, wish := s.wishAt, *e.Metrics[0].Wish
 			up, above := s.nextUp()
 			down, below, _ := s.nextDown()
@@ -632,7 +632,7 @@ func TestTolerance(t *testing.T) {
 	if want := (Tolerance{ScaleUp: 0.02, ScaleDown: 0.1}); e.Tolerance != want {
 		t.Errorf("tolerance = %+v, want %+v", e.Tolerance, want)
 	}
-	table := e.tabulateExplainedBehavior()
+	table := e.tabulateBehavior()
 	shown := map[string]string{}
 	for _, row := range table.Rows {
 		shown[row[0]] = row[len(row)-1]
@@ -645,7 +645,7 @@ func TestTolerance(t *testing.T) {
 // TestMissingTarget: a scale target that does not exist is told from one that could not be read.
 func TestMissingTarget(t *testing.T) {
 	t.Parallel()
-	scaler := &autoscalingv2.HorizontalPodAutoscaler{
+	autoscaler := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "wep"},
@@ -659,7 +659,7 @@ func TestMissingTarget(t *testing.T) {
 		"0 pods: request_per_second has no value (its target Deployment/wep does not exist in namespace shop), so it keeps the number.": nil,
 		"0 pods: request_per_second could not be read (the pods of Deployment/wep are unknown).":                                        {{Resource: "deployments", Reason: "forbidden"}},
 	} {
-		e := Live(t.Context(), scaler, Options{Objects: &inventory.Inventory{Unread: unread}, Now: explainTime})
+		e := Live(t.Context(), autoscaler, Options{Objects: &inventory.Inventory{Unread: unread}, Now: explainTime})
 		if e.Sentence != want {
 			t.Errorf("got  %s\nwant %s", e.Sentence, want)
 		}

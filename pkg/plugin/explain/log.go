@@ -163,8 +163,8 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 		if m.utilization = target.AverageUtilization != nil; m.utilization {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
-		m.Ratio, m.Wish = formatExplainedRatio(decision), new(decision.Replicas)
-		m.Steps = m.listExplainedDecisionSteps()
+		m.Ratio, m.Wish = formatUsageRatio(decision), new(decision.Replicas)
+		m.Steps = m.listDecisionSteps()
 		metrics = append(metrics, m)
 	}
 	return metrics
@@ -208,9 +208,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 		return strconv.FormatInt(m.Usage, 10) + "%"
 	}
 	if m.IsShareOfNone() {
-		return formatExplainedAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Total), m.Total) + " over 0 pods"
+		return formatMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Total), m.Total) + " over 0 pods"
 	}
-	text := formatExplainedAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Usage), m.Usage)
+	text := formatMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Usage), m.Usage)
 	switch {
 	case target.Value == nil:
 		text += " per pod"

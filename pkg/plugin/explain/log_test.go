@@ -71,13 +71,13 @@ func TestLogFromTheMiddle(t *testing.T) {
 func TestRecordedWish(t *testing.T) {
 	t.Parallel()
 	e := &Explanation{}
-	e.addExplainedRecord(Recorded{Missing: "the adapter is older"})
+	e.addRecordedRead(Recorded{Missing: "the adapter is older"})
 	if !strings.Contains(e.Unknown[0], "the record cannot be read: the adapter is older") {
 		t.Errorf("unknown %q", e.Unknown)
 	}
 	away := explainapi.Source{Replica: "a", UnknownBefore: replaytest.Begin, Replicas: []explainapi.ReplicaRecord{{Name: "a", UnknownBefore: replaytest.Begin}, {Name: "b", Error: "connection refused"}}}
 	partly := &Explanation{}
-	partly.addExplainedRecord(Recorded{Explanation: &explainapi.Explanation{Source: away, Computed: &explainapi.Computed{}}})
+	partly.addRecordedRead(Recorded{Explanation: &explainapi.Explanation{Source: away, Computed: &explainapi.Computed{}}})
 	if want := "b gave no record (connection refused): looks whose reads reached it are missing"; partly.Unknown[0] != want {
 		t.Errorf("unknown %q, want first %q", partly.Unknown, want)
 	}

@@ -21,10 +21,10 @@ func (e *Explanation) Print(out io.Writer, opts output.TableOptions) error {
 		title string
 		table output.Table
 	}{
-		{"Metrics", e.tabulateExplainedMetrics()},
-		{"Pods", e.tabulateExplainedPods()},
-		{"Behavior", e.tabulateExplainedBehavior()},
-		{"Conditions", e.tabulateExplainedConditions()},
+		{"Metrics", e.tabulateMetrics()},
+		{"Pods", e.tabulatePods()},
+		{"Behavior", e.tabulateBehavior()},
+		{"Conditions", e.tabulateConditions()},
 	} {
 		if len(section.table.Rows) == 0 {
 			continue
@@ -34,13 +34,13 @@ func (e *Explanation) Print(out io.Writer, opts output.TableOptions) error {
 			return err
 		}
 	}
-	printExplainedLines(out, "Arithmetic", e.listExplainedSteps())
-	printExplainedLines(out, "It changes", e.Changes)
-	printExplainedLines(out, "Not known", e.Unknown)
+	printTitledLines(out, "Arithmetic", e.listMetricSteps())
+	printTitledLines(out, "It changes", e.Changes)
+	printTitledLines(out, "Not known", e.Unknown)
 	return nil
 }
 
-func printExplainedLines(out io.Writer, title string, lines []string) {
+func printTitledLines(out io.Writer, title string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
@@ -50,7 +50,7 @@ func printExplainedLines(out io.Writer, title string, lines []string) {
 	}
 }
 
-func (e *Explanation) tabulateExplainedMetrics() output.Table {
+func (e *Explanation) tabulateMetrics() output.Table {
 	table := output.Table{Header: []string{"METRIC", "TOTAL", "TARGET", "RATIO", "WISH", "ERROR"}}
 	for _, m := range e.Metrics {
 		wish, ratio := "?", cmp.Or(m.Ratio, "?")
@@ -62,7 +62,7 @@ func (e *Explanation) tabulateExplainedMetrics() output.Table {
 	return table
 }
 
-func (e *Explanation) tabulateExplainedPods() output.Table {
+func (e *Explanation) tabulatePods() output.Table {
 	table := output.Table{Header: []string{"POD", "READY", "METRIC", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, p := range e.Pods {
 		for _, v := range p.Values {
@@ -76,7 +76,7 @@ func (e *Explanation) tabulateExplainedPods() output.Table {
 	return table
 }
 
-func (e *Explanation) tabulateExplainedBehavior() output.Table {
+func (e *Explanation) tabulateBehavior() output.Table {
 	table := output.Table{Header: []string{"DIRECTION", "POLICY", "WINDOW", "HOLDS", "TOLERANCE"}}
 	for _, p := range e.Policies {
 		window, holds, tolerance := time.Duration(0), false, e.Tolerance.ScaleDown
@@ -88,17 +88,17 @@ func (e *Explanation) tabulateExplainedBehavior() output.Table {
 				window, holds = s.Window, s.Holds
 			}
 		}
-		table.Add(p.Direction, p.Text, output.Duration(window), fmt.Sprint(holds), formatExplainedTolerance(tolerance))
+		table.Add(p.Direction, p.Text, output.Duration(window), fmt.Sprint(holds), formatTolerance(tolerance))
 	}
 	return table
 }
 
-// formatExplainedTolerance returns a share of 1 in percent, to three decimals.
-func formatExplainedTolerance(share float64) string {
+// formatTolerance returns a share of 1 in percent, to three decimals.
+func formatTolerance(share float64) string {
 	return strconv.FormatFloat(math.Round(share*1e5)/1e3, 'f', -1, 64) + "%"
 }
 
-func (e *Explanation) tabulateExplainedConditions() output.Table {
+func (e *Explanation) tabulateConditions() output.Table {
 	table := output.Table{Header: []string{"CONDITION", "STATUS", "REASON", "SINCE", "MEANING"}}
 	for _, c := range e.Conditions {
 		table.Add(c.Type, c.Status, c.Reason, output.Age(c.Since, e.Time), c.Meaning)
@@ -106,7 +106,7 @@ func (e *Explanation) tabulateExplainedConditions() output.Table {
 	return table
 }
 
-func (e *Explanation) listExplainedSteps() []string {
+func (e *Explanation) listMetricSteps() []string {
 	var lines []string
 	for _, m := range e.Metrics {
 		if len(m.Steps) > 0 {

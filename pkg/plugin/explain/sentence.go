@@ -14,17 +14,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// composeExplainedSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
-func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPodAutoscaler) string {
-	head := e.countExplainedPods() + ": "
-	if text := e.describeExplainedBypass(scaler); text != "" {
+// composeSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
+func composeSentence(e *Explanation, autoscaler *autoscalingv2.HorizontalPodAutoscaler) string {
+	head := e.describePodCount() + ": "
+	if text := e.describeBypass(autoscaler); text != "" {
 		return head + text + "."
 	}
 	m := e.findDecidingMetric()
 	switch {
 	case m == nil:
 		return head + "the autoscaler has no metric."
-	case m.Unread && isUnseenAutoscaler(scaler):
+	case m.Unread && isUnseenAutoscaler(autoscaler):
 		return head + inventory.BareMetricName(m.Name) + " could not be read (" + m.Error + ")."
 	case m.Unread:
 		return head + fmt.Sprintf("%s could not be read (%s); the HPA controller wants %d.", inventory.BareMetricName(m.Name), m.Error, e.Wanted)
@@ -40,15 +40,15 @@ func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPo
 	case m.decision.Counted > 0:
 		text += " with " + output.Count(m.decision.Counted, m.nameCountedPods())
 	}
-	text += ", target " + m.Target + " → " + formatExplainedQuotient(m.wanted())
+	text += ", target " + m.Target + " → " + formatPodQuotient(m.wanted())
 	if n := m.countWithoutValue(); n > 0 {
 		text += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
 	}
-	return text + "; " + e.describeExplainedHold(scaler, m) + "."
+	return text + "; " + e.describeWishFate(autoscaler, m) + "."
 }
 
-// formatExplainedQuotient returns a number of pods before rounding up, with one decimal: 6.9.
-func formatExplainedQuotient(pods float64) string {
+// formatPodQuotient returns a number of pods before rounding up, with one decimal: 6.9.
+func formatPodQuotient(pods float64) string {
 	text := strconv.FormatFloat(pods, 'f', 1, 64)
 	if text == "-0.0" {
 		return "0.0"
@@ -56,24 +56,24 @@ func formatExplainedQuotient(pods float64) string {
 	return text
 }
 
-// describeExplainedWish describes the metric's wish. The HPA's arithmetic overflows for a total below 0 and for a huge one.
-func describeExplainedWish(wish int32) string {
+// describeWish describes the metric's wish. The HPA's arithmetic overflows for a total below 0 and for a huge one.
+func describeWish(wish int32) string {
 	if wish < 0 || wish == math.MaxInt32 {
 		return fmt.Sprintf("the HPA's arithmetic overflows, so it wants %d", wish)
 	}
 	return fmt.Sprintf("it wants %d", wish)
 }
 
-// describeExplainedBypass says why the controller decides without a look at metrics; it returns nothing where it looks.
-func (e *Explanation) describeExplainedBypass(scaler *autoscalingv2.HorizontalPodAutoscaler) string {
-	for _, c := range scaler.Status.Conditions {
+// describeBypass says why the controller decides without a look at metrics; it returns nothing where it looks.
+func (e *Explanation) describeBypass(autoscaler *autoscalingv2.HorizontalPodAutoscaler) string {
+	for _, c := range autoscaler.Status.Conditions {
 		switch c.Reason {
 		case "ScalingDisabled":
 			return e.Target + " is scaled to 0, which switches the autoscaler off"
 		case "FailedGetScale":
-			return "the scale of " + e.Target + " cannot be read" + quoteExplainedMessage(c.Message) + ", so it keeps the number"
+			return "the scale of " + e.Target + " cannot be read" + quoteConditionMessage(c.Message) + ", so it keeps the number"
 		case "InvalidSelector", "AmbiguousSelector":
-			return inventory.DescribeCondition(c.Reason) + quoteExplainedMessage(c.Message) + ", so it keeps the number"
+			return inventory.DescribeCondition(c.Reason) + quoteConditionMessage(c.Message) + ", so it keeps the number"
 		}
 	}
 	switch {
@@ -85,8 +85,8 @@ func (e *Explanation) describeExplainedBypass(scaler *autoscalingv2.HorizontalPo
 	return ""
 }
 
-// quoteExplainedMessage returns a condition's message in brackets, or nothing.
-func quoteExplainedMessage(message string) string {
+// quoteConditionMessage returns a condition's message in brackets, or nothing.
+func quoteConditionMessage(message string) string {
 	if message == "" {
 		return ""
 	}
@@ -119,36 +119,36 @@ func (e *Explanation) overridesFailure(wish int32) bool {
 	return wish > e.Replicas || wish == e.Replicas && (e.Wanted != e.Replicas || wish == 0)
 }
 
-// describeExplainedHold describes the fate of the wish: it is taken, or a limit, a window or a policy holds it.
-func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
+// describeWishFate describes the fate of the wish: it is taken, or a limit, a window or a policy holds it.
+func (e *Explanation) describeWishFate(autoscaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
-	wants := describeExplainedWish(wish)
+	wants := describeWish(wish)
 	isTolerated := m.decision.Stage == hpa.StageTolerated && wish == e.Replicas // else it wants the pods of a rolling update
 	switch {
-	case wish > e.Replicas && *explainedScalingRules(scaler, true).SelectPolicy == autoscalingv2.DisabledPolicySelect:
+	case wish > e.Replicas && *effectiveScalingRules(autoscaler, true).SelectPolicy == autoscalingv2.DisabledPolicySelect:
 		return fmt.Sprintf("%s, and scaleUp is disabled, so it keeps %d", wants, e.Replicas)
-	case wish < e.Replicas && *explainedScalingRules(scaler, false).SelectPolicy == autoscalingv2.DisabledPolicySelect:
+	case wish < e.Replicas && *effectiveScalingRules(autoscaler, false).SelectPolicy == autoscalingv2.DisabledPolicySelect:
 		return fmt.Sprintf("%s, and scaleDown is disabled, so it keeps %d", wants, e.Replicas)
-	case wish != e.Replicas && (hasExplainedReason(scaler, "FailedUpdateScale") || hasExplainedReason(scaler, "FailedRescale")):
+	case wish != e.Replicas && (hasConditionReason(autoscaler, "FailedUpdateScale") || hasConditionReason(autoscaler, "FailedRescale")):
 		return fmt.Sprintf("%s, and the scale of %s cannot be written", wants, e.Target)
-	case wish > e.Max && !e.isHeldBelowMaximum(scaler):
+	case wish > e.Max && !e.isHeldBelowMaximum(autoscaler):
 		return fmt.Sprintf("%s, and maxReplicas is %d", wants, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
 		return fmt.Sprintf("%s, and minReplicas is %d", wants, e.Min)
-	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized") && e.Holding != nil:
+	case wish < e.Replicas && hasConditionReason(autoscaler, "ScaleDownStabilized") && e.Holding != nil:
 		return fmt.Sprintf("scale-down waits until %s UTC for the %d wanted at %s", e.Holding.Until.UTC().Format(logTime), e.Holding.Replicas, e.Holding.Time.UTC().Format(logTime))
-	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
+	case wish < e.Replicas && hasConditionReason(autoscaler, "ScaleDownStabilized"):
 		return fmt.Sprintf("scale-down waits: a higher wish of the last %s holds %d", output.Duration(window), e.Wanted)
-	case wish > e.Replicas && hasExplainedReason(scaler, "ScaleUpStabilized"):
+	case wish > e.Replicas && hasConditionReason(autoscaler, "ScaleUpStabilized"):
 		return fmt.Sprintf("scale-up waits: a lower wish of the last %s holds %d", output.Duration(e.Stabilization[0].Window), e.Wanted)
-	case wish > e.Wanted && hasExplainedReason(scaler, "ScaleUpLimit"):
+	case wish > e.Wanted && hasConditionReason(autoscaler, "ScaleUpLimit"):
 		return fmt.Sprintf("a scaleUp policy permits %d for now", e.Wanted)
-	case wish < e.Wanted && hasExplainedReason(scaler, "ScaleDownLimit"):
+	case wish < e.Wanted && hasConditionReason(autoscaler, "ScaleDownLimit"):
 		return fmt.Sprintf("a scaleDown policy permits %d for now", e.Wanted)
 	case e.Wanted != e.Replicas && wish < e.Wanted:
-		return e.describeExplainedEarlierWish("higher", wish, window)
+		return e.describeEarlierWish("higher", wish, window)
 	case e.Wanted > e.Replicas && wish > e.Wanted:
-		return e.describeExplainedEarlierWish("lower", wish, e.Stabilization[0].Window)
+		return e.describeEarlierWish("lower", wish, e.Stabilization[0].Window)
 	case isTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
 	case isTolerated:
@@ -157,16 +157,16 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return fmt.Sprintf("with %s the direction is not sure, so it keeps %d", m.nameWithoutValue(), wish)
 	case wish == e.Replicas:
 		return fmt.Sprintf("rounded up, so it keeps %d", wish)
-	case isUnseenAutoscaler(scaler):
-		return wants + e.describeExplainedBound(wish) + ", from its first look on"
+	case isUnseenAutoscaler(autoscaler):
+		return wants + e.describeWishBound(wish) + ", from its first look on"
 	case e.Wanted == e.Replicas:
-		return wants + e.describeExplainedBound(wish) + ", from its next look on"
+		return wants + e.describeWishBound(wish) + ", from its next look on"
 	}
 	return fmt.Sprintf("it goes to %d", wish)
 }
 
-// describeExplainedBound names the limit that a wish lies beyond, or nothing.
-func (e *Explanation) describeExplainedBound(wish int32) string {
+// describeWishBound names the limit that a wish lies beyond, or nothing.
+func (e *Explanation) describeWishBound(wish int32) string {
 	switch {
 	case wish > e.Max:
 		return fmt.Sprintf(", and maxReplicas is %d", e.Max)
@@ -184,9 +184,9 @@ func (m *Metric) nameWithoutValue() string {
 	return "them"
 }
 
-// describeExplainedEarlierWish says that the controller, which has just scaled, took an earlier wish of a window in place of the present
+// describeEarlierWish says that the controller, which has just scaled, took an earlier wish of a window in place of the present
 // one. The condition that names the stabilization is gone then. Without a window the value has changed since.
-func (e *Explanation) describeExplainedEarlierWish(direction string, wish int32, window time.Duration) string {
+func (e *Explanation) describeEarlierWish(direction string, wish int32, window time.Duration) string {
 	if window == 0 {
 		return fmt.Sprintf("it wants %d, from its next look on", wish)
 	}
@@ -194,11 +194,11 @@ func (e *Explanation) describeExplainedEarlierWish(direction string, wish int32,
 }
 
 // isHeldBelowMaximum reports whether a window or a policy holds the number below maxReplicas on the way up.
-func (e *Explanation) isHeldBelowMaximum(scaler *autoscalingv2.HorizontalPodAutoscaler) bool {
-	return e.Wanted < e.Max && (e.Wanted > e.Replicas || hasExplainedReason(scaler, "ScaleUpStabilized") || hasExplainedReason(scaler, "ScaleUpLimit"))
+func (e *Explanation) isHeldBelowMaximum(autoscaler *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return e.Wanted < e.Max && (e.Wanted > e.Replicas || hasConditionReason(autoscaler, "ScaleUpStabilized") || hasConditionReason(autoscaler, "ScaleUpLimit"))
 }
 
 // isUnseenAutoscaler reports whether the controller has not looked at an autoscaler yet.
-func isUnseenAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler) bool {
-	return len(scaler.Status.Conditions) == 0 && scaler.Status.CurrentReplicas == 0 && scaler.Status.DesiredReplicas == 0
+func isUnseenAutoscaler(autoscaler *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return len(autoscaler.Status.Conditions) == 0 && autoscaler.Status.CurrentReplicas == 0 && autoscaler.Status.DesiredReplicas == 0
 }

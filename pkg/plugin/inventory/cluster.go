@@ -37,58 +37,58 @@ func AutoscalerError(unread []Unread) error {
 // or that fails, becomes an Unread: the rest is still worth having.
 func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
-	scalers, err := listInventoryPages[autoscalingv2.HorizontalPodAutoscaler](ctx, client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List)
-	if i.noteInventoryRead(autoscalerResource, err) {
+	scalers, err := listObjectPages[autoscalingv2.HorizontalPodAutoscaler](ctx, client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List)
+	if i.noteResourceRead(autoscalerResource, err) {
 		i.HPAs = scalers
 	}
-	i.readInventoryWorkloads(ctx, client, namespace)
-	pods, err := listInventoryPages[corev1.Pod](ctx, client.CoreV1().Pods(namespace).List)
-	if i.noteInventoryRead("pods", err) {
+	i.readClusterWorkloads(ctx, client, namespace)
+	pods, err := listObjectPages[corev1.Pod](ctx, client.CoreV1().Pods(namespace).List)
+	if i.noteResourceRead("pods", err) {
 		i.Pods = pods
 	}
-	i.sortInventory()
+	i.sortAllObjects()
 	return i
 }
 
 // ReadCluster reads as ReadScaled does, and the objects around: budgets, policies and the labels of namespaces.
 func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := ReadScaled(ctx, client, namespace)
-	budgets, err := listInventoryPages[policyv1.PodDisruptionBudget](ctx, client.PolicyV1().PodDisruptionBudgets(namespace).List)
-	if i.noteInventoryRead("poddisruptionbudgets", err) {
+	budgets, err := listObjectPages[policyv1.PodDisruptionBudget](ctx, client.PolicyV1().PodDisruptionBudgets(namespace).List)
+	if i.noteResourceRead("poddisruptionbudgets", err) {
 		i.Budgets = budgets
 	}
-	policies, err := listInventoryPages[networkingv1.NetworkPolicy](ctx, client.NetworkingV1().NetworkPolicies(namespace).List)
-	if i.noteInventoryRead("networkpolicies", err) {
+	policies, err := listObjectPages[networkingv1.NetworkPolicy](ctx, client.NetworkingV1().NetworkPolicies(namespace).List)
+	if i.noteResourceRead("networkpolicies", err) {
 		i.NetworkPolicies = policies
 	}
-	namespaces, err := listInventoryPages[corev1.Namespace](ctx, client.CoreV1().Namespaces().List)
-	if i.noteInventoryRead("namespaces", err) {
+	namespaces, err := listObjectPages[corev1.Namespace](ctx, client.CoreV1().Namespaces().List)
+	if i.noteResourceRead("namespaces", err) {
 		for _, n := range namespaces {
 			i.Namespaces[n.Name] = n.Labels
 		}
 	}
-	i.sortInventory()
+	i.sortAllObjects()
 	return i
 }
 
-func (i *Inventory) readInventoryWorkloads(ctx context.Context, client kubernetes.Interface, namespace string) {
-	deployments, err := listInventoryPages[appsv1.Deployment](ctx, client.AppsV1().Deployments(namespace).List)
-	if i.noteInventoryRead("deployments", err) {
+func (i *Inventory) readClusterWorkloads(ctx context.Context, client kubernetes.Interface, namespace string) {
+	deployments, err := listObjectPages[appsv1.Deployment](ctx, client.AppsV1().Deployments(namespace).List)
+	if i.noteResourceRead("deployments", err) {
 		for n := range deployments {
 			i.Workloads = append(i.Workloads, newDeploymentWorkload(&deployments[n]))
 		}
 	}
-	sets, err := listInventoryPages[appsv1.StatefulSet](ctx, client.AppsV1().StatefulSets(namespace).List)
-	if i.noteInventoryRead("statefulsets", err) {
+	sets, err := listObjectPages[appsv1.StatefulSet](ctx, client.AppsV1().StatefulSets(namespace).List)
+	if i.noteResourceRead("statefulsets", err) {
 		for n := range sets {
 			i.Workloads = append(i.Workloads, newStatefulSetWorkload(&sets[n]))
 		}
 	}
 }
 
-// listInventoryPages returns the objects of a resource. It reads pages, as kubectl does: one answer with all objects of a large cluster takes
+// listObjectPages returns the objects of a resource. It reads pages, as kubectl does: one answer with all objects of a large cluster takes
 // kube-apiserver's memory and time.
-func listInventoryPages[T any, L runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error)) ([]T, error) {
+func listObjectPages[T any, L runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error)) ([]T, error) {
 	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return list(ctx, opts) })
 	found, _, err := pages.List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -122,12 +122,12 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 		}
 		text, err := reader.ReadScaleSelector(ctx, hpa.Namespace, ref)
 		if err != nil {
-			i.noteInventoryRead(fmt.Sprintf("scale of %s %s", ref.Kind, ref.Name), err)
+			i.noteResourceRead(fmt.Sprintf("scale of %s %s", ref.Kind, ref.Name), err)
 			i.noteScaleError(hpa, err)
 			continue
 		}
 		selector, err := metav1.ParseToLabelSelector(text)
-		if !i.noteInventoryRead(fmt.Sprintf("selector of %s %s", ref.Kind, ref.Name), err) {
+		if !i.noteResourceRead(fmt.Sprintf("selector of %s %s", ref.Kind, ref.Name), err) {
 			continue
 		}
 		w := Workload{Group: targetGroup(ref), Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
@@ -136,11 +136,11 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 		}
 		i.Workloads = append(i.Workloads, w)
 	}
-	i.sortInventory()
+	i.sortAllObjects()
 }
 
-// noteInventoryRead reports whether a resource was read, and notes the error if not.
-func (i *Inventory) noteInventoryRead(resource string, err error) bool {
+// noteResourceRead reports whether a resource was read, and notes the error if not.
+func (i *Inventory) noteResourceRead(resource string, err error) bool {
 	if err != nil {
 		i.Unread = append(i.Unread, Unread{Resource: resource, Reason: err.Error()})
 	}

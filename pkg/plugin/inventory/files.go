@@ -56,37 +56,37 @@ func ReadFiles(ctx context.Context, paths []string, opts FileOptions) (*Inventor
 	i := &Inventory{Namespaces: map[string]map[string]string{}, UnknownFields: map[string][]string{}}
 	var errs []error
 	for _, path := range paths {
-		errs = append(errs, i.readInventoryPath(ctx, path, opts))
+		errs = append(errs, i.readManifestPath(ctx, path, opts))
 	}
 	i.applyLimitRanges()
-	i.sortInventory()
+	i.sortAllObjects()
 	return i, errors.Join(errs...)
 }
 
-// readInventoryPath reads a file, a folder or standard input, as a path of the command line names it.
-func (i *Inventory) readInventoryPath(ctx context.Context, path string, opts FileOptions) error {
+// readManifestPath reads a file, a folder or standard input, as a path of the command line names it.
+func (i *Inventory) readManifestPath(ctx context.Context, path string, opts FileOptions) error {
 	switch {
 	case path == "-":
-		return i.addInventoryStream("standard input", opts.In, opts.Namespace)
+		return i.addManifestStream("standard input", opts.In, opts.Namespace)
 	case isManifestURL(path):
-		return i.addInventoryURL(ctx, path, opts)
+		return i.addManifestURL(ctx, path, opts)
 	}
 	if _, err := os.Stat(path); err == nil {
-		return i.addInventoryTree(path, opts)
+		return i.addManifestTree(path, opts)
 	}
 	names, err := filepath.Glob(path)
 	if err != nil || len(names) == 0 {
-		return i.addInventoryTree(path, opts) // says that it does not exist
+		return i.addManifestTree(path, opts) // says that it does not exist
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, i.addInventoryTree(name, opts))
+		errs = append(errs, i.addManifestTree(name, opts))
 	}
 	return errors.Join(errs...)
 }
 
-// addInventoryTree adds a file, or the manifests of a folder.
-func (i *Inventory) addInventoryTree(root string, opts FileOptions) error {
+// addManifestTree adds a file, or the manifests of a folder.
+func (i *Inventory) addManifestTree(root string, opts FileOptions) error {
 	if err := rejectKustomization(root); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (i *Inventory) addInventoryTree(root string, opts FileOptions) error {
 		case name != root && !isManifestFile(name):
 			return nil
 		}
-		err = i.addInventoryFile(name, opts.Namespace)
+		err = i.addManifestFile(name, opts.Namespace)
 		if other := (noManifestError{}); name != root && errors.As(err, &other) {
 			i.Unread = append(i.Unread, Unread{name, "no manifest: " + err.Error()})
 			return nil
@@ -140,13 +140,13 @@ func isManifestFile(name string) bool {
 	return slices.Contains(manifestEndings, strings.ToLower(filepath.Ext(name))) && (err != nil || info.Mode().IsRegular())
 }
 
-func (i *Inventory) addInventoryFile(name, namespace string) error {
+func (i *Inventory) addManifestFile(name, namespace string) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	return i.addInventoryStream(name, file, namespace)
+	return i.addManifestStream(name, file, namespace)
 }
 
 // skipChartTemplates skips a folder of templates in a Helm chart.
@@ -162,8 +162,8 @@ func (i *Inventory) skipChartTemplates(folder string) error {
 	return fs.SkipDir
 }
 
-// addInventoryStream adds the YAML or JSON documents of a file.
-func (i *Inventory) addInventoryStream(name string, in io.Reader, namespace string) error {
+// addManifestStream adds the YAML or JSON documents of a file.
+func (i *Inventory) addManifestStream(name string, in io.Reader, namespace string) error {
 	data, err := io.ReadAll(in)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
@@ -174,7 +174,7 @@ func (i *Inventory) addInventoryStream(name string, in io.Reader, namespace stri
 		i.addDuplicateKeys(name, document)
 		for _, value := range values {
 			if object, ok := value.(map[string]any); ok { // else no object, such as a JSON patch
-				err = errors.Join(err, i.addInventoryDocument(name, object, namespace))
+				err = errors.Join(err, i.addManifestDocument(name, object, namespace))
 			}
 		}
 		if err != nil {
@@ -207,8 +207,8 @@ func describeValueError(document string, err error) string {
 	return ""
 }
 
-// addInventoryDocument adds an object, or the items of a list. The items of a typed list need no version and kind of their own.
-func (i *Inventory) addInventoryDocument(name string, document map[string]any, namespace string) error {
+// addManifestDocument adds an object, or the items of a list. The items of a typed list need no version and kind of their own.
+func (i *Inventory) addManifestDocument(name string, document map[string]any, namespace string) error {
 	version, _ := document["apiVersion"].(string)
 	kind, _ := document["kind"].(string)
 	items, isList := document["items"].([]any)
@@ -224,7 +224,7 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 			if object["kind"] == nil && itemKind != "" {
 				object["apiVersion"], object["kind"] = version, itemKind
 			}
-			if err := i.addInventoryDocument(name, object, namespace); err != nil {
+			if err := i.addManifestDocument(name, object, namespace); err != nil {
 				errs = append(errs, fmt.Errorf("items[%d]: %w", n, err))
 			}
 		}
@@ -238,42 +238,42 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 	if check := configurationChecks[version+"/"+kind]; check != "" {
 		i.Unread = append(i.Unread, Unread{name, "a configuration; check it: " + check + name})
 	}
-	err = i.addInventoryObject(name, group+"/"+kind, data, namespace)
+	err = i.addManifestObject(name, group+"/"+kind, data, namespace)
 	if errors.Is(err, resource.ErrFormatWrong) {
 		return fmt.Errorf("%s%w", describeFaultyQuantity(document, ""), err)
 	}
 	return err
 }
 
-// addInventoryObject adds an object by its group and kind.
-func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace string) error {
+// addManifestObject adds an object by its group and kind.
+func (i *Inventory) addManifestObject(file, kind string, data []byte, namespace string) error {
 	switch kind {
 	case "autoscaling/HorizontalPodAutoscaler":
 		return i.addFileAutoscaler(data, namespace)
 	case "keda.sh/ScaledObject":
-		return decodeInventoryObject(data, &i.ScaledObjects, func(o *ScaledObject) *string { return &o.Namespace }, namespace)
+		return decodeManifestObject(data, &i.ScaledObjects, func(o *ScaledObject) *string { return &o.Namespace }, namespace)
 	case "apps/Deployment":
 		var list []appsv1.Deployment
-		err := decodeInventoryObject(data, &list, func(o *appsv1.Deployment) *string { return &o.Namespace }, namespace)
+		err := decodeManifestObject(data, &list, func(o *appsv1.Deployment) *string { return &o.Namespace }, namespace)
 		for n := range list {
-			i.addInventoryWorkload(newDeploymentWorkload(&list[n]), file)
+			i.addFileWorkload(newDeploymentWorkload(&list[n]), file)
 		}
 		return err
 	case "apps/StatefulSet":
 		var list []appsv1.StatefulSet
-		err := decodeInventoryObject(data, &list, func(o *appsv1.StatefulSet) *string { return &o.Namespace }, namespace)
+		err := decodeManifestObject(data, &list, func(o *appsv1.StatefulSet) *string { return &o.Namespace }, namespace)
 		for n := range list {
-			i.addInventoryWorkload(newStatefulSetWorkload(&list[n]), file)
+			i.addFileWorkload(newStatefulSetWorkload(&list[n]), file)
 		}
 		return err
 	case "autoscaling.k8s.io/VerticalPodAutoscaler":
-		return decodeInventoryObject(data, &i.VerticalAutoscalers, func(o *VerticalAutoscaler) *string { return &o.Namespace }, namespace)
+		return decodeManifestObject(data, &i.VerticalAutoscalers, func(o *VerticalAutoscaler) *string { return &o.Namespace }, namespace)
 	case "policy/PodDisruptionBudget":
-		return decodeInventoryObject(data, &i.Budgets, func(o *policyv1.PodDisruptionBudget) *string { return &o.Namespace }, namespace)
+		return decodeManifestObject(data, &i.Budgets, func(o *policyv1.PodDisruptionBudget) *string { return &o.Namespace }, namespace)
 	case "networking.k8s.io/NetworkPolicy":
-		return decodeInventoryObject(data, &i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) *string { return &o.Namespace }, namespace)
+		return decodeManifestObject(data, &i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) *string { return &o.Namespace }, namespace)
 	case "v1/LimitRange":
-		return decodeInventoryObject(data, &i.LimitRanges, func(o *corev1.LimitRange) *string { return &o.Namespace }, namespace)
+		return decodeManifestObject(data, &i.LimitRanges, func(o *corev1.LimitRange) *string { return &o.Namespace }, namespace)
 	case "v1/Namespace":
 		var n corev1.Namespace
 		err := apijson.Unmarshal(data, &n)
@@ -312,7 +312,7 @@ func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace s
 		i.Unscaled = append(i.Unscaled, w)
 	case len(w.Template.Spec.Containers) > 0 && metav1.GetControllerOfNoCopy(&object.Metadata) == nil:
 		w.Replicas, w.Selector = object.Spec.Replicas, newWorkloadSelector(object.Spec.Selector)
-		i.addInventoryWorkload(w, file)
+		i.addFileWorkload(w, file)
 	}
 	return nil
 }
@@ -352,15 +352,15 @@ func (i *Inventory) addFileAutoscaler(data []byte, namespace string) error {
 	return nil
 }
 
-func (i *Inventory) addInventoryWorkload(w Workload, file string) {
+func (i *Inventory) addFileWorkload(w Workload, file string) {
 	w.Source = file
 	if w.Selector != nil { // else a patch, which is no whole object
 		i.Workloads = append(i.Workloads, w)
 	}
 }
 
-// decodeInventoryObject appends the object to list, with the given namespace if it has none.
-func decodeInventoryObject[T any](data []byte, list *[]T, space func(*T) *string, namespace string) error {
+// decodeManifestObject appends the object to list, with the given namespace if it has none.
+func decodeManifestObject[T any](data []byte, list *[]T, space func(*T) *string, namespace string) error {
 	var object T
 	if err := apijson.Unmarshal(data, &object); err != nil {
 		return err

@@ -228,15 +228,15 @@ func MinReplicasOf(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
 	return *hpa.Spec.MinReplicas
 }
 
-// sortInventory sorts every list by namespace and name.
-func (i *Inventory) sortInventory() {
-	sortInventoryObjects(i.HPAs, func(o *autoscalingv2.HorizontalPodAutoscaler) string { return o.Namespace + "/" + o.Name })
-	sortInventoryObjects(i.Workloads, func(o *Workload) string { return o.Namespace + "/" + o.Kind + "/" + o.Name })
-	sortInventoryObjects(i.Pods, func(o *corev1.Pod) string { return o.Namespace + "/" + o.Name })
-	sortInventoryObjects(i.Budgets, func(o *policyv1.PodDisruptionBudget) string { return o.Namespace + "/" + o.Name })
-	sortInventoryObjects(i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) string { return o.Namespace + "/" + o.Name })
+// sortAllObjects sorts every list by namespace and name.
+func (i *Inventory) sortAllObjects() {
+	sortObjectsByKey(i.HPAs, func(o *autoscalingv2.HorizontalPodAutoscaler) string { return o.Namespace + "/" + o.Name })
+	sortObjectsByKey(i.Workloads, func(o *Workload) string { return o.Namespace + "/" + o.Kind + "/" + o.Name })
+	sortObjectsByKey(i.Pods, func(o *corev1.Pod) string { return o.Namespace + "/" + o.Name })
+	sortObjectsByKey(i.Budgets, func(o *policyv1.PodDisruptionBudget) string { return o.Namespace + "/" + o.Name })
+	sortObjectsByKey(i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) string { return o.Namespace + "/" + o.Name })
 }
 
-func sortInventoryObjects[T any](objects []T, key func(*T) string) {
+func sortObjectsByKey[T any](objects []T, key func(*T) string) {
 	slices.SortStableFunc(objects, func(a, b T) int { return strings.Compare(key(&a), key(&b)) })
 }

@@ -26,8 +26,8 @@ func isManifestURL(path string) bool {
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
-// addInventoryURL adds the manifests that a URL serves.
-func (i *Inventory) addInventoryURL(ctx context.Context, path string, opts FileOptions) error {
+// addManifestURL adds the manifests that a URL serves.
+func (i *Inventory) addManifestURL(ctx context.Context, path string, opts FileOptions) error {
 	u, err := url.Parse(path)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (i *Inventory) addInventoryURL(ctx context.Context, path string, opts FileO
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	return i.addInventoryStream(name, bytes.NewReader(data), opts.Namespace)
+	return i.addManifestStream(name, bytes.NewReader(data), opts.Namespace)
 }
 
 // readManifestURL returns the answer to a GET. It follows redirects to https alone.

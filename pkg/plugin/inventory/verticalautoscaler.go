@@ -61,7 +61,7 @@ func (i *Inventory) AddVerticalAutoscalers(ctx context.Context, reader ResourceR
 	if err == nil {
 		err = json.Unmarshal(data, &list)
 	}
-	if i.noteInventoryRead("verticalpodautoscalers", err) {
+	if i.noteResourceRead("verticalpodautoscalers", err) {
 		i.VerticalAutoscalers = list.Items
 	}
 }

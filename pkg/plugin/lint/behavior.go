@@ -27,96 +27,96 @@ const (
 	tolerablePods = 20
 )
 
-// listLintLimitRules returns the rules about minReplicas and maxReplicas.
-func listLintLimitRules() []Rule {
+// listLimitRules returns the rules about minReplicas and maxReplicas.
+func listLimitRules() []Rule {
 	return []Rule{
 		{
 			"invalid-limits", SeverityError,
 			"kube-apiserver rejects maxReplicas below 1 and minReplicas below 0.",
-			"Set maxReplicas to 1 or more, and minReplicas to 0 or more.", lintInvalidLimits,
+			"Set maxReplicas to 1 or more, and minReplicas to 0 or more.", findInvalidLimits,
 		},
 		{
 			"min-above-max", SeverityError,
 			"kube-apiserver rejects minReplicas above maxReplicas.",
-			"Raise maxReplicas.", lintMinAboveMax,
+			"Raise maxReplicas.", findMinAboveMax,
 		},
 		{
 			"no-room", SeverityWarning,
 			"minReplicas equals maxReplicas.",
-			"Raise maxReplicas, or delete the autoscaler.", lintNoRoom,
+			"Raise maxReplicas, or delete the autoscaler.", findEqualLimits,
 		},
 		{
 			"single-pod", SeverityWarning,
 			"With one pod each eviction or crash is an outage.",
-			"Set minReplicas to 2.", lintSinglePod,
+			"Set minReplicas to 2.", findSinglePodLimit,
 		},
 		{
 			"unknown-field", SeverityError,
 			"kubectl rejects such a field, kube-apiserver ignores it.",
-			"Correct its name or its place.", lintUnknownFields,
+			"Correct its name or its place.", findUnknownFields,
 		},
 		{
 			"unserved-version", SeverityError,
 			"kube-apiserver rejects removed versions such as v2beta1 and v2beta2.",
-			"Write apiVersion: autoscaling/v2 and its fields.", lintUnservedVersion,
+			"Write apiVersion: autoscaling/v2 and its fields.", findUnservedVersion,
 		},
 	}
 }
 
-// listLintBehaviorRules returns the rules about the speed and the tolerance of an autoscaler.
-func listLintBehaviorRules() []Rule {
+// listBehaviorRules returns the rules about the speed and the tolerance of an autoscaler.
+func listBehaviorRules() []Rule {
 	return []Rule{
 		{
 			"down-faster-than-up", SeverityWarning,
 			"It removes pods sooner than it adds them, and the next peak lacks them.",
-			"Make scaleDown.stabilizationWindowSeconds longer than scaleUp's.", lintDownFasterThanUp,
+			"Make scaleDown.stabilizationWindowSeconds longer than scaleUp's.", findDownFasterThanUp,
 		},
 		{
 			"invalid-behavior", SeverityError,
 			"kube-apiserver rejects this autoscaler.",
 			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0, and no empty policies.",
-			lintInvalidBehavior,
+			findInvalidBehavior,
 		},
 		{
 			"no-scale-down-window", SeverityWarning,
 			"One low value removes pods, and the next brings them back.",
-			"Set scaleDown.stabilizationWindowSeconds to 60 or more.", lintNoDownWindow,
+			"Set scaleDown.stabilizationWindowSeconds to 60 or more.", findNoDownWindow,
 		},
 		{
 			"period-below-sync", SeverityWarning,
 			"The HPA controller looks every 15 s: a shorter period permits less than it says.",
-			"Set periodSeconds to 15 or a multiple.", lintShortPeriods,
+			"Set periodSeconds to 15 or a multiple.", findShortPeriods,
 		},
 		{
 			"scaling-disabled", SeverityWarning,
 			"selectPolicy Disabled switches a direction off for ever.",
-			"Use a slow policy instead.", lintDisabledDirections,
+			"Use a slow policy instead.", findDisabledDirections,
 		},
 		{
 			"slow-burst", SeverityWarning,
 			"These scaleUp policies take more than a minute from minReplicas to maxReplicas.",
-			"Add a scaleUp policy with a higher percentage, or raise minReplicas.", lintSlowBurst,
+			"Add a scaleUp policy with a higher percentage, or raise minReplicas.", findSlowBurst,
 		},
 		{
 			"tolerance-hides-pods", SeverityWarning,
 			"Within the tolerance nothing happens: of many pods, several may be missing.",
-			"Set behavior.scaleUp.tolerance, such as 0.05 (Kubernetes 1.35 and later).", lintWideTolerance,
+			"Set behavior.scaleUp.tolerance, such as 0.05 (Kubernetes 1.35 and later).", findWideTolerance,
 		},
 		{
 			"tolerance-zero", SeverityWarning,
 			"Without a tolerance every look adds or removes a pod.",
-			"Set the tolerance to 0.02 or more.", lintZeroTolerance,
+			"Set the tolerance to 0.02 or more.", findZeroTolerance,
 		},
 		{
 			"waits-to-scale-up", SeverityWarning,
 			"A burst gets pods only when it has lasted as long as the window.",
-			"Set scaleUp.stabilizationWindowSeconds to 0.", lintUpWindow,
+			"Set scaleUp.stabilizationWindowSeconds to 0.", findUpWindow,
 		},
 	}
 }
 
-// lintedScalingRules returns the rules for a direction; nil where the defaults hold.
-func lintedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autoscalingv2.HPAScalingRules {
+// scalingRulesOf returns the rules for a direction; nil where the defaults hold.
+func scalingRulesOf(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case hpa.Spec.Behavior == nil:
 		return nil
@@ -126,15 +126,15 @@ func lintedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *au
 	return hpa.Spec.Behavior.ScaleDown
 }
 
-// isLintedDisabled reports whether a direction is switched off.
-func isLintedDisabled(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) bool {
-	r := lintedScalingRules(hpa, up)
+// isDirectionDisabled reports whether a direction is switched off.
+func isDirectionDisabled(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) bool {
+	r := scalingRulesOf(hpa, up)
 	return r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect
 }
 
-// lintedWindow returns the window of a direction in seconds.
-func lintedWindow(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
-	if r := lintedScalingRules(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
+// stabilizationSeconds returns the window of a direction in seconds.
+func stabilizationSeconds(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
+	if r := scalingRulesOf(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
 		return *r.StabilizationWindowSeconds
 	}
 	if up {
@@ -143,48 +143,48 @@ func lintedWindow(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
 	return defaultDownWindow
 }
 
-// lintedTolerance returns the tolerance on the way up.
-func lintedTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
-	if r := lintedScalingRules(hpa, true); r != nil && r.Tolerance != nil {
+// scaleUpTolerance returns the tolerance on the way up.
+func scaleUpTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
+	if r := scalingRulesOf(hpa, true); r != nil && r.Tolerance != nil {
 		return r.Tolerance.AsApproximateFloat64()
 	}
 	return defaultTolerance
 }
 
-func lintDownFasterThanUp(s subject) []string {
-	up, down := lintedWindow(s.hpa, true), lintedWindow(s.hpa, false)
-	return newLintMessage(up > down && !isLintedDisabled(s.hpa, true) && !isLintedDisabled(s.hpa, false), "the scaleUp window is %d s, the scaleDown window %d s", up, down)
+func findDownFasterThanUp(s subject) []string {
+	up, down := stabilizationSeconds(s.hpa, true), stabilizationSeconds(s.hpa, false)
+	return newFindingMessage(up > down && !isDirectionDisabled(s.hpa, true) && !isDirectionDisabled(s.hpa, false), "the scaleUp window is %d s, the scaleDown window %d s", up, down)
 }
 
-func lintUpWindow(s subject) []string {
-	up := lintedWindow(s.hpa, true)
-	return newLintMessage(up > 0 && !isLintedDisabled(s.hpa, true), "the scaleUp window is %d s", up)
+func findUpWindow(s subject) []string {
+	up := stabilizationSeconds(s.hpa, true)
+	return newFindingMessage(up > 0 && !isDirectionDisabled(s.hpa, true), "the scaleUp window is %d s", up)
 }
 
-func lintNoDownWindow(s subject) []string {
-	return newLintMessage(lintedWindow(s.hpa, false) == 0 && !isLintedDisabled(s.hpa, false), "the scaleDown window is 0")
+func findNoDownWindow(s subject) []string {
+	return newFindingMessage(stabilizationSeconds(s.hpa, false) == 0 && !isDirectionDisabled(s.hpa, false), "the scaleDown window is 0")
 }
 
-func lintInvalidLimits(s subject) []string {
+func findInvalidLimits(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
-	return newLintMessage(least < 0 || s.hpa.Spec.MaxReplicas < 1, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+	return newFindingMessage(least < 0 || s.hpa.Spec.MaxReplicas < 1, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
 }
 
-// lintInvalidBehavior judges each direction as kube-apiserver does.
-func lintInvalidBehavior(s subject) []string {
+// findInvalidBehavior judges each direction as kube-apiserver does.
+func findInvalidBehavior(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		if r := lintedScalingRules(s.hpa, up); r != nil {
-			for _, fault := range listLintedRuleFaults(r) {
-				messages = append(messages, lintedDirection(up)+"."+fault)
+		if r := scalingRulesOf(s.hpa, up); r != nil {
+			for _, fault := range listScalingRuleFaults(r) {
+				messages = append(messages, directionName(up)+"."+fault)
 			}
 		}
 	}
 	return messages
 }
 
-// listLintedRuleFaults returns the fields of a direction that kube-apiserver rejects, with their values.
-func listLintedRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
+// listScalingRuleFaults returns the fields of a direction that kube-apiserver rejects, with their values.
+func listScalingRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
 	var faults []string
 	if w := r.StabilizationWindowSeconds; w != nil && (*w < 0 || *w > maxWindowSeconds) {
 		faults = append(faults, fmt.Sprintf("stabilizationWindowSeconds is %d", *w))
@@ -214,106 +214,106 @@ func listLintedRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
 	return faults
 }
 
-func lintMinAboveMax(s subject) []string {
+func findMinAboveMax(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
-	return newLintMessage(least > s.hpa.Spec.MaxReplicas, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+	return newFindingMessage(least > s.hpa.Spec.MaxReplicas, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
 }
 
-func lintNoRoom(s subject) []string {
-	return newLintMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas && !inventory.IsHeld(s.hpa), "both limits are %d", s.hpa.Spec.MaxReplicas)
+func findEqualLimits(s subject) []string {
+	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas && !inventory.IsHeld(s.hpa), "both limits are %d", s.hpa.Spec.MaxReplicas)
 }
 
-func lintSinglePod(s subject) []string {
-	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
+func findSinglePodLimit(s subject) []string {
+	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
 }
 
-// lintUnknownFields reports fields of manifests: kube-apiserver returns none that it does not know.
-func lintUnknownFields(s subject) []string {
+// findUnknownFields reports fields of manifests: kube-apiserver returns none that it does not know.
+func findUnknownFields(s subject) []string {
 	return s.objects.UnknownFields[s.hpa.Namespace+"/"+s.hpa.Name]
 }
 
-func lintUnservedVersion(s subject) []string {
+func findUnservedVersion(s subject) []string {
 	version := s.hpa.APIVersion // empty from a cluster
-	return newLintMessage(version != "" && version != "autoscaling/v1" && version != "autoscaling/v2", "apiVersion is %s", version)
+	return newFindingMessage(version != "" && version != "autoscaling/v1" && version != "autoscaling/v2", "apiVersion is %s", version)
 }
 
-func lintShortPeriods(s subject) []string {
+func findShortPeriods(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		r := lintedScalingRules(s.hpa, up)
-		if r == nil || isLintedDisabled(s.hpa, up) {
+		r := scalingRulesOf(s.hpa, up)
+		if r == nil || isDirectionDisabled(s.hpa, up) {
 			continue
 		}
 		for _, p := range r.Policies {
 			if p.PeriodSeconds > 0 && p.PeriodSeconds < syncSeconds { // 0 and less are another rule's
-				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", lintedDirection(up), p.PeriodSeconds))
+				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", directionName(up), p.PeriodSeconds))
 			}
 		}
 	}
 	return messages
 }
 
-func lintedDirection(up bool) string {
+func directionName(up bool) string {
 	if up {
 		return "scaleUp"
 	}
 	return "scaleDown"
 }
 
-func lintDisabledDirections(s subject) []string {
+func findDisabledDirections(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		if isLintedDisabled(s.hpa, up) {
-			messages = append(messages, lintedDirection(up)+" is disabled")
+		if isDirectionDisabled(s.hpa, up) {
+			messages = append(messages, directionName(up)+" is disabled")
 		}
 	}
 	return messages
 }
 
-func lintWideTolerance(s subject) []string {
-	tolerance := lintedTolerance(s.hpa)
+func findWideTolerance(s subject) []string {
+	tolerance := scaleUpTolerance(s.hpa)
 	hidden := int(math.Floor(tolerance*float64(s.hpa.Spec.MaxReplicas) + 1e-9)) // 0.29 of 100 are 29, also if the last bit is wrong
 	wide := tolerance >= wideTolerance && hidden > 0 || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
-	return newLintMessage(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
+	return newFindingMessage(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
 }
 
-func lintZeroTolerance(s subject) []string {
+func findZeroTolerance(s subject) []string {
 	for _, up := range []bool{true, false} {
-		if r := lintedScalingRules(s.hpa, up); r != nil && r.Tolerance != nil && r.Tolerance.IsZero() {
-			return []string{lintedDirection(up) + " has a tolerance of 0"}
+		if r := scalingRulesOf(s.hpa, up); r != nil && r.Tolerance != nil && r.Tolerance.IsZero() {
+			return []string{directionName(up) + " has a tolerance of 0"}
 		}
 	}
 	return nil
 }
 
-func lintSlowBurst(s subject) []string {
-	if isLintedDisabled(s.hpa, true) {
+func findSlowBurst(s subject) []string {
+	if isDirectionDisabled(s.hpa, true) {
 		return nil // another rule's
 	}
-	seconds := measureLintedBurst(s.hpa)
-	return newLintMessage(seconds > maxBurstSeconds, "from %d to %d pods takes %d s", max(1, inventory.MinReplicasOf(s.hpa)), s.hpa.Spec.MaxReplicas, seconds)
+	seconds := measureUpBurst(s.hpa)
+	return newFindingMessage(seconds > maxBurstSeconds, "from %d to %d pods takes %d s", max(1, inventory.MinReplicasOf(s.hpa)), s.hpa.Spec.MaxReplicas, seconds)
 }
 
-// measureLintedBurst returns the time from minReplicas to maxReplicas under the scaleUp policies, if the load wants the maximum at once. It plays
+// measureUpBurst returns the time from minReplicas to maxReplicas under the scaleUp policies, if the load wants the maximum at once. It plays
 // the controller's looks, at most an hour of them.
-func measureLintedBurst(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
+func measureUpBurst(hpa *autoscalingv2.HorizontalPodAutoscaler) int32 {
 	pods, added := max(1, inventory.MinReplicasOf(hpa)), map[int32]int32{} // pods added, by second
 	now := int32(0)
 	for ; pods < hpa.Spec.MaxReplicas && now < 3600; now += syncSeconds {
-		if grown := min(growLintedPods(hpa, pods, now, added), hpa.Spec.MaxReplicas); grown > pods {
+		if grown := min(growBurstPods(hpa, pods, now, added), hpa.Spec.MaxReplicas); grown > pods {
 			added[now], pods = grown-pods, grown
 		}
 	}
 	return max(0, now-syncSeconds)
 }
 
-// growLintedPods returns the pods that the scaleUp policies permit now, given the pods added before.
-func growLintedPods(hpa *autoscalingv2.HorizontalPodAutoscaler, pods, now int32, added map[int32]int32) int32 {
+// growBurstPods returns the pods that the scaleUp policies permit now, given the pods added before.
+func growBurstPods(hpa *autoscalingv2.HorizontalPodAutoscaler, pods, now int32, added map[int32]int32) int32 {
 	policies := []autoscalingv2.HPAScalingPolicy{ // Kubernetes' defaults
 		{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}, {Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15},
 	}
 	least := false
-	if r := lintedScalingRules(hpa, true); r != nil {
+	if r := scalingRulesOf(hpa, true); r != nil {
 		if len(r.Policies) > 0 {
 			policies = r.Policies
 		}

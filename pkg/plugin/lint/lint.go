@@ -55,7 +55,7 @@ type subject struct {
 
 // Rules returns all rules, sorted by ID.
 func Rules() []Rule {
-	rules := slices.Concat(listLintMetricRules(), listLintLimitRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules(), []Rule{duplicateKeyRule})
+	rules := slices.Concat(listMetricRules(), listLimitRules(), listBehaviorRules(), listWorkloadRules(), listNeighbourRules(), []Rule{duplicateKeyRule})
 	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return rules
 }
@@ -146,8 +146,8 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	return table.Print(out, opts)
 }
 
-// newLintMessage returns the message as the only finding if found, else none.
-func newLintMessage(found bool, format string, args ...any) []string {
+// newFindingMessage returns the message as the only finding if found, else none.
+func newFindingMessage(found bool, format string, args ...any) []string {
 	if !found {
 		return nil
 	}

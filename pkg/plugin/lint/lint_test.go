@@ -741,7 +741,7 @@ func TestBurst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := measureLintedBurst(&objects.HPAs[0]); got != want {
+		if got := measureUpBurst(&objects.HPAs[0]); got != want {
 			t.Errorf("%s: %d s, want %d s", behavior, got, want)
 		}
 	}

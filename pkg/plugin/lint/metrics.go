@@ -23,14 +23,14 @@ var quantileName = regexp.MustCompile(`(_p\d{2,3}|_quantile|(^|_)latency|_durati
 // counterName is a metric that is a counter by its name, or a counter of a histogram.
 var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|sum)$`)
 
-// isLintedQuantile reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
-func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
-	return quantileName.MatchString(lintedMetricName(m)) ||
-		slices.ContainsFunc(listLintedRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
+// isQuantileMetric reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
+func isQuantileMetric(m autoscalingv2.MetricSpec) bool {
+	return quantileName.MatchString(metricNameOf(m)) ||
+		slices.ContainsFunc(listMetricRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
 }
 
-// listLintedRequirements returns the requirements of a metric's selector, sorted: the same for matchLabels and for matchExpressions.
-func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
+// listMetricRequirements returns the requirements of a metric's selector, sorted: the same for matchLabels and for matchExpressions.
+func listMetricRequirements(m autoscalingv2.MetricSpec) []string {
 	selector, err := metav1.LabelSelectorAsSelector(reading.SelectorOf(m))
 	if err != nil {
 		return []string{metav1.FormatLabelSelector(reading.SelectorOf(m))}
@@ -48,79 +48,79 @@ func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
 	return texts
 }
 
-// listLintMetricRules returns the rules about the metrics of an autoscaler.
-func listLintMetricRules() []Rule {
+// listMetricRules returns the rules about the metrics of an autoscaler.
+func listMetricRules() []Rule {
 	return []Rule{
 		{
 			"average-of-a-quantile", SeverityError,
 			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
-			"Use a Value target, or scale on a rate or on concurrency.", lintQuantileAverages,
+			"Use a Value target, or scale on a rate or on concurrency.", findQuantileAverages,
 		},
 		{
 			"counter-without-rate", SeverityError,
 			"A counter only grows: the autoscaler stays at maxReplicas.",
-			"Scale on NAME_per_second instead of NAME_total.", lintRawCounters,
+			"Scale on NAME_per_second instead of NAME_total.", findRawCounters,
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
 			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
-			"Keep the metric that the load moves first.", lintCPUBesideLoad,
+			"Keep the metric that the load moves first.", findCPUBesideLoad,
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
 			"The target with its tolerance lies above the CPU limit.",
-			"Lower the target, or raise the CPU limit.", lintUnreachableTarget,
+			"Lower the target, or raise the CPU limit.", findUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
 			"Only the lower of two targets for one metric has an effect.",
-			"Keep one of them.", lintDuplicateMetrics,
+			"Keep one of them.", findDuplicateMetrics,
 		},
 		{
 			"invalid-metric", SeverityError,
 			"kube-apiserver rejects such a metric, or the HPA controller cannot compute it.",
-			"Give it a type, the field of that type, and one target above 0.", lintInvalidMetrics,
+			"Give it a type, the field of that type, and one target above 0.", findInvalidMetrics,
 		},
 		{
 			"latency-target", SeverityWarning,
 			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
-			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
+			"Scale on a rate or on concurrency, and alert on latency.", findLatencyTargets,
 		},
 		{
 			"memory-target", SeverityWarning,
 			"Most programs keep the memory of a peak: the number of pods never falls again.",
-			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
+			"Scale on load; bound memory by the container's limit.", findMemoryTargets,
 		},
 		{
 			"metric-dies-with-its-pods", SeverityError,
 			"Without pods there is no metric, and nothing wakes the workload.",
-			"Add a metric that exists at zero, or set minReplicas to 1.", lintMetricAtZero,
+			"Add a metric that exists at zero, or set minReplicas to 1.", findMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
 			"A utilization is a share of the request: without one the pod has no value.",
-			"Set every container's request, or use an AverageValue target.", lintMissingRequests,
+			"Set every container's request, or use an AverageValue target.", findMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,
 			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
-			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
+			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", findSurgingAverages,
 		},
 		{
 			"unknown-container", SeverityError,
 			"No pod has a container of this name.",
-			"Name a container of the workload.", lintUnknownContainers,
+			"Name a container of the workload.", findUnknownContainers,
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
 			"More pods do not lower the rate of all: with a Value target each look multiplies the pods, up to maxReplicas.",
-			"Use an AverageValue target, unless the metric is a mean over the pods.", lintRateValues,
+			"Use an AverageValue target, unless the metric is a mean over the pods.", findRateValues,
 		},
 	}
 }
 
-// lintEachMetric returns the messages of a check for each metric of an autoscaler.
-func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
+// checkEachMetric returns the messages of a check for each metric of an autoscaler.
+func checkEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
 	var messages []string
 	for _, m := range s.hpa.Spec.Metrics {
 		if message := check(m); message != "" {
@@ -130,8 +130,8 @@ func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []
 	return messages
 }
 
-// lintedMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
-func lintedMetricName(m autoscalingv2.MetricSpec) string {
+// metricNameOf returns the name of a custom or external metric, or nothing for CPU and memory.
+func metricNameOf(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name
@@ -143,29 +143,29 @@ func lintedMetricName(m autoscalingv2.MetricSpec) string {
 	return ""
 }
 
-func lintQuantileAverages(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && isLintedQuantile(m) && reading.TargetOf(m).AverageValue != nil {
+func findQuantileAverages(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && isQuantileMetric(m) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
 		}
 		return ""
 	})
 }
 
-func lintRateValues(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && inventory.IsRateMetric(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
+func findRateValues(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && inventory.IsRateMetric(metricNameOf(m)) && reading.TargetOf(m).Value != nil {
 			return "a rate with a target of type Value"
 		}
 		return ""
 	})
 }
 
-func lintSurgingAverages(s subject) []string {
+func findSurgingAverages(s subject) []string {
 	if s.workload == nil || !s.workload.Surges {
 		return nil
 	}
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if (m.External != nil || m.Object != nil) && reading.TargetOf(m).AverageValue != nil {
 			return "AverageValue, and " + s.workload.Ref() + " surges"
 		}
@@ -173,25 +173,25 @@ func lintSurgingAverages(s subject) []string {
 	})
 }
 
-func lintLatencyTargets(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if isLintedQuantile(m) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
+func findLatencyTargets(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if isQuantileMetric(m) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
 			return "scales on latency"
 		}
 		return ""
 	})
 }
 
-func lintRawCounters(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if counterName.MatchString(lintedMetricName(m)) {
+func findRawCounters(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if counterName.MatchString(metricNameOf(m)) {
 			return "a counter by its name"
 		}
 		return ""
 	})
 }
 
-func lintInvalidMetrics(s subject) []string {
+func findInvalidMetrics(s subject) []string {
 	var messages []string
 	for i, m := range s.hpa.Spec.Metrics {
 		if err := inventory.CheckMetric(m); err != nil {
@@ -201,21 +201,21 @@ func lintInvalidMetrics(s subject) []string {
 	return messages
 }
 
-func lintCPUBesideLoad(s subject) []string {
+func findCPUBesideLoad(s subject) []string {
 	usage, load := "", ""
 	for _, m := range s.hpa.Spec.Metrics {
-		name, _, _ := lintedResource(m)
-		if custom := lintedMetricName(m); custom != "" {
+		name, _, _ := resourceMetricOf(m)
+		if custom := metricNameOf(m); custom != "" {
 			load = custom
 		} else if name == corev1.ResourceCPU {
 			usage = inventory.DescribeMetric(m)
 		}
 	}
-	return newLintMessage(usage != "" && load != "", "%s beside %s", usage, load)
+	return newFindingMessage(usage != "" && load != "", "%s beside %s", usage, load)
 }
 
-func lintMemoryTargets(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+func findMemoryTargets(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Resource != nil && m.Resource.Name == corev1.ResourceMemory || m.ContainerResource != nil && m.ContainerResource.Name == corev1.ResourceMemory {
 			return "scales on memory"
 		}
@@ -223,19 +223,19 @@ func lintMemoryTargets(s subject) []string {
 	})
 }
 
-func lintMetricAtZero(s subject) []string {
+func findMetricAtZero(s subject) []string {
 	for _, m := range s.hpa.Spec.Metrics {
 		if m.Object != nil || m.External != nil {
 			return nil
 		}
 	}
-	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
+	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
 }
 
-func lintDuplicateMetrics(s subject) []string {
+func findDuplicateMetrics(s subject) []string {
 	seen := map[string]bool{}
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		key := lintedMetricIdentity(m)
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		key := metricIdentity(m)
 		if seen[key] {
 			return "named twice"
 		}
@@ -244,9 +244,9 @@ func lintDuplicateMetrics(s subject) []string {
 	})
 }
 
-// lintedMetricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
-func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
-	name := fmt.Sprint(lintedMetricName(m), " ", listLintedRequirements(m), " ", reading.TargetOf(m).Type)
+// metricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
+func metricIdentity(m autoscalingv2.MetricSpec) string {
+	name := fmt.Sprint(metricNameOf(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
 	switch {
 	case m.Pods != nil:
 		return "pods " + name
@@ -259,8 +259,8 @@ func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
 	return inventory.DescribeMetric(m)
 }
 
-// lintedResource returns the resource of a utilization target, and its container (empty: all).
-func lintedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
+// resourceMetricOf returns the resource of a utilization target, and its container (empty: all).
+func resourceMetricOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
 	switch {
 	case m.Resource != nil:
 		return m.Resource.Name, "", m.Resource.Target.AverageUtilization
@@ -270,9 +270,9 @@ func lintedResource(m autoscalingv2.MetricSpec) (name corev1.ResourceName, conta
 	return "", "", nil
 }
 
-func lintMissingRequests(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := lintedResource(m)
+func findMissingRequests(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := resourceMetricOf(m)
 		if utilization == nil || s.workload == nil {
 			return ""
 		}
@@ -293,8 +293,8 @@ func lintMissingRequests(s subject) []string {
 	})
 }
 
-func lintUnknownContainers(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+func findUnknownContainers(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
@@ -307,18 +307,18 @@ func lintUnknownContainers(s subject) []string {
 	})
 }
 
-// lintUnreachableTarget compares the target, raised by the tolerance, with the usage at which every container is at its limit.
-func lintUnreachableTarget(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := lintedResource(m)
+// findUnreachableTarget compares the target, raised by the tolerance, with the usage at which every container is at its limit.
+func findUnreachableTarget(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := resourceMetricOf(m)
 		if s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}
-		request, limit := sumLintedBounds(s.workload.Template.Spec, name, container)
+		request, limit := sumContainerBounds(s.workload.Template.Spec, name, container)
 		if limit == nil || request.IsZero() {
 			return ""
 		}
-		raised := 1 + lintedTolerance(s.hpa)
+		raised := 1 + scaleUpTolerance(s.hpa)
 		if average := reading.TargetOf(m).AverageValue; average != nil {
 			if needed := float64(average.MilliValue()) * raised; float64(limit.MilliValue()) <= needed {
 				return fmt.Sprintf("it scales up above %.0fm, and the limits permit %s", needed, limit)
@@ -335,9 +335,9 @@ func lintUnreachableTarget(s subject) []string {
 	})
 }
 
-// sumLintedBounds returns the sums of the requests and the limits of a pod, or of one of its containers. The limit is nil where something has
+// sumContainerBounds returns the sums of the requests and the limits of a pod, or of one of its containers. The limit is nil where something has
 // none. Requests and limits of the pod as a whole go before its containers' own.
-func sumLintedBounds(spec corev1.PodSpec, name corev1.ResourceName, container string) (request, limit *resource.Quantity) {
+func sumContainerBounds(spec corev1.PodSpec, name corev1.ResourceName, container string) (request, limit *resource.Quantity) {
 	request, limit = &resource.Quantity{}, &resource.Quantity{}
 	for _, c := range podpage.Containers(&spec) {
 		if container != "" && c.Name != container {

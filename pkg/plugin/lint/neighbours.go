@@ -16,58 +16,58 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-// listLintNeighbourRules returns the rules about the objects around an autoscaler.
-func listLintNeighbourRules() []Rule {
+// listNeighbourRules returns the rules about the objects around an autoscaler.
+func listNeighbourRules() []Rule {
 	return []Rule{
 		{
 			"budget-blocks-all", SeverityWarning,
 			"The budget stops every drain of a node.",
-			"Keep one budget, with maxUnavailable: 1.", lintBlockingBudgets,
+			"Keep one budget, with maxUnavailable: 1.", findBlockingBudgets,
 		},
 		{
 			"budget-equals-minimum", SeverityWarning,
 			"At its minimum the workload has no pod to spare: no node can be drained.",
-			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", lintBudgetAtMinimum,
+			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", findBudgetAtMinimum,
 		},
 		{
 			"keda-owner", SeverityWarning,
 			"KEDA overwrites changes of this autoscaler, and serves its metrics.",
-			"Change the ScaledObject instead.", lintKEDAOwner,
+			"Change the ScaledObject instead.", findKEDAOwner,
 		},
 		{
 			"overlapping-selectors", SeverityError,
 			"The selector matches pods of two workloads: the HPA counts both, or rejects them (AmbiguousSelector).",
-			"Give each workload its own label, Jobs and DaemonSets too.", lintOverlappingSelectors,
+			"Give each workload its own label, Jobs and DaemonSets too.", findOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
 			"The scale target was not read: its name may be mistyped.",
-			"Correct scaleTargetRef, or name the workload's file too.", lintMissingTarget,
+			"Correct scaleTargetRef, or name the workload's file too.", findMissingTarget,
 		},
 		{
 			"target-without-group", SeverityError,
 			"The API group of scaleTargetRef.apiVersion has no such kind.",
-			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
+			"Write apiVersion: apps/v1 in scaleTargetRef.", findWrongTargetGroup,
 		},
 		{
 			"target-without-scale", SeverityError,
 			"Such a kind has no scale.",
-			"Name a kind with a scale, such as Deployment, spelled as in its manifest.", lintTargetScale,
+			"Name a kind with a scale, such as Deployment, spelled as in its manifest.", findUnscalableTarget,
 		},
 		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work.",
-			"Put both metrics into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
+			"Put both metrics into one autoscaler: the highest wish wins.", findTwoAutoscalers,
 		},
 		{
 			"vertical-autoscaler", SeverityWarning,
 			"Both act on one resource: a changed request changes the number of pods.",
-			"Scale on load; or set the VerticalPodAutoscaler's updateMode to \"Off\", or its controlledResources to the other resource.", lintVerticalAutoscalers,
+			"Scale on load; or set the VerticalPodAutoscaler's updateMode to \"Off\", or its controlledResources to the other resource.", findVerticalAutoscalers,
 		},
 	}
 }
 
-func lintTwoAutoscalers(s subject) []string {
+func findTwoAutoscalers(s subject) []string {
 	var messages []string
 	for _, rival := range s.objects.RivalsOf(s.hpa) {
 		messages = append(messages, fmt.Sprintf("hpa/%s has the same target", rival.Name))
@@ -78,10 +78,10 @@ func lintTwoAutoscalers(s subject) []string {
 	return messages
 }
 
-// lintVerticalAutoscalers looks for VerticalPodAutoscalers that change a resource on which an autoscaler scales.
-func lintVerticalAutoscalers(s subject) []string {
-	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, _ := lintedResource(m)
+// findVerticalAutoscalers looks for VerticalPodAutoscalers that change a resource on which an autoscaler scales.
+func findVerticalAutoscalers(s subject) []string {
+	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, _ := resourceMetricOf(m)
 		if name == "" {
 			return ""
 		}
@@ -92,7 +92,7 @@ func lintVerticalAutoscalers(s subject) []string {
 	})
 }
 
-func lintMissingTarget(s subject) []string {
+func findMissingTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
 	known := inventory.IsAppsTarget(ref)
 	for _, u := range s.objects.Unread {
@@ -101,25 +101,25 @@ func lintMissingTarget(s subject) []string {
 	if ref.Name == "" {
 		return []string{"scaleTargetRef has no name"}
 	}
-	return newLintMessage(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
+	return newFindingMessage(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
 }
 
-func lintTargetGroup(s subject) []string {
+func findWrongTargetGroup(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newLintMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newFindingMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
-func lintTargetScale(s subject) []string {
+func findUnscalableTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newLintMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newFindingMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
-func lintKEDAOwner(s subject) []string {
+func findKEDAOwner(s subject) []string {
 	owner := kube.FindScaledObject(s.hpa)
-	return newLintMessage(owner != "", "it belongs to ScaledObject %s", owner)
+	return newFindingMessage(owner != "", "it belongs to ScaledObject %s", owner)
 }
 
-func lintOverlappingSelectors(s subject) []string {
+func findOverlappingSelectors(s subject) []string {
 	if s.workload == nil {
 		return nil
 	}
@@ -133,12 +133,12 @@ func lintOverlappingSelectors(s subject) []string {
 			messages = append(messages, fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), w.Ref()))
 		}
 	}
-	return append(messages, lintUnscaledPods(s)...)
+	return append(messages, findUnscaledPods(s)...)
 }
 
-// lintUnscaledPods looks for pods of Jobs and DaemonSets among the pods of a workload. A pod of a Job that
+// findUnscaledPods looks for pods of Jobs and DaemonSets among the pods of a workload. A pod of a Job that
 // has ended well still counts: the controller takes it for a pod without a value.
-func lintUnscaledPods(s subject) []string {
+func findUnscaledPods(s subject) []string {
 	selector := s.workload.PodSelector()
 	var found []string
 	for i := range s.objects.Unscaled {
@@ -170,20 +170,20 @@ func findUnscaledOwner(p *corev1.Pod) string {
 	return strings.ToLower(owner.Kind) + "/" + owner.Name
 }
 
-// lintBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
-func lintBudgetAtMinimum(s subject) []string {
+// findBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
+func findBudgetAtMinimum(s subject) []string {
 	least := int(inventory.MinReplicasOf(s.hpa))
 	var messages []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
-		if keepsLintedPods(b, least) && !keepsLintedPods(b, int(s.hpa.Spec.MaxReplicas)) {
+		if keepsAllPods(b, least) && !keepsAllPods(b, int(s.hpa.Spec.MaxReplicas)) {
 			messages = append(messages, fmt.Sprintf("pdb/%s keeps %s, minReplicas is %d", b.Name, b.Spec.MinAvailable.String(), least))
 		}
 	}
 	return messages
 }
 
-// keepsLintedPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
-func keepsLintedPods(b *policyv1.PodDisruptionBudget, pods int) bool {
+// keepsAllPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
+func keepsAllPods(b *policyv1.PodDisruptionBudget, pods int) bool {
 	if b.Spec.MinAvailable == nil || pods <= 0 {
 		return false
 	}
@@ -191,13 +191,13 @@ func keepsLintedPods(b *policyv1.PodDisruptionBudget, pods int) bool {
 	return err == nil && kept >= pods
 }
 
-func lintBlockingBudgets(s subject) []string {
+func findBlockingBudgets(s subject) []string {
 	var messages, names []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
 		if !slices.Contains(names, "pdb/"+b.Name) { // overlays have variants of one budget
 			names = append(names, "pdb/"+b.Name)
 		}
-		if most := int(s.hpa.Spec.MaxReplicas); keepsLintedPods(b, most) {
+		if most := int(s.hpa.Spec.MaxReplicas); keepsAllPods(b, most) {
 			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: %s, and maxReplicas is %d", b.Name, b.Spec.MinAvailable.String(), most))
 		}
 		if none := b.Spec.MaxUnavailable; none != nil {

@@ -10,64 +10,64 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
-// listLintWorkloadRules returns the rules about the pods that an autoscaler scales.
-func listLintWorkloadRules() []Rule {
+// listWorkloadRules returns the rules about the pods that an autoscaler scales.
+func listWorkloadRules() []Rule {
 	return []Rule{
 		{
 			"liveness-is-readiness", SeverityWarning,
 			"Under overload both probes fail, and the kubelet kills the pods.",
-			"Give the livenessProbe a page without dependencies, or a higher failureThreshold.", lintLivenessIsReadiness,
+			"Give the livenessProbe a page without dependencies, or a higher failureThreshold.", findSharedProbes,
 		},
 		{
 			"metrics-opt-out", SeverityError,
 			"The adapter scrapes no pod with another value of prometheus.io/scrape than \"true\".",
-			"Remove the annotation.", lintScrapeOptOut,
+			"Remove the annotation.", findScrapeOptOut,
 		},
 		{
 			"metrics-port-ambiguous", SeverityError,
 			"The pod has several ports, none annotated or named metrics: the adapter cannot choose.",
-			"Annotate prometheus.io/port, or name one container port metrics.", lintAmbiguousPort,
+			"Annotate prometheus.io/port, or name one container port metrics.", findAmbiguousPort,
 		},
 		{
 			"metrics-port-undeclared", SeverityWarning,
 			"No container declares the annotated port.",
-			"Annotate a declared port, or declare it.", lintUndeclaredPort,
+			"Annotate a declared port, or declare it.", findUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
 			"The pod gets traffic, and counts as ready, as soon as it starts.",
-			"Add a readinessProbe.", lintReadinessProbe,
+			"Add a readinessProbe.", findMissingReadiness,
 		},
 		{
 			"ready-while-starting", SeverityWarning,
 			"The autoscaler takes the CPU of the start for load.",
-			"Add a startupProbe, or initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
+			"Add a startupProbe, or initialDelaySeconds to the readinessProbe.", findReadyWhileStarting,
 		},
 		{
 			"replicas-in-manifest", SeverityWarning,
 			"Each apply resets the autoscaler's number.",
-			"Remove spec.replicas from the manifest.", lintReplicasInManifest,
+			"Remove spec.replicas from the manifest.", findManifestReplicas,
 		},
 	}
 }
 
-// lintedTemplate returns the pod template of a subject, or nil.
-func lintedTemplate(s subject) *corev1.PodTemplateSpec {
+// podTemplateOf returns the pod template of a subject, or nil.
+func podTemplateOf(s subject) *corev1.PodTemplateSpec {
 	if s.workload == nil {
 		return nil
 	}
 	return &s.workload.Template
 }
 
-func lintReplicasInManifest(s subject) []string {
+func findManifestReplicas(s subject) []string {
 	if !s.files || s.workload == nil || s.workload.Replicas == nil {
 		return nil // in a cluster, every workload has a number
 	}
-	return newLintMessage(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
+	return newFindingMessage(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
 }
 
-func lintReadinessProbe(s subject) []string {
-	t := lintedTemplate(s)
+func findMissingReadiness(s subject) []string {
+	t := podTemplateOf(s)
 	if t == nil {
 		return nil
 	}
@@ -76,35 +76,35 @@ func lintReadinessProbe(s subject) []string {
 			return nil
 		}
 	}
-	return newLintMessage(true, "no container of %s has one", s.workload.Ref())
+	return newFindingMessage(true, "no container of %s has one", s.workload.Ref())
 }
 
-// lintReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
-func lintReadyWhileStarting(s subject) []string {
-	t := lintedTemplate(s)
+// findReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
+func findReadyWhileStarting(s subject) []string {
+	t := podTemplateOf(s)
 	if t == nil {
 		return nil
 	}
 	for _, c := range podpage.Containers(&t.Spec) {
-		if isLintedOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
-			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
+		if isScaledOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
+			return newFindingMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
 	}
 	return nil
 }
 
-// isLintedOnCPU reports whether a metric is the CPU of the pods or of a container.
-func isLintedOnCPU(s subject, container string) bool {
+// isScaledOnCPU reports whether a metric is the CPU of the pods or of a container.
+func isScaledOnCPU(s subject, container string) bool {
 	for _, m := range s.hpa.Spec.Metrics {
-		if name, of, _ := lintedResource(m); name == corev1.ResourceCPU && (of == "" || of == container) {
+		if name, of, _ := resourceMetricOf(m); name == corev1.ResourceCPU && (of == "" || of == container) {
 			return true
 		}
 	}
 	return false
 }
 
-func lintLivenessIsReadiness(s subject) []string {
-	t := lintedTemplate(s)
+func findSharedProbes(s subject) []string {
+	t := podTemplateOf(s)
 	if t == nil {
 		return nil
 	}
@@ -113,19 +113,19 @@ func lintLivenessIsReadiness(s subject) []string {
 		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
 			continue
 		}
-		same := lintedProbePath(live) == lintedProbePath(ready) && lintedPortNumber(c, live.HTTPGet.Port) == lintedPortNumber(c, ready.HTTPGet.Port)
-		if same && lintedProbeSeconds(live) <= lintedProbeSeconds(ready) {
-			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, lintedProbePath(live), lintedProbeSeconds(live))
+		same := probePath(live) == probePath(ready) && containerPortNumber(c, live.HTTPGet.Port) == containerPortNumber(c, ready.HTTPGet.Port)
+		if same && probeFailureSeconds(live) <= probeFailureSeconds(ready) {
+			return newFindingMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, probePath(live), probeFailureSeconds(live))
 		}
 	}
 	return nil
 }
 
-// lintedProbePath returns the path of a probe; Kubernetes' default is /.
-func lintedProbePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
+// probePath returns the path of a probe; Kubernetes' default is /.
+func probePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
 
-// lintedPortNumber returns the number of a container's port, or the text of an undeclared port.
-func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
+// containerPortNumber returns the number of a container's port, or the text of an undeclared port.
+func containerPortNumber(c corev1.Container, port intstr.IntOrString) string {
 	for _, p := range c.Ports {
 		if port.Type == intstr.String && p.Name == port.StrVal {
 			return strconv.Itoa(int(p.ContainerPort))
@@ -134,8 +134,8 @@ func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
 	return port.String()
 }
 
-// lintedProbeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
-func lintedProbeSeconds(p *corev1.Probe) int64 {
+// probeFailureSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
+func probeFailureSeconds(p *corev1.Probe) int64 {
 	period, failures := int64(p.PeriodSeconds), int64(p.FailureThreshold)
 	if period == 0 {
 		period = 10
@@ -146,17 +146,17 @@ func lintedProbeSeconds(p *corev1.Probe) int64 {
 	return period * failures
 }
 
-func lintScrapeOptOut(s subject) []string {
-	t := lintedTemplate(s)
-	if t == nil || !isLintedOnPods(s) {
+func findScrapeOptOut(s subject) []string {
+	t := podTemplateOf(s)
+	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
 	text := podpage.Annotation(t.Annotations, podpage.AnnotationScrape)
-	return newLintMessage(text != "" && text != "true", "the pods opt out of scraping: %q", text)
+	return newFindingMessage(text != "" && text != "true", "the pods opt out of scraping: %q", text)
 }
 
-// isLintedOnPods reports whether a metric comes from the pods' own pages.
-func isLintedOnPods(s subject) bool {
+// isScaledOnPods reports whether a metric comes from the pods' own pages.
+func isScaledOnPods(s subject) bool {
 	for _, m := range s.hpa.Spec.Metrics {
 		if m.Pods != nil {
 			return true
@@ -165,9 +165,9 @@ func isLintedOnPods(s subject) bool {
 	return false
 }
 
-func lintAmbiguousPort(s subject) []string {
-	t := lintedTemplate(s)
-	if t == nil || !isLintedOnPods(s) {
+func findAmbiguousPort(s subject) []string {
+	t := podTemplateOf(s)
+	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
 	if _, err := podpage.Port(t.Annotations, podpage.Containers(&t.Spec)); err != nil {
@@ -176,9 +176,9 @@ func lintAmbiguousPort(s subject) []string {
 	return nil
 }
 
-func lintUndeclaredPort(s subject) []string {
-	t := lintedTemplate(s)
-	if t == nil || !isLintedOnPods(s) {
+func findUndeclaredPort(s subject) []string {
+	t := podTemplateOf(s)
+	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
 	text, containers := podpage.Annotation(t.Annotations, podpage.AnnotationPort), podpage.Containers(&t.Spec)
@@ -186,5 +186,5 @@ func lintUndeclaredPort(s subject) []string {
 	if text == "" || len(podpage.DeclaredPorts(containers, "")) == 0 || err != nil { // the adapter cannot choose: another rule's
 		return nil
 	}
-	return newLintMessage(!podpage.Declares(containers, port.ContainerPort), "prometheus.io/port is %q, which no container declares", text)
+	return newFindingMessage(!podpage.Declares(containers, port.ContainerPort), "prometheus.io/port is %q, which no container declares", text)
 }

@@ -13,18 +13,18 @@ import (
 
 // NewDecisionInput returns the input of the HPA's arithmetic from live reads. Its memory is empty, so that windows and policies are not
 // decided here.
-func NewDecisionInput(scaler *autoscalingv2.HorizontalPodAutoscaler, answers []Answer, pods []*corev1.Pod, now time.Time) hpa.Input {
+func NewDecisionInput(autoscaler *autoscalingv2.HorizontalPodAutoscaler, answers []Answer, pods []*corev1.Pod, now time.Time) hpa.Input {
 	in := hpa.Input{
-		HPA: scaler, SpecReplicas: scaler.Status.CurrentReplicas, StatusReplicas: scaler.Status.CurrentReplicas, Pods: pods, Now: now,
+		HPA: autoscaler, SpecReplicas: autoscaler.Status.CurrentReplicas, StatusReplicas: autoscaler.Status.CurrentReplicas, Pods: pods, Now: now,
 		Answers: make([]hpa.Answer, len(answers)),
 	}
 	for i, a := range answers {
-		in.Answers[i] = newReadingDecisionAnswer(scaler.Spec.Metrics[i], a)
+		in.Answers[i] = newDecisionAnswer(autoscaler.Spec.Metrics[i], a)
 	}
 	return in
 }
 
-func newReadingDecisionAnswer(spec autoscalingv2.MetricSpec, a Answer) hpa.Answer {
+func newDecisionAnswer(spec autoscalingv2.MetricSpec, a Answer) hpa.Answer {
 	answer := hpa.Answer{Err: a.Err}
 	for _, v := range a.Values {
 		switch {

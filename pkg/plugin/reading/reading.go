@@ -82,7 +82,7 @@ type MetricReader struct {
 // ReadMetric reads a metric. The selector selects the scale target's pods.
 func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string, m autoscalingv2.MetricSpec, words string) Answer {
 	a := Answer{Metric: words}
-	if a.Path, a.Err = r.metricReadingPath(namespace, selector, m); a.Err != nil {
+	if a.Path, a.Err = r.metricRequestPath(namespace, selector, m); a.Err != nil {
 		return a
 	}
 	data, err := r.Reader.Read(ctx, a.Path)
@@ -97,20 +97,20 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 	}
 	switch {
 	case m.Resource != nil:
-		a.Values, a.Err = parsePodUsageReading(data, m.Resource.Name, "")
+		a.Values, a.Err = parsePodUsage(data, m.Resource.Name, "")
 	case m.ContainerResource != nil:
-		a.Values, a.Err = parsePodUsageReading(data, m.ContainerResource.Name, m.ContainerResource.Container)
+		a.Values, a.Err = parsePodUsage(data, m.ContainerResource.Name, m.ContainerResource.Container)
 	case m.External != nil:
-		a.Values, a.Err = parseExternalReading(data)
+		a.Values, a.Err = parseExternalValues(data)
 	default:
-		a.Values, a.Err = parseCustomReading(data)
+		a.Values, a.Err = parseCustomValues(data)
 	}
 	return a
 }
 
-// metricReadingPath returns the path that the HPA controller reads for a metric.
-func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalingv2.MetricSpec) (string, error) {
-	query, err := newReadingQuery(m)
+// metricRequestPath returns the path that the HPA controller reads for a metric.
+func (r MetricReader) metricRequestPath(namespace, selector string, m autoscalingv2.MetricSpec) (string, error) {
+	query, err := newMetricQuery(m)
 	if err != nil {
 		return "", err
 	}
@@ -118,35 +118,35 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 	switch {
 	case m.Pods != nil:
 		query.Set("labelSelector", selector)
-		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeReadingQuery(query), nil
+		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeMetricQuery(query), nil
 	case m.Object != nil:
 		object := m.Object.DescribedObject
 		if schema.FromAPIVersionAndKind(object.APIVersion, object.Kind).GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
-			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
+			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeMetricQuery(query), nil
 		}
 		plural, err := r.FindResource(object)
 		if err != nil {
 			return "", err
 		}
-		return custom + "/" + plural + "/" + url.PathEscape(object.Name) + "/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
+		return custom + "/" + plural + "/" + url.PathEscape(object.Name) + "/" + url.PathEscape(m.Object.Metric.Name) + encodeMetricQuery(query), nil
 	case m.External != nil:
-		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
+		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeMetricQuery(query), nil
 	case m.Resource != nil, m.ContainerResource != nil:
 		query.Set("labelSelector", selector)
-		return usagePath + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
+		return usagePath + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeMetricQuery(query), nil
 	}
 	return "", fmt.Errorf("metric type %q is unknown", m.Type)
 }
 
-func encodeReadingQuery(query url.Values) string {
+func encodeMetricQuery(query url.Values) string {
 	if len(query) == 0 {
 		return ""
 	}
 	return "?" + query.Encode()
 }
 
-// newReadingQuery returns the query with the selector of a metric, if it selects less than all.
-func newReadingQuery(m autoscalingv2.MetricSpec) (url.Values, error) {
+// newMetricQuery returns the query with the selector of a metric, if it selects less than all.
+func newMetricQuery(m autoscalingv2.MetricSpec) (url.Values, error) {
 	key := "metricLabelSelector"
 	if m.External != nil {
 		key = "labelSelector"
@@ -164,14 +164,14 @@ func newReadingQuery(m autoscalingv2.MetricSpec) (url.Values, error) {
 
 // FindResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
 func (r MetricReader) FindResource(o autoscalingv2.CrossVersionObjectReference) (string, error) {
-	mapping, err := r.findReadingMapping(o)
+	mapping, err := r.findObjectMapping(o)
 	if err != nil {
 		return "", err
 	}
 	return mapping.Resource.GroupResource().String(), nil
 }
 
-func (r MetricReader) findReadingMapping(o autoscalingv2.CrossVersionObjectReference) (*meta.RESTMapping, error) {
+func (r MetricReader) findObjectMapping(o autoscalingv2.CrossVersionObjectReference) (*meta.RESTMapping, error) {
 	gv, err := schema.ParseGroupVersion(o.APIVersion)
 	if err != nil {
 		return nil, fmt.Errorf("apiVersion %q of %s %s: %w", o.APIVersion, o.Kind, o.Name, err)
@@ -185,7 +185,7 @@ func (r MetricReader) findReadingMapping(o autoscalingv2.CrossVersionObjectRefer
 
 // ReadScaleSelector returns the pod selector of a scale target of any kind, from its scale subresource.
 func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o autoscalingv2.CrossVersionObjectReference) (string, error) {
-	mapping, err := r.findReadingMapping(o)
+	mapping, err := r.findObjectMapping(o)
 	if err != nil {
 		return "", err
 	}
@@ -207,8 +207,8 @@ func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o
 	return scale.Status.Selector, nil
 }
 
-// parseCustomReading reads a MetricValueList of v1beta2.
-func parseCustomReading(data []byte) ([]Value, error) {
+// parseCustomValues reads a MetricValueList of v1beta2.
+func parseCustomValues(data []byte) ([]Value, error) {
 	var list struct {
 		Items []struct {
 			DescribedObject corev1.ObjectReference `json:"describedObject"`
@@ -235,7 +235,7 @@ func newEmptyAnswerError(api string) error {
 	return fmt.Errorf("%w from %s metrics API", ErrNoValues, api)
 }
 
-func parseExternalReading(data []byte) ([]Value, error) {
+func parseExternalValues(data []byte) ([]Value, error) {
 	var list struct {
 		Items []struct {
 			Timestamp     metav1.Time       `json:"timestamp"`
@@ -267,9 +267,9 @@ type podUsage struct {
 	} `json:"containers"`
 }
 
-// sumReadingUsage returns the usage of a named container, or of all. As the HPA controller does, it rounds each container up to thousandths, and
+// sumPodUsage returns the usage of a named container, or of all. As the HPA controller does, it rounds each container up to thousandths, and
 // gives none where one container lacks the resource.
-func (u podUsage) sumReadingUsage(name corev1.ResourceName, container string) (sum resource.Quantity, found bool) {
+func (u podUsage) sumPodUsage(name corev1.ResourceName, container string) (sum resource.Quantity, found bool) {
 	for _, c := range u.Containers {
 		if container != "" && c.Name != container {
 			continue
@@ -284,8 +284,8 @@ func (u podUsage) sumReadingUsage(name corev1.ResourceName, container string) (s
 	return sum, found
 }
 
-// parsePodUsageReading reads a PodMetricsList. The usage of a pod is the sum over its containers, or of the named container.
-func parsePodUsageReading(data []byte, name corev1.ResourceName, container string) ([]Value, error) {
+// parsePodUsage reads a PodMetricsList. The usage of a pod is the sum over its containers, or of the named container.
+func parsePodUsage(data []byte, name corev1.ResourceName, container string) ([]Value, error) {
 	var list struct {
 		Items []podUsage `json:"items"`
 	}
@@ -297,7 +297,7 @@ func parsePodUsageReading(data []byte, name corev1.ResourceName, container strin
 	}
 	var values []Value
 	for _, m := range list.Items {
-		if sum, found := m.sumReadingUsage(name, container); found {
+		if sum, found := m.sumPodUsage(name, container); found {
 			values = append(values, Value{m.Metadata.Name, sum, m.Timestamp.Time, m.Window.Duration})
 		}
 	}

@@ -79,7 +79,7 @@ func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.Met
 	group.SetLimit(maxParallelReads)
 	for i := range objects.HPAs {
 		group.Go(func() error {
-			report.Items[i] = readTopRow(ctx, objects, metrics, &objects.HPAs[i], now)
+			report.Items[i] = readAutoscalerRow(ctx, objects, metrics, &objects.HPAs[i], now)
 			return nil
 		})
 	}
@@ -89,39 +89,39 @@ func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.Met
 
 // topRead is an autoscaler with the answers to the reads of its metrics.
 type topRead struct {
-	scaler    *autoscalingv2.HorizontalPodAutoscaler
-	workload  *inventory.Workload  // nil if unknown
-	pods      []*corev1.Pod        // that have not ended
-	selected  []*corev1.Pod        // all, as the HPA controller lists them
-	answers   []reading.Answer     // without a metric's name where the read needs unknown pods
-	decisions []hpa.MetricDecision // the HPA's own on the answers; none without pods
+	autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	workload   *inventory.Workload  // nil if unknown
+	pods       []*corev1.Pod        // that have not ended
+	selected   []*corev1.Pod        // all, as the HPA controller lists them
+	answers    []reading.Answer     // without a metric's name where the read needs unknown pods
+	decisions  []hpa.MetricDecision // the HPA's own on the answers; none without pods
 }
 
-func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, scaler *autoscalingv2.HorizontalPodAutoscaler, now time.Time) Row {
+func readAutoscalerRow(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, autoscaler *autoscalingv2.HorizontalPodAutoscaler, now time.Time) Row {
 	row := Row{
-		Namespace: scaler.Namespace, Name: scaler.Name,
-		Target: strings.ToLower(scaler.Spec.ScaleTargetRef.Kind) + "/" + scaler.Spec.ScaleTargetRef.Name,
-		Min:    inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
-		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas, Ready: -1,
+		Namespace: autoscaler.Namespace, Name: autoscaler.Name,
+		Target: strings.ToLower(autoscaler.Spec.ScaleTargetRef.Kind) + "/" + autoscaler.Spec.ScaleTargetRef.Name,
+		Min:    inventory.MinReplicasOf(autoscaler), Max: autoscaler.Spec.MaxReplicas,
+		Replicas: autoscaler.Status.CurrentReplicas, Wanted: autoscaler.Status.DesiredReplicas, Ready: -1,
 		Metrics: []Metric{}, // JSON writes none as a list
 	}
-	r := topRead{scaler: scaler, workload: objects.WorkloadOf(scaler), answers: make([]reading.Answer, len(scaler.Spec.Metrics))}
+	r := topRead{autoscaler: autoscaler, workload: objects.WorkloadOf(autoscaler), answers: make([]reading.Answer, len(autoscaler.Spec.Metrics))}
 	selector := ""
 	if r.workload != nil {
 		selector, r.pods, r.selected = r.workload.PodSelector().String(), objects.PodsOf(r.workload), objects.SelectedPodsOf(r.workload)
 		if !objects.IsUnread("pods") {
-			row.Ready = countReadyTopPods(r.pods)
+			row.Ready = countReadyRowPods(r.pods)
 		}
 	}
-	for i, spec := range scaler.Spec.Metrics {
+	for i, spec := range autoscaler.Spec.Metrics {
 		if r.workload != nil || spec.Object != nil || spec.External != nil {
-			r.answers[i] = metrics.ReadMetric(ctx, scaler.Namespace, selector, spec, inventory.DescribeMetric(spec))
+			r.answers[i] = metrics.ReadMetric(ctx, autoscaler.Namespace, selector, spec, inventory.DescribeMetric(spec))
 		}
 	}
-	r.decideTopMetrics(now)
+	r.decideRowMetrics(now)
 	failed := 0
-	for i := range scaler.Spec.Metrics {
-		m, isFailed := r.newTopMetric(i)
+	for i := range autoscaler.Spec.Metrics {
+		m, isFailed := r.newRowMetric(i)
 		if isFailed {
 			failed++
 		}
@@ -130,23 +130,23 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 		}
 		row.Metrics = append(row.Metrics, m)
 	}
-	row.State = judgeTopState(scaler, failed)
+	row.State = judgeAutoscalerState(autoscaler, failed)
 	return row
 }
 
-// decideTopMetrics lets the HPA's arithmetic decide on the answers, where there are pods.
-func (r *topRead) decideTopMetrics(now time.Time) {
+// decideRowMetrics lets the HPA's arithmetic decide on the answers, where there are pods.
+func (r *topRead) decideRowMetrics(now time.Time) {
 	if len(r.pods) == 0 {
 		return
 	}
-	in := reading.NewDecisionInput(r.scaler, r.answers, r.selected, now)
+	in := reading.NewDecisionInput(r.autoscaler, r.answers, r.selected, now)
 	in.StatusReplicas = cmp.Or(r.workload.StatusReplicas, in.StatusReplicas)
 	r.decisions = reading.DecideMetrics(in)
 }
 
-// newTopMetric returns the i-th metric, and whether the HPA controller has no wish of it. At 0 replicas no metric of pods has a value.
-func (r *topRead) newTopMetric(i int) (m Metric, isFailed bool) {
-	spec, answer := r.scaler.Spec.Metrics[i], r.answers[i]
+// newRowMetric returns the i-th metric, and whether the HPA controller has no wish of it. At 0 replicas no metric of pods has a value.
+func (r *topRead) newRowMetric(i int) (m Metric, isFailed bool) {
+	spec, answer := r.autoscaler.Spec.Metrics[i], r.answers[i]
 	target := reading.TargetOf(spec)
 	m = Metric{Name: inventory.DescribeMetric(spec), Value: "?", Target: reading.FormatTarget(target)}
 	err := answer.Err
@@ -155,22 +155,22 @@ func (r *topRead) newTopMetric(i int) (m Metric, isFailed bool) {
 	}
 	switch {
 	case answer.Metric == "":
-		m.Error, m.Value = "its pods are unknown", formatTopStatusValue(r.scaler, i)
+		m.Error, m.Value = "its pods are unknown", formatStatusValue(r.autoscaler, i)
 	case apierrors.IsForbidden(err): // to the user: the HPA controller reads it all the same
-		m.Error, m.Value = err.Error(), formatTopStatusValue(r.scaler, i)
+		m.Error, m.Value = err.Error(), formatStatusValue(r.autoscaler, i)
 	case err != nil:
 		m.Error = err.Error()
-		isAtZero := r.scaler.Status.CurrentReplicas == 0 && len(r.scaler.Status.Conditions) > 0 && len(r.pods) == 0
+		isAtZero := r.autoscaler.Status.CurrentReplicas == 0 && len(r.autoscaler.Status.Conditions) > 0 && len(r.pods) == 0
 		return m, !isAtZero || spec.Object != nil || spec.External != nil
 	case i < len(r.decisions) && target.AverageUtilization == nil:
 		m.Value = reading.FormatAmount(m.Target, r.decisions[i].Usage)
 	default:
-		m.Value = formatTopValue(r.scaler, i, answer.Values)
+		m.Value = formatMetricValue(r.autoscaler, i, answer.Values)
 	}
 	return m, false
 }
 
-func countReadyTopPods(pods []*corev1.Pod) int {
+func countReadyRowPods(pods []*corev1.Pod) int {
 	ready := 0
 	for _, p := range pods {
 		if inventory.IsReady(p) {
@@ -180,12 +180,12 @@ func countReadyTopPods(pods []*corev1.Pod) int {
 	return ready
 }
 
-// formatTopValue returns values in the terms of the metric's target: the mean over pods, the total, or the total shared by the replicas.
-func formatTopValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []reading.Value) string {
+// formatMetricValue returns values in the terms of the metric's target: the mean over pods, the total, or the total shared by the replicas.
+func formatMetricValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []reading.Value) string {
 	spec := hpa.Spec.Metrics[i]
 	target := reading.TargetOf(spec)
 	if target.AverageUtilization != nil {
-		return formatTopStatusValue(hpa, i) // the requests of the pods are behind it; the controller has done the sum
+		return formatStatusValue(hpa, i) // the requests of the pods are behind it; the controller has done the sum
 	}
 	var sum int64
 	for _, v := range values {
@@ -208,8 +208,8 @@ func formatTopValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []
 	return reading.FormatAmount(reading.FormatTarget(target), int64(share))
 }
 
-// formatTopStatusValue returns the value that the HPA controller wrote last.
-func formatTopStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) string {
+// formatStatusValue returns the value that the HPA controller wrote last.
+func formatStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) string {
 	if i >= len(hpa.Status.CurrentMetrics) {
 		return "?"
 	}
@@ -225,8 +225,8 @@ func formatTopStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) str
 	return "?"
 }
 
-// judgeTopState returns the state of an autoscaler of which so many metrics could not be read.
-func judgeTopState(hpa *autoscalingv2.HorizontalPodAutoscaler, failed int) State {
+// judgeAutoscalerState returns the state of an autoscaler of which so many metrics could not be read.
+func judgeAutoscalerState(hpa *autoscalingv2.HorizontalPodAutoscaler, failed int) State {
 	reasons := map[string]bool{}
 	active, able := corev1.ConditionUnknown, corev1.ConditionUnknown
 	for _, c := range hpa.Status.Conditions {
@@ -272,19 +272,19 @@ func (r *Report) Print(out io.Writer, now time.Time, opts output.TableOptions) e
 		table.Header = append(table.Header, "REFERENCE", "MIN", "MAX", "ERROR")
 	}
 	for _, row := range r.Items {
-		cells := row.formatTopCells(now)
+		cells := row.formatRowCells(now)
 		if opts.WithNamespace {
 			cells = append([]string{row.Namespace}, cells...)
 		}
 		if opts.Wide {
-			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstTopError())
+			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstMetricError())
 		}
 		table.Add(cells...)
 	}
 	return table.Print(out, opts)
 }
 
-func (r Row) formatTopCells(now time.Time) []string {
+func (r Row) formatRowCells(now time.Time) []string {
 	var metrics []string
 	for _, m := range r.Metrics {
 		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", strings.TrimSuffix(m.Name, " of pods"), m.Value, m.Target))
@@ -299,7 +299,7 @@ func (r Row) formatTopCells(now time.Time) []string {
 	}
 }
 
-func (r Row) firstTopError() string {
+func (r Row) firstMetricError() string {
 	for _, m := range r.Metrics {
 		if m.Error != "" {
 			return m.Error

@@ -129,7 +129,7 @@ func TestRows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			report := Read(t.Context(), tc.objects, reading.MetricReader{Reader: metricsAPI{}}, topTime)
-			if diff := cmp.Diff(tc.want, strings.Join(report.Items[0].formatTopCells(topTime), "|")); diff != "" {
+			if diff := cmp.Diff(tc.want, strings.Join(report.Items[0].formatRowCells(topTime), "|")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -145,7 +145,7 @@ func TestUnknownPods(t *testing.T) {
 	}}}
 	objects.Workloads = nil
 	row := Read(t.Context(), objects, reading.MetricReader{Reader: metricsAPI{}}, topTime).Items[0]
-	if got := strings.Join(row.formatTopCells(topTime), "|"); got != "web|rps: 44/50|2|2|?|<unknown>|steady" {
+	if got := strings.Join(row.formatRowCells(topTime), "|"); got != "web|rps: 44/50|2|2|?|<unknown>|steady" {
 		t.Errorf("got %s", got)
 	}
 }

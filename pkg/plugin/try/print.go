@@ -30,14 +30,14 @@ func (t *Trial) Print(out io.Writer, opts output.TableOptions) error {
 		return t.Explanation.Print(out, opts)
 	}
 	for i := range t.Reviews {
-		if err := t.printTriedReview(out, &t.Reviews[i], opts); err != nil {
+		if err := t.printRuleReview(out, &t.Reviews[i], opts); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, opts output.TableOptions) error {
+func (t *Trial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatus, opts output.TableOptions) error {
 	kind := r.Resource
 	if r.External {
 		kind = "external"
@@ -51,7 +51,7 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 		if v.WindowSeconds > 0 {
 			window = output.Duration(time.Duration(v.WindowSeconds) * time.Second)
 		}
-		table.Add(cmp.Or(v.Object, formatTriedLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
+		table.Add(cmp.Or(v.Object, formatSeriesLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
 	}
 	for _, o := range r.Omitted {
 		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))
@@ -67,8 +67,8 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 	return nil
 }
 
-// formatTriedLabels returns the labels of a series as PromQL writes them.
-func formatTriedLabels(labels map[string]string) string {
+// formatSeriesLabels returns the labels of a series as PromQL writes them.
+func formatSeriesLabels(labels map[string]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		parts = append(parts, fmt.Sprintf("%s=%q", name, labels[name]))

@@ -73,7 +73,7 @@ var errFaultyRule = errors.New("the file of the rule is faulty")
 
 // Read implements reading.Reader.
 func (r *reviewReader) Read(ctx context.Context, path string) ([]byte, error) {
-	spec, isMetric := parseTriedPath(path)
+	spec, isMetric := parseReviewPath(path)
 	if !isMetric {
 		return r.next.Read(ctx, path)
 	}
@@ -97,11 +97,11 @@ func (r *reviewReader) Read(ctx context.Context, path string) ([]byte, error) {
 	if status.Error != "" {
 		return nil, errors.New(status.Error)
 	}
-	return encodeTriedValues(status)
+	return encodeReviewValues(status)
 }
 
-// parseTriedPath returns the review for a path of the custom or external metrics API; false for another path.
-func parseTriedPath(path string) (spec explainapi.RuleReviewSpec, ok bool) {
+// parseReviewPath returns the review for a path of the custom or external metrics API; false for another path.
+func parseReviewPath(path string) (spec explainapi.RuleReviewSpec, ok bool) {
 	u, err := url.Parse(path)
 	if err != nil {
 		return spec, false
@@ -132,8 +132,8 @@ func parseTriedPath(path string) (spec explainapi.RuleReviewSpec, ok bool) {
 	return spec, true
 }
 
-// encodeTriedValues returns values as the metrics API has them.
-func encodeTriedValues(status *explainapi.RuleReviewStatus) ([]byte, error) {
+// encodeReviewValues returns values as the metrics API has them.
+func encodeReviewValues(status *explainapi.RuleReviewStatus) ([]byte, error) {
 	type item struct {
 		DescribedObject map[string]string `json:"describedObject,omitempty"`
 		Timestamp       time.Time         `json:"timestamp"`

@@ -80,32 +80,32 @@ func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (
 
 // ReviewFor computes the decision of an autoscaler with the rules of the file. It reads metrics that these rules do not serve from the
 // metrics APIs, by the deployed rules. If the rules serve none of the autoscaler's metrics, that is an error.
-func ReviewFor(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
+func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
 	reviewed := &reviewReader{next: metrics.Reader, opts: opts}
 	metrics.Reader = reviewed
-	e := explain.Live(ctx, newTriedAutoscaler(scaler, objects), explain.Options{Objects: objects, Metrics: metrics, Now: opts.Now()})
+	e := explain.Live(ctx, newTrialAutoscaler(autoscaler, objects), explain.Options{Objects: objects, Metrics: metrics, Now: opts.Now()})
 	switch {
 	case reviewed.err != nil:
 		return nil, reviewed.err
 	case len(reviewed.others) > 0 && len(reviewed.reviews) == 0 && len(reviewed.faults) == 0:
-		return nil, fmt.Errorf("no rule of %s serves a metric of hpa/%s, which names %s", opts.File, scaler.Name, strings.Join(reviewed.others, ", "))
+		return nil, fmt.Errorf("no rule of %s serves a metric of hpa/%s, which names %s", opts.File, autoscaler.Name, strings.Join(reviewed.others, ", "))
 	}
 	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: reviewed.faults, Reviews: reviewed.reviews}
 	if len(t.Faults) == 0 {
 		t.Explanation = e
-		t.noteTriedOmissions()
+		t.noteTrialOmissions()
 		e.Time = t.Time // after the wait for scrapes
 	}
 	return t, nil
 }
 
-// newTriedAutoscaler returns the autoscaler with the present number of pods: a manifest has no status. The conditions of a deployed
+// newTrialAutoscaler returns the autoscaler with the present number of pods: a manifest has no status. The conditions of a deployed
 // autoscaler belong to its own metrics, and are left out.
-func newTriedAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) *autoscalingv2.HorizontalPodAutoscaler {
-	tried := scaler.DeepCopy()
-	replicas := int32(len(objects.PodsOf(objects.WorkloadOf(scaler)))) //nolint:gosec // pods of one workload
+func newTrialAutoscaler(autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) *autoscalingv2.HorizontalPodAutoscaler {
+	tried := autoscaler.DeepCopy()
+	replicas := int32(len(objects.PodsOf(objects.WorkloadOf(autoscaler)))) //nolint:gosec // pods of one workload
 	for i := range objects.HPAs {
-		if live := &objects.HPAs[i]; live.Name == scaler.Name && live.Namespace == scaler.Namespace && live.Status.CurrentReplicas > 0 {
+		if live := &objects.HPAs[i]; live.Name == autoscaler.Name && live.Namespace == autoscaler.Namespace && live.Status.CurrentReplicas > 0 {
 			replicas = live.Status.CurrentReplicas
 		}
 	}
@@ -113,8 +113,8 @@ func newTriedAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *
 	return tried
 }
 
-// noteTriedOmissions replaces the notes of pods without a value by the reasons of the review.
-func (t *Trial) noteTriedOmissions() {
+// noteTrialOmissions replaces the notes of pods without a value by the reasons of the review.
+func (t *Trial) noteTrialOmissions() {
 	for _, r := range t.Reviews {
 		for _, o := range r.Omitted {
 			t.Explanation.NoteOmission(o, func(words string) bool {

@@ -180,8 +180,8 @@ func TestReviewFor(t *testing.T) {
 		Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
 	}}
 	a := &adapter{}
-	scaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"), cpu)
-	trial, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: a}, a.options())
+	autoscaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"), cpu)
+	trial, err := ReviewFor(t.Context(), autoscaler, objects, reading.MetricReader{Reader: a}, a.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,10 +192,10 @@ func TestReviewFor(t *testing.T) {
 	if len(a.asked) != 1 || a.asked[0].Selector != "app=web" || a.asked[0].Resource != "pods" || a.asked[0].Object != "" {
 		t.Errorf("asked %+v", a.asked)
 	}
-	live := *scaler
+	live := *autoscaler
 	live.Status.CurrentReplicas, live.Status.Conditions = 3, []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: "AbleToScale", Reason: "ScaleDownStabilized"}}
 	objects.HPAs = []autoscalingv2.HorizontalPodAutoscaler{live}
-	again, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: a}, a.options())
+	again, err := ReviewFor(t.Context(), autoscaler, objects, reading.MetricReader{Reader: a}, a.options())
 	if err != nil || again.Explanation.Sentence != trial.Explanation.Sentence {
 		t.Errorf("beside the deployed autoscaler: %v, %+v", err, again.Explanation)
 	}
@@ -205,9 +205,9 @@ func TestReviewFor(t *testing.T) {
 func TestTriedPodsThatStart(t *testing.T) {
 	t.Parallel()
 	a := &adapter{}
-	scaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"))
+	autoscaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"))
 	objects.Pods[2].Status = corev1.PodStatus{Phase: corev1.PodPending}
-	trial, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: a}, a.options())
+	trial, err := ReviewFor(t.Context(), autoscaler, objects, reading.MetricReader{Reader: a}, a.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,16 +233,16 @@ func TestReviewForFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			scaler, objects := newTriedShop(newTriedMetric(tc.metric, "10"))
-			_, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: tc.adapter}, tc.adapter.options())
+			autoscaler, objects := newTriedShop(newTriedMetric(tc.metric, "10"))
+			_, err := ReviewFor(t.Context(), autoscaler, objects, reading.MetricReader{Reader: tc.adapter}, tc.adapter.options())
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
 	}
 	a := &adapter{faults: []explainapi.RuleFault{{Line: 1, Message: "bad"}}}
-	scaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"), newTriedMetric("other", "1"))
-	trial, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: a}, a.options())
+	autoscaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"), newTriedMetric("other", "1"))
+	trial, err := ReviewFor(t.Context(), autoscaler, objects, reading.MetricReader{Reader: a}, a.options())
 	if err != nil || len(trial.Faults) != 1 || trial.Explanation != nil || !trial.Broken() || len(a.asked) != 1 {
 		t.Errorf("a faulty file: %v, %+v, asked %d times", err, trial, len(a.asked))
 	}
@@ -259,7 +259,7 @@ func TestTriedPaths(t *testing.T) {
 		"/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods":                                                                       {},
 		"/apis/apps/v1/namespaces/shop/deployments/web/scale":                                                                     {},
 	} {
-		got, ok := parseTriedPath(path)
+		got, ok := parseReviewPath(path)
 		if diff := cmp.Diff(want, got); diff != "" || ok != (want.Metric != "") {
 			t.Errorf("%s: %t (-want +got):\n%s", path, ok, diff)
 		}

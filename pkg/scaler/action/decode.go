@@ -26,26 +26,26 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) []Action {
 func gateActionFromYAML(d *strict.Decoder, path string, n *yaml.Node) Action {
 	var a Action
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"patch":   func(path string, n *yaml.Node) { a.Patch = actionPatchFromYAML(d, path, n) },
+		"patch":   func(path string, n *yaml.Node) { a.Patch = patchFromYAML(d, path, n) },
 		"webhook": d.Text(&a.Webhook),
 	})
 	if d.HasKey(path+".patch") == d.HasKey(path+".webhook") {
 		d.AddFault(path, "must have either patch or webhook")
 	}
-	if isWebhookActionURL(a.Webhook) {
+	if isWebhookURL(a.Webhook) {
 		d.AddFault(path+".webhook", "%s", secretURLMessage)
 	}
 	return a
 }
 
-func actionPatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) *Patch {
+func patchFromYAML(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 	var p Patch
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"apiVersion": d.Text(&p.APIVersion),
 		"kind":       d.Text(&p.Kind),
-		"namespace":  actionPatchNamespaceField(d, &p.Namespace),
+		"namespace":  patchNamespaceField(d, &p.Namespace),
 		"name":       d.Text(&p.Name),
-		"merge":      func(path string, n *yaml.Node) { p.Merge = actionMergePatchFromYAML(d, path, n) },
+		"merge":      func(path string, n *yaml.Node) { p.Merge = mergePatchFromYAML(d, path, n) },
 	})
 	d.Require(path, "apiVersion", "kind", "name", "merge")
 	return &p
@@ -54,7 +54,7 @@ func actionPatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) *Patch {
 // namespacePattern matches the names of namespaces in Kubernetes.
 var namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func actionPatchNamespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
+func patchNamespaceField(d *strict.Decoder, to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !namespacePattern.MatchString(*to) {
@@ -63,8 +63,8 @@ func actionPatchNamespaceField(d *strict.Decoder, to *string) strict.FieldDecode
 	}
 }
 
-// actionMergePatchFromYAML converts a mapping to JSON, and rejects YAML that JSON cannot express.
-func actionMergePatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
+// mergePatchFromYAML converts a mapping to JSON, and rejects YAML that JSON cannot express.
+func mergePatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) json.RawMessage {
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping to merge into the object, not %s", strict.DescribeNode(n))
 		return nil

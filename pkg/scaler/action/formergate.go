@@ -20,7 +20,7 @@ func (r *Runner) ShutFault(namespace, gate, key string, changes []Change) string
 	if fault == "" || isSame && r.isGateWithin(gate) {
 		return ""
 	}
-	shut := describeActionChanges(selectGateChanges(gate, changes))
+	shut := describeGateChanges(selectGateChanges(gate, changes))
 	if own := r.gates[gate].Shut; isSame && len(own) > 0 {
 		shut = describeShutActions(namespace, own)
 	}
@@ -51,8 +51,8 @@ func describeShutActions(namespace string, shut []Action) (all []string) {
 	return all
 }
 
-// describeActionChanges returns what was in the places that a gate changed.
-func describeActionChanges(changes []Change) (all []string) {
+// describeGateChanges returns what was in the places that a gate changed.
+func describeGateChanges(changes []Change) (all []string) {
 	for _, c := range changes {
 		what := "remove " + c.Path
 		if c.Was != "" {

@@ -21,14 +21,14 @@ import (
 // merge patch.
 type fillList func(object map[string]any, path string, found, pattern any, merge []any) (any, error)
 
-// sendActionMerge patches the object with a merge patch, the lists of which fill completes; nil: they replace the lists of the object.
-func (p *Patch) sendActionMerge(ctx context.Context, objects dynamic.ResourceInterface, merge json.RawMessage, fill fillList) error {
+// sendMergePatch patches the object with a merge patch, the lists of which fill completes; nil: they replace the lists of the object.
+func (p *Patch) sendMergePatch(ctx context.Context, objects dynamic.ResourceInterface, merge json.RawMessage, fill fillList) error {
 	if fill != nil && hasMergeLists(merge) {
 		object, err := objects.Get(ctx, p.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if merge, err = p.fillActionLists(object, merge, fill); err != nil {
+		if merge, err = p.fillMergeLists(object, merge, fill); err != nil {
 			return err
 		}
 	}
@@ -39,8 +39,8 @@ func (p *Patch) sendActionMerge(ctx context.Context, objects dynamic.ResourceInt
 // hasMergeLists reports whether a merge patch may have lists.
 func hasMergeLists(merge json.RawMessage) bool { return strings.Contains(string(merge), "[") }
 
-// fillActionLists returns the merge patch with the lists as they become. The API server rejects it if the object has changed meanwhile.
-func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.RawMessage, fill fillList) (json.RawMessage, error) {
+// fillMergeLists returns the merge patch with the lists as they become. The API server rejects it if the object has changed meanwhile.
+func (p *Patch) fillMergeLists(object *unstructured.Unstructured, merge json.RawMessage, fill fillList) (json.RawMessage, error) {
 	var pattern, filled map[string]any
 	if err := errors.Join(json.Unmarshal(p.Merge, &pattern), json.Unmarshal(merge, &filled)); err != nil {
 		return nil, fmt.Errorf("read the merge patch: %w", err)
@@ -48,7 +48,7 @@ func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.Ra
 	inObject := func(path string, found, pattern any, merge []any) (any, error) {
 		return fill(object.Object, path, found, pattern, merge)
 	}
-	if err := fillActionObject("", object.Object, pattern, filled, inObject); err != nil {
+	if err := fillMergeObject("", object.Object, pattern, filled, inObject); err != nil {
 		return nil, err
 	}
 	if err := unstructured.SetNestedField(filled, object.GetResourceVersion(), "metadata", "resourceVersion"); err != nil {
@@ -57,16 +57,16 @@ func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.Ra
 	return json.Marshal(filled)
 }
 
-// fillActionObject replaces each list of a merge patch with the list as it becomes. The pattern is the merge patch with its placeholders.
-func fillActionObject(path string, found, pattern, merge any, fill func(path string, found, pattern any, merge []any) (any, error)) error {
+// fillMergeObject replaces each list of a merge patch with the list as it becomes. The pattern is the merge patch with its placeholders.
+func fillMergeObject(path string, found, pattern, merge any, fill func(path string, found, pattern any, merge []any) (any, error)) error {
 	before, _ := found.(map[string]any)
 	shape, _ := pattern.(map[string]any)
 	fields, _ := merge.(map[string]any)
 	for key, value := range fields {
-		at := path + "/" + escapeActionPointer(key)
+		at := path + "/" + escapePointerKey(key)
 		list, isList := value.([]any)
 		if !isList {
-			if err := fillActionObject(at, before[key], shape[key], value, fill); err != nil {
+			if err := fillMergeObject(at, before[key], shape[key], value, fill); err != nil {
 				return err
 			}
 			continue
@@ -92,12 +92,12 @@ func fillOpenLists(changes []Change) fillList {
 		isRecorded, isUnchanged, isWhole := false, true, false
 		for _, c := range changes {
 			if c.Path == path || strings.HasPrefix(c.Path, path+"/") {
-				value, exists := lookUpActionPointer(object, c.Path)
-				isRecorded, isUnchanged, isWhole = true, isUnchanged && equalActionValue(value, exists, c.Was), isWhole || c.Path == path
+				value, exists := lookUpJSONPointer(object, c.Path)
+				isRecorded, isUnchanged, isWhole = true, isUnchanged && equalRecordedValue(value, exists, c.Was), isWhole || c.Path == path
 			}
 		}
 		own, _ := pattern.([]any)
-		switch at := placeActionElements(before, own); {
+		switch at := placeListElements(before, own); {
 		case !isRecorded:
 			return merge, nil
 		case isUnchanged && !isWhole && len(before) > len(merge):
@@ -105,7 +105,7 @@ func fillOpenLists(changes []Change) fillList {
 		case isUnchanged:
 			return merge, nil
 		case !slices.Contains(at, -1):
-			return overlayActionElements(before, at, own, merge), nil
+			return overlayListElements(before, at, own, merge), nil
 		}
 		return nil, fmt.Errorf("another client changed the list at %s, so that the elements of the gate are not found: put them back, or delete the hold", path)
 	}
@@ -117,15 +117,15 @@ func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
 	return func(_ map[string]any, path string, found, _ any, merge []any) (any, error) {
 		before, isList := found.([]any)
 		own := g.findOpenList(p, namespace, path)
-		at, to := placeActionElements(before, own), placeActionElements(before, merge)
+		at, to := placeListElements(before, own), placeListElements(before, merge)
 		isThere := func(place int) bool { return place >= 0 }
 		switch {
 		case !isList || len(own) == 0:
 		case !slices.Contains(to, -1): // all elements are there; the elements that the gate alone has go
 			at = slices.DeleteFunc(at, func(place int) bool { return slices.Contains(to, place) })
-			return replaceActionElements(overlayActionElements(before, to, merge, merge), at, nil), nil
+			return replaceListElements(overlayListElements(before, to, merge, merge), at, nil), nil
 		case slices.ContainsFunc(at, isThere) || slices.ContainsFunc(to, isThere):
-			return replaceActionElements(before, append(at, to...), merge), nil
+			return replaceListElements(before, append(at, to...), merge), nil
 		}
 		return merge, nil
 	}
@@ -135,7 +135,7 @@ func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
 func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
 	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].objectID()
 	for _, a := range resolveGateActions(namespace, g.Open) {
-		if list, found := lookUpActionPointer(a.Merge, path); found && a.objectID() == object {
+		if list, found := lookUpJSONPointer(a.Merge, path); found && a.objectID() == object {
 			own, _ := list.([]any)
 			return own
 		}
@@ -143,18 +143,18 @@ func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
 	return nil
 }
 
-// placeActionElements returns the index of each element of a gate's list in a list of an object; -1: it is not there, or more than one may be it. An element
+// placeListElements returns the index of each element of a gate's list in a list of an object; -1: it is not there, or more than one may be it. An element
 // has all that the gate's sets, or else its name. Other clients may have moved it.
-func placeActionElements(found, own []any) []int {
+func placeListElements(found, own []any) []int {
 	places := make([]int, len(own))
 	for i, element := range own {
 		var alike, namesakes []int
 		for j := range found {
 			switch {
 			case slices.Contains(places[:i], j):
-			case matchesActionPattern(found[j], element):
+			case matchesMergePattern(found[j], element):
 				alike = append(alike, j)
-			case isActionNamesake(found[j], element):
+			case isElementNamesake(found[j], element):
 				namesakes = append(namesakes, j)
 			}
 		}
@@ -173,25 +173,25 @@ func placeActionElements(found, own []any) []int {
 	return places
 }
 
-// isActionNamesake reports whether an element of a list has the name of a gate's element, by which most lists of the API tell their elements.
-func isActionNamesake(found, element any) bool {
+// isElementNamesake reports whether an element of a list has the name of a gate's element, by which most lists of the API tell their elements.
+func isElementNamesake(found, element any) bool {
 	there, _ := found.(map[string]any)
 	own, _ := element.(map[string]any)
 	name, _ := own["name"].(string)
 	return name != "" && there["name"] == name && !strings.Contains(name, placeholderStart)
 }
 
-// overlayActionElements returns a list after a merge patch of its elements at places.
-func overlayActionElements(found []any, at []int, pattern, merge []any) []any {
+// overlayListElements returns a list after a merge patch of its elements at places.
+func overlayListElements(found []any, at []int, pattern, merge []any) []any {
 	all := slices.Clone(found)
 	for i, place := range at {
-		all[place] = overlayActionValue(found[place], pattern[i], merge[i])
+		all[place] = overlayMergeValue(found[place], pattern[i], merge[i])
 	}
 	return all
 }
 
-// replaceActionElements returns a list with other elements in the given places.
-func replaceActionElements(found []any, at []int, with []any) []any {
+// replaceListElements returns a list with other elements in the given places.
+func replaceListElements(found []any, at []int, with []any) []any {
 	all := []any{}
 	for i := range found {
 		if !slices.Contains(at, i) {
@@ -203,9 +203,9 @@ func replaceActionElements(found []any, at []int, with []any) []any {
 	return all
 }
 
-// matchesActionPattern reports whether a value has all that a merge patch sets, for any values of its placeholders. A list may have more elements, in any
+// matchesMergePattern reports whether a value has all that a merge patch sets, for any values of its placeholders. A list may have more elements, in any
 // order.
-func matchesActionPattern(found, pattern any) bool {
+func matchesMergePattern(found, pattern any) bool {
 	switch pattern := pattern.(type) {
 	case map[string]any:
 		before, isObject := found.(map[string]any)
@@ -213,13 +213,13 @@ func matchesActionPattern(found, pattern any) bool {
 			if _, exists := before[key]; !exists && value == nil {
 				continue
 			}
-			isObject = isObject && matchesActionPattern(before[key], value)
+			isObject = isObject && matchesMergePattern(before[key], value)
 		}
 		return isObject
 	case []any:
 		before, isList := found.([]any)
-		for i, place := range placeActionElements(before, pattern) {
-			isList = isList && place >= 0 && matchesActionPattern(before[place], pattern[i])
+		for i, place := range placeListElements(before, pattern) {
+			isList = isList && place >= 0 && matchesMergePattern(before[place], pattern[i])
 		}
 		return isList
 	case string:
@@ -227,27 +227,27 @@ func matchesActionPattern(found, pattern any) bool {
 			return found != nil
 		}
 	}
-	return equalActionValue(found, true, marshalActionValue(pattern, true))
+	return equalRecordedValue(found, true, marshalRecordedValue(pattern, true))
 }
 
-// overlayActionValue returns a value after a merge patch, at each depth of lists and objects. The pattern is the merge patch with its
+// overlayMergeValue returns a value after a merge patch, at each depth of lists and objects. The pattern is the merge patch with its
 // placeholders.
-func overlayActionValue(found, pattern, merge any) any {
+func overlayMergeValue(found, pattern, merge any) any {
 	switch merge := merge.(type) {
 	case map[string]any:
 		shape, _ := pattern.(map[string]any)
 		if before, isObject := found.(map[string]any); isObject {
 			all := maps.Clone(before)
 			for key, value := range merge {
-				all[key] = overlayActionValue(before[key], shape[key], value)
+				all[key] = overlayMergeValue(before[key], shape[key], value)
 			}
 			return all
 		}
 	case []any:
 		before, _ := found.([]any)
 		own, _ := pattern.([]any)
-		if at := placeActionElements(before, own); len(own) == len(merge) && !slices.Contains(at, -1) {
-			return overlayActionElements(before, at, own, merge)
+		if at := placeListElements(before, own); len(own) == len(merge) && !slices.Contains(at, -1) {
+			return overlayListElements(before, at, own, merge)
 		}
 	}
 	return merge

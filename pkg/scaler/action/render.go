@@ -27,22 +27,22 @@ func (p *Patch) RenderMerge(percent int) (json.RawMessage, error) {
 	}
 	isText := p.APIVersion == "v1" && (p.Kind == "ConfigMap" || p.Kind == "Secret")
 	for key, value := range v {
-		v[key] = fillActionPlaceholders(value, percent, isText && (key == "data" || key == "stringData"))
+		v[key] = fillPlaceholders(value, percent, isText && (key == "data" || key == "stringData"))
 	}
 	return json.Marshal(v)
 }
 
-// fillActionPlaceholders replaces the placeholders in all texts of a JSON value. Keys stay. The values of annotations and labels are texts in every
+// fillPlaceholders replaces the placeholders in all texts of a JSON value. Keys stay. The values of annotations and labels are texts in every
 // object, as is all that isText says.
-func fillActionPlaceholders(v any, percent int, isText bool) any {
+func fillPlaceholders(v any, percent int, isText bool) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, value := range v {
-			v[key] = fillActionPlaceholders(value, percent, isText || key == "annotations" || key == "labels")
+			v[key] = fillPlaceholders(value, percent, isText || key == "annotations" || key == "labels")
 		}
 	case []any:
 		for i := range v {
-			v[i] = fillActionPlaceholders(v[i], percent, isText)
+			v[i] = fillPlaceholders(v[i], percent, isText)
 		}
 	case string:
 		switch {

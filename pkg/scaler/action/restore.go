@@ -32,7 +32,7 @@ func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, 
 	}
 	isShut := len(r.gates[gate].Shut) > 0
 	all, err := r.recordGatePatches(ctx, namespace, gate)
-	if isShut && (errors.Is(err, errUnrestorable) || apierrors.IsForbidden(err) || isActionObjectGone(err)) {
+	if isShut && (errors.Is(err, errUnrestorable) || apierrors.IsForbidden(err) || isPatchedObjectGone(err)) {
 		return nil, nil
 	}
 	return all, err
@@ -47,7 +47,7 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 		if a.Patch == nil || isShut && !hasMergeLists(a.Patch.Merge) {
 			continue
 		}
-		changes, err := r.recordActionPatch(ctx, namespace, g, a.Patch)
+		changes, err := r.recordPatchChanges(ctx, namespace, g, a.Patch)
 		if err != nil {
 			return nil, fmt.Errorf("read %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
 		}
@@ -56,7 +56,7 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 		}
 		if isShut {
 			pattern := a.Patch.decodeMergePattern()
-			changes = slices.DeleteFunc(changes, func(c Change) bool { return !isActionListPlace(pattern, c.Path) })
+			changes = slices.DeleteFunc(changes, func(c Change) bool { return !isListPlace(pattern, c.Path) })
 		}
 		all = append(all, changes...)
 	}
@@ -66,10 +66,10 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 	return all, nil
 }
 
-// recordActionPatch returns the changes that a patch will make in its object.
-func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
+// recordPatchChanges returns the changes that a patch will make in its object.
+func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
 	namespace = p.namespaceFor(namespace)
-	objects, err := r.resolvePatchActionClient(p, namespace)
+	objects, err := r.resolvePatchClient(p, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 		if err := json.Unmarshal(text, &merge); err != nil {
 			return nil, fmt.Errorf("read the merge patch: %w", err)
 		}
-		listActionChanges("", object.Object, true, merge, func(path, was, set string) {
+		listMergeChanges("", object.Object, true, merge, func(path, was, set string) {
 			if places[path] == nil {
 				places[path] = &Change{APIVersion: p.APIVersion, Kind: p.Kind, Namespace: object.GetNamespace(), Name: p.Name, Path: path, Was: was}
 			}
@@ -99,7 +99,7 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 	var all []Change
 	pattern := p.decodeMergePattern()
 	for _, path := range slices.Sorted(maps.Keys(places)) {
-		if !p.isActionPatchOf(*places[path], namespace, pattern) {
+		if !p.isPatchOf(*places[path], namespace, pattern) {
 			return nil, fmt.Errorf("the patch makes an object of the value at %s, which the gate cannot restore: %w", path, errUnrestorable)
 		}
 		all = append(all, *places[path])
@@ -107,9 +107,9 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 	return all, nil
 }
 
-// listActionChanges calls each for the places that a merge patch sets. A list of the same length is changed element by element, so that
+// listMergeChanges calls each for the places that a merge patch sets. A list of the same length is changed element by element, so that
 // restoring it keeps other changes of the list.
-func listActionChanges(path string, was any, exists bool, merge any, each func(path, was, set string)) {
+func listMergeChanges(path string, was any, exists bool, merge any, each func(path, was, set string)) {
 	switch merge := merge.(type) {
 	case map[string]any:
 		before, isObject := was.(map[string]any)
@@ -118,7 +118,7 @@ func listActionChanges(path string, was any, exists bool, merge any, each func(p
 		}
 		for key, value := range merge {
 			old, found := before[key]
-			listActionChanges(path+"/"+escapeActionPointer(key), old, found, value, each)
+			listMergeChanges(path+"/"+escapePointerKey(key), old, found, value, each)
 		}
 		return
 	case []any:
@@ -127,34 +127,34 @@ func listActionChanges(path string, was any, exists bool, merge any, each func(p
 			break
 		}
 		for i := range merge {
-			if !isActionObject(before[i]) || !isActionObject(merge[i]) {
-				each(path+"/"+strconv.Itoa(i), marshalActionValue(before[i], true), marshalActionValue(merge[i], true))
+			if !isJSONObject(before[i]) || !isJSONObject(merge[i]) {
+				each(path+"/"+strconv.Itoa(i), marshalRecordedValue(before[i], true), marshalRecordedValue(merge[i], true))
 				continue
 			}
-			listActionElement(path+"/"+strconv.Itoa(i), before[i].(map[string]any), merge[i].(map[string]any), each)
+			listElementChanges(path+"/"+strconv.Itoa(i), before[i].(map[string]any), merge[i].(map[string]any), each)
 		}
 		return
 	}
-	each(path, marshalActionValue(was, exists), marshalActionValue(merge, merge != nil))
+	each(path, marshalRecordedValue(was, exists), marshalRecordedValue(merge, merge != nil))
 }
 
-// listActionElement calls each for the places of a list's element that a merge patch replaces: keys that the patch lacks go.
-func listActionElement(path string, was, set map[string]any, each func(path, was, set string)) {
+// listElementChanges calls each for the places of a list's element that a merge patch replaces: keys that the patch lacks go.
+func listElementChanges(path string, was, set map[string]any, each func(path, was, set string)) {
 	for key, value := range set {
 		old, found := was[key]
-		listActionChanges(path+"/"+escapeActionPointer(key), old, found, value, each)
+		listMergeChanges(path+"/"+escapePointerKey(key), old, found, value, each)
 	}
 	for key, old := range was {
 		if _, kept := set[key]; !kept {
-			each(path+"/"+escapeActionPointer(key), marshalActionValue(old, true), "")
+			each(path+"/"+escapePointerKey(key), marshalRecordedValue(old, true), "")
 		}
 	}
 }
 
-func isActionObject(v any) bool { _, ok := v.(map[string]any); return ok }
+func isJSONObject(v any) bool { _, ok := v.(map[string]any); return ok }
 
-// marshalActionValue returns a value as JSON; empty if it does not exist.
-func marshalActionValue(v any, exists bool) string {
+// marshalRecordedValue returns a value as JSON; empty if it does not exist.
+func marshalRecordedValue(v any, exists bool) string {
 	text, err := json.Marshal(v)
 	if err != nil || !exists {
 		return ""
@@ -164,16 +164,16 @@ func marshalActionValue(v any, exists bool) string {
 
 var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
-func escapeActionPointer(key string) string { return actionPointerEscapes.Replace(key) }
+func escapePointerKey(key string) string { return actionPointerEscapes.Replace(key) }
 
-func unescapeActionPointer(token string) string {
+func unescapePointerToken(token string) string {
 	return strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
 }
 
-// lookUpActionPointer returns the value at a JSON pointer, and whether it exists.
-func lookUpActionPointer(v any, path string) (any, bool) {
+// lookUpJSONPointer returns the value at a JSON pointer, and whether it exists.
+func lookUpJSONPointer(v any, path string) (any, bool) {
 	for _, token := range strings.Split(path, "/")[1:] {
-		token = unescapeActionPointer(token)
+		token = unescapePointerToken(token)
 		switch at := v.(type) {
 		case map[string]any:
 			next, found := at[token]
@@ -201,7 +201,7 @@ func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []
 			continue
 		}
 		own := a.Patch.selectPatchChanges(namespace, selectGateChanges(gate, changes))
-		if err := r.restoreActionPatch(ctx, namespace, a.Patch, own); err != nil && !isActionObjectGone(err) { // gone with all that was changed
+		if err := r.restorePatchedObject(ctx, namespace, a.Patch, own); err != nil && !isPatchedObjectGone(err) { // gone with all that was changed
 			return fmt.Errorf("restore %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
 		}
 	}
@@ -221,7 +221,7 @@ func selectGateChanges(gate string, changes []Change) (own []Change) {
 func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Change) {
 	pattern := p.decodeMergePattern()
 	for _, c := range changes {
-		if p.isActionPatchOf(c, namespace, pattern) {
+		if p.isPatchOf(c, namespace, pattern) {
 			own = append(own, c)
 		}
 	}
@@ -236,27 +236,27 @@ func (p *Patch) decodeMergePattern() (pattern any) {
 	return pattern
 }
 
-// isActionPatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
-func (p *Patch) isActionPatchOf(c Change, namespace string, pattern any) bool {
+// isPatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
+func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
 	namespace = p.namespaceFor(namespace)
 	if c.APIVersion != p.APIVersion || c.Kind != p.Kind || c.Name != p.Name || c.Namespace != "" && c.Namespace != namespace || !strings.HasPrefix(c.Path, "/") {
 		return false
 	}
 	tokens := strings.Split(c.Path, "/")
 	for i := 2; i <= len(tokens); i++ {
-		v, found := lookUpActionPointer(pattern, strings.Join(tokens[:i], "/"))
-		if !found || !isActionObject(v) { // a value or a list: the patch replaces it, and all below
+		v, found := lookUpJSONPointer(pattern, strings.Join(tokens[:i], "/"))
+		if !found || !isJSONObject(v) { // a value or a list: the patch replaces it, and all below
 			return found
 		}
 	}
 	return false
 }
 
-// isActionListPlace reports whether a place is a list of the pattern, or in one.
-func isActionListPlace(pattern any, path string) bool {
+// isListPlace reports whether a place is a list of the pattern, or in one.
+func isListPlace(pattern any, path string) bool {
 	tokens := strings.Split(path, "/")
 	for i := 2; i <= len(tokens); i++ {
-		v, _ := lookUpActionPointer(pattern, strings.Join(tokens[:i], "/"))
+		v, _ := lookUpJSONPointer(pattern, strings.Join(tokens[:i], "/"))
 		if _, isList := v.([]any); isList {
 			return true
 		}
@@ -264,12 +264,12 @@ func isActionListPlace(pattern any, path string) bool {
 	return false
 }
 
-// restoreActionPatch takes back the changes of a patch in its object. Each value is tested in the same request.
-func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Patch, changes []Change) error {
+// restorePatchedObject takes back the changes of a patch in its object. Each value is tested in the same request.
+func (r *Runner) restorePatchedObject(ctx context.Context, namespace string, p *Patch, changes []Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	objects, err := r.resolvePatchActionClient(p, p.namespaceFor(namespace))
+	objects, err := r.resolvePatchClient(p, p.namespaceFor(namespace))
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Pa
 	if err != nil {
 		return err
 	}
-	operations := newActionRestoreOperations(object.Object, p.decodeMergePattern(), changes)
+	operations := newRestoreOperations(object.Object, p.decodeMergePattern(), changes)
 	if len(operations) == 0 {
 		return nil
 	}
@@ -296,21 +296,21 @@ type actionOperation struct {
 	Value json.RawMessage `json:"value,omitempty"`
 }
 
-// newActionRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
+// newRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
 // and stays.
-func newActionRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
+func newRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
 	for _, c := range changes {
 		var isThere bool
-		if c.Path, isThere = locateActionPlace(object, pattern, c.Path); !isThere {
+		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path); !isThere {
 			continue
 		}
-		found, exists := lookUpActionPointer(object, c.Path)
+		found, exists := lookUpJSONPointer(object, c.Path)
 		was, isOwn := c.findRestoredValue(found, exists)
-		if !isOwn || equalActionValue(found, exists, was) {
+		if !isOwn || equalRecordedValue(found, exists, was) {
 			continue
 		}
 		if exists {
-			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalActionValue(found, true))})
+			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalRecordedValue(found, true))})
 		}
 		switch {
 		case was == "":
@@ -324,11 +324,11 @@ func newActionRestoreOperations(object map[string]any, pattern any, changes []Ch
 	return all
 }
 
-// locateActionPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
-func locateActionPlace(object, pattern any, path string) (string, bool) {
+// locateRestoredPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
+func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 	tokens := strings.Split(path, "/")[1:]
 	for n, token := range tokens {
-		token = unescapeActionPointer(token)
+		token = unescapePointerToken(token)
 		switch own := pattern.(type) {
 		case map[string]any:
 			before, _ := object.(map[string]any)
@@ -339,7 +339,7 @@ func locateActionPlace(object, pattern any, path string) (string, bool) {
 			if err != nil || i < 0 || i >= len(own) {
 				return "", false
 			}
-			place := placeActionElements(found, own)[i]
+			place := placeListElements(found, own)[i]
 			if place < 0 && len(found) == len(own) { // its own values changed
 				place = i
 			}
@@ -356,33 +356,33 @@ func locateActionPlace(object, pattern any, path string) (string, bool) {
 // findRestoredValue returns the restored value of a place, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
 // other clients elements at its end, which stay.
 func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bool) {
-	if slices.ContainsFunc(c.Set, func(set string) bool { return equalActionValue(found, exists, set) }) {
+	if slices.ContainsFunc(c.Set, func(set string) bool { return equalRecordedValue(found, exists, set) }) {
 		return c.Was, true
 	}
 	var before []any
 	list, isList := found.([]any)
 	isOther := c.Was != "" && json.Unmarshal([]byte(c.Was), &before) != nil // no list
-	if !isList || isOther || len(before) > 0 && len(before) <= len(list) && matchesActionPattern(list[:len(before)], before) {
+	if !isList || isOther || len(before) > 0 && len(before) <= len(list) && matchesMergePattern(list[:len(before)], before) {
 		return "", false
 	}
 	for _, set := range c.Set {
 		var own []any
-		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesActionPattern(list, own) {
+		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesMergePattern(list, own) {
 			continue
 		}
 		if len(list) == len(own) {
 			return c.Was, true
 		}
-		return marshalActionValue(replaceActionElements(list, placeActionElements(list, own), before), true), true
+		return marshalRecordedValue(replaceListElements(list, placeListElements(list, own), before), true), true
 	}
 	return "", false
 }
 
-// equalActionValue reports whether a value of an object is the recorded one.
-func equalActionValue(found any, exists bool, recorded string) bool {
+// equalRecordedValue reports whether a value of an object is the recorded one.
+func equalRecordedValue(found any, exists bool, recorded string) bool {
 	if !exists || recorded == "" {
 		return !exists && recorded == ""
 	}
 	var want, got any
-	return json.Unmarshal([]byte(recorded), &want) == nil && json.Unmarshal([]byte(marshalActionValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
+	return json.Unmarshal([]byte(recorded), &want) == nil && json.Unmarshal([]byte(marshalRecordedValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
 }

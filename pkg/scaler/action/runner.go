@@ -77,7 +77,7 @@ func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int, 
 		if a.Patch != nil {
 			fill = fillOpenLists(a.Patch.selectPatchChanges(namespace, own))
 		}
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent, fill); err != nil {
+		if err := r.runPatchOrWebhook(ctx, namespace, a, percent, fill); err != nil {
 			return err
 		}
 	}
@@ -91,11 +91,11 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 		return errors.New(fault)
 	}
 	for _, a := range r.gates[gate].Shut {
-		err := r.runActionPatchOrWebhook(ctx, namespace, a, 0, r.gates[gate].fillShutLists(a.Patch, namespace))
+		err := r.runPatchOrWebhook(ctx, namespace, a, 0, r.gates[gate].fillShutLists(a.Patch, namespace))
 		if a.Patch != nil && apierrors.IsForbidden(err) { // it may have no right to read the object: its lists are replaced
-			err = r.runActionPatchOrWebhook(ctx, namespace, a, 0, nil)
+			err = r.runPatchOrWebhook(ctx, namespace, a, 0, nil)
 		}
-		if err != nil && !isActionObjectGone(err) {
+		if err != nil && !isPatchedObjectGone(err) {
 			return err
 		}
 	}
@@ -109,17 +109,19 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
 	for _, a := range actions {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 100, nil); err != nil {
+		if err := r.runPatchOrWebhook(ctx, namespace, a, 100, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isActionObjectGone reports whether the object of an action was deleted, or its kind was.
-func isActionObjectGone(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMatchError(err) }
+// isPatchedObjectGone reports whether the object of an action was deleted, or its kind was.
+func isPatchedObjectGone(err error) bool {
+	return apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
+}
 
-func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int, fill fillList) error {
+func (r *Runner) runPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int, fill fillList) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
@@ -128,7 +130,7 @@ func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, 
 	case a.Patch != nil:
 		return r.runPatchAction(ctx, namespace, a.Patch, percent, fill)
 	}
-	if isWebhookActionURL(a.Webhook) {
+	if isWebhookURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
 	}
 	if err := r.runWebhookAction(ctx, namespace, a.Webhook, percent); err != nil {
@@ -139,20 +141,20 @@ func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, 
 
 const secretURLMessage = "a webhook is a name in the configuration; the URL itself is a secret"
 
-func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
+func isWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
 func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, fill fillList) error {
 	namespace = p.namespaceFor(namespace)
-	objects, err := r.resolvePatchActionClient(p, namespace)
+	objects, err := r.resolvePatchClient(p, namespace)
 	if err == nil {
-		err = validateActionMergePatch(p.Merge)
+		err = validateMergePatch(p.Merge)
 	}
 	merge := p.Merge
 	if err == nil {
 		merge, err = p.RenderMerge(percent)
 	}
 	if err == nil {
-		err = retry.RetryOnConflict(retry.DefaultRetry, func() error { return p.sendActionMerge(ctx, objects, merge, fill) })
+		err = retry.RetryOnConflict(retry.DefaultRetry, func() error { return p.sendMergePatch(ctx, objects, merge, fill) })
 	}
 	if err != nil {
 		return fmt.Errorf("patch %s %s in namespace %s: %w", p.Kind, p.Name, namespace, err)
@@ -160,8 +162,8 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch,
 	return nil
 }
 
-// resolvePatchActionClient returns the client for the kind and namespace of a patch.
-func (r *Runner) resolvePatchActionClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+// resolvePatchClient returns the client for the kind and namespace of a patch.
+func (r *Runner) resolvePatchClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
 	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
@@ -177,8 +179,8 @@ func (r *Runner) resolvePatchActionClient(p *Patch, namespace string) (dynamic.R
 	return r.client.Resource(mapping.Resource), nil
 }
 
-// validateActionMergePatch rejects an empty patch, and JSON other than an object: it would replace the whole object.
-func validateActionMergePatch(merge json.RawMessage) error {
+// validateMergePatch rejects an empty patch, and JSON other than an object: it would replace the whole object.
+func validateMergePatch(merge json.RawMessage) error {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(merge, &object); err != nil {
 		return fmt.Errorf("read the merge patch: %w", err)

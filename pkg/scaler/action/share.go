@@ -249,7 +249,7 @@ func listMergePlaces(path string, merge any) (all []string) {
 		return []string{path}
 	}
 	for key, value := range object {
-		all = append(all, listMergePlaces(path+"/"+escapeActionPointer(key), value)...)
+		all = append(all, listMergePlaces(path+"/"+escapePointerKey(key), value)...)
 	}
 	slices.Sort(all)
 	return all

@@ -35,24 +35,24 @@ type changeCommand struct {
 	isDone func(*hold.Object) bool
 }
 
-// newScalerChangeCommand returns a command with the flags of all changes.
-func newScalerChangeCommand(c *changeCommand, name, short, long string, examples ...string) *cobra.Command {
+// newChangeCommand returns a command with the flags of all changes.
+func newChangeCommand(c *changeCommand, name, short, long string, examples ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name + " " + workloadUse + "...", Short: short, Long: long + "\n\n" + workloadHelp + "\n\n" + ExitCodesHelp,
-		Example:           c.exampleScalerCommand(examples...),
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.runScalerChangeCommand(cmd.Context(), args) },
-		Args:              requireScalerWorkloadArgs,
-		ValidArgsFunction: c.completeScalerHeldWorkloads,
+		Example:           c.formatCommandExample(examples...),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.runChangeCommand(cmd.Context(), args) },
+		Args:              requireWorkloadArgs,
+		ValidArgsFunction: c.completeHeldWorkloads,
 	}
-	addScalerReasonFlag(c.Program, cmd, &c.reasons, "`name` of a hold to change; can be repeated; all other holds stay as they are")
-	addScalerDryRunFlag(cmd.Flags(), &c.dryRun)
+	addReasonFlag(c.Program, cmd, &c.reasons, "`name` of a hold to change; can be repeated; all other holds stay as they are")
+	addDryRunFlag(cmd.Flags(), &c.dryRun)
 	return cmd
 }
 
 // pauseOfPerson marks a pause, or its end, as a person's.
 var pauseOfPerson = map[string]any{hold.PausedByOwnerAnnotation: nil}
 
-func newScalerPauseCommand(p *Program) *cobra.Command {
+func newPauseCommand(p *Program) *cobra.Command {
 	var pauseFor time.Duration
 	c := &changeCommand{
 		Program: p, verb: "paused", matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
@@ -64,22 +64,22 @@ func newScalerPauseCommand(p *Program) *cobra.Command {
 			if pauseFor == 0 {
 				return map[string]any{"paused": true, "pausedUntil": nil}, "until it is resumed", nil
 			}
-			until, err := endOfScalerSpan(now, pauseFor)
+			until, err := endOfHoldSpan(now, pauseFor)
 			if err != nil {
 				return nil, "", err
 			}
 			return map[string]any{"paused": true, "pausedUntil": until.UTC()}, "until " + until.Local().Format("2006-01-02 15:04:05 -07:00"), nil
 		},
 	}
-	cmd := newScalerChangeCommand(c, "pause", "suspend holds, and restore the original numbers meanwhile",
+	cmd := newChangeCommand(c, "pause", "suspend holds, and restore the original numbers meanwhile",
 		`Pause suspends the holds of a workload: their gates are shut, and the original numbers are restored. The holds stay, and a controller
 resumes them after --for, and the command resume at any time. The coming windows of a paused schedule are paused too.`,
 		"pause deploy/shop --for 12h", "pause deploy/shop --reason schedule/office-hours")
-	addScalerDurationFlag(cmd.Flags(), &pauseFor, "for", 0, "`duration` of the pause, such as 2h or 1d; 0: until resume")
+	addDurationFlag(cmd.Flags(), &pauseFor, "for", 0, "`duration` of the pause, such as 2h or 1d; 0: until resume")
 	return cmd
 }
 
-func newScalerResumeCommand(p *Program) *cobra.Command {
+func newResumeCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
 		Program: p, verb: "resumed", matches: func(h *hold.Object) bool { return h.Spec.Paused }, none: "no paused hold on %s",
 		unfit: "is not paused: nothing to resume", annotations: pauseOfPerson,
@@ -91,24 +91,24 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 			return map[string]any{"paused": nil, "pausedUntil": nil}, "", nil
 		},
 	}
-	return newScalerChangeCommand(c, "resume", "let paused holds count again",
+	return newChangeCommand(c, "resume", "let paused holds count again",
 		"Resume ends the pause of holds: their numbers count again, and their gates open after the new pods are verified.", "resume deploy/shop")
 }
 
-func newScalerApproveCommand(p *Program) *cobra.Command {
+func newApproveCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
-		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return hasScalerGateToOpen(h, time.Now()) },
+		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return hasGateToOpen(h, time.Now()) },
 		none: "no hold on %s has a gate that is still to open: nothing to approve", unfit: "has no gate that is still to open: nothing to approve",
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
 		},
 	}
-	return newScalerChangeCommand(c, "approve", "open the gates that wait for approval",
+	return newChangeCommand(c, "approve", "open the gates that wait for approval",
 		"Approve opens the gates that wait for approval, after the new pods are verified.", "approve deploy/shop")
 }
 
-// hasScalerGateToOpen reports whether a hold has gates that are not open yet, and may still open.
-func hasScalerGateToOpen(h *hold.Object, now time.Time) bool {
+// hasGateToOpen reports whether a hold has gates that are not open yet, and may still open.
+func hasGateToOpen(h *hold.Object, now time.Time) bool {
 	if len(h.Spec.Gates) == 0 || h.DeletionTimestamp != nil || h.Spec.Until != nil && !now.Before(h.Spec.Until.Time) {
 		return false
 	}
@@ -116,13 +116,13 @@ func hasScalerGateToOpen(h *hold.Object, now time.Time) bool {
 	return s.ObservedGeneration != h.Generation || s.State != hold.Open && (s.State != hold.RolledBack || !s.RetryAt.IsZero())
 }
 
-// runScalerChangeCommand changes the holds of each workload.
-func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []string) error {
+// runChangeCommand changes the holds of each workload.
+func (c *changeCommand) runChangeCommand(ctx context.Context, args []string) error {
 	conn, err := c.Connect()
 	if err != nil {
 		return err
 	}
-	workloads, err := conn.parseScalerWorkloads(args)
+	workloads, err := conn.parseWorkloadArgs(args)
 	if err != nil {
 		return err
 	}
@@ -141,22 +141,22 @@ func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []strin
 	var failed []error
 	changed := 0
 	for _, t := range workloads {
-		out, err := c.newScalerCommandPrinter(t)
+		out, err := c.newOutputPrinter(t)
 		if err != nil {
 			return err
 		}
-		n, err := c.changeScalerHolds(ctx, conn, t, patch, message, out)
+		n, err := c.changeHolds(ctx, conn, t, patch, message, out)
 		failed, changed = append(failed, err), changed+n
 	}
-	return joinScalerWorkloadErrors(failed, changed > 0 && !c.dryRun.isDry())
+	return joinWorkloadErrors(failed, changed > 0 && !c.dryRun.isDry())
 }
 
-// changeScalerHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
-func (c *changeCommand) changeScalerHolds(
+// changeHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
+func (c *changeCommand) changeHolds(
 	ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter,
 ) (int, error) {
-	e := conn.NewEngine(conn.holdsForScalerCommand(c.dryRun))
-	chosen, err := c.chooseScalerHolds(ctx, conn, e, t)
+	e := conn.NewEngine(conn.holdClientFor(c.dryRun))
+	chosen, err := c.chooseChangedHolds(ctx, conn, e, t)
 	if err != nil {
 		return 0, err
 	}
@@ -164,26 +164,26 @@ func (c *changeCommand) changeScalerHolds(
 	for i := range chosen {
 		after := &chosen[i]
 		if c.dryRun != dryRunClient {
-			if after, err = conn.holdsForScalerCommand(c.dryRun).PatchHold(ctx, after.Namespace, after.Name, patch); err != nil {
-				return len(changed), unrecordedScalerCommandError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
+			if after, err = conn.holdClientFor(c.dryRun).PatchHold(ctx, after.Namespace, after.Name, patch); err != nil {
+				return len(changed), unrecordedHoldError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
 			}
 		}
-		out.printScalerCommandEvent(c.verb, after.HoldID(), c.dryRun.markScalerDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
+		out.printCommandEvent(c.verb, after.HoldID(), c.dryRun.markDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
 		changed = append(changed, *after)
 	}
-	if err := out.printScalerCommandObjects(changed...); err != nil || c.dryRun.isDry() || c.isDone == nil {
+	if err := out.printHoldObjects(changed...); err != nil || c.dryRun.isDry() || c.isDone == nil {
 		return len(changed), err
 	}
-	return len(changed), c.waitForScalerChange(ctx, e, t, changed, out)
+	return len(changed), c.waitForHoldChange(ctx, e, t, changed, out)
 }
 
-// chooseScalerHolds returns the holds of a workload that the command changes. Of several names, each must name such a hold.
-func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload) (chosen []hold.Object, err error) {
+// chooseChangedHolds returns the holds of a workload that the command changes. Of several names, each must name such a hold.
+func (c *changeCommand) chooseChangedHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload) (chosen []hold.Object, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	named, err := pickNamedScalerHolds(all, t, c.reasons)
+	named, err := pickNamedHolds(all, t, c.reasons)
 	if err != nil {
 		return nil, err
 	}
@@ -203,15 +203,15 @@ func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection,
 	case len(chosen) > 0:
 		return chosen, nil
 	}
-	if err := conn.requireScalerWorkload(ctx, e, t); err != nil {
+	if err := conn.requireWorkload(ctx, e, t); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf(c.none, t)
 }
 
-// waitForScalerChange reconciles until the scaler has acted on the change of each hold. Without the right to scale the workload, the
+// waitForHoldChange reconciles until the scaler has acted on the change of each hold. Without the right to scale the workload, the
 // controller acts alone.
-func (c *changeCommand) waitForScalerChange(ctx context.Context, e *rollout.Engine, t hold.Workload, changed []hold.Object, out *outputPrinter) error {
+func (c *changeCommand) waitForHoldChange(ctx context.Context, e *rollout.Engine, t hold.Workload, changed []hold.Object, out *outputPrinter) error {
 	done := func(r rollout.Result) bool {
 		return r.Gone || !slices.ContainsFunc(changed, func(h hold.Object) bool {
 			now := r.FindHold(h.HoldID())
@@ -223,15 +223,15 @@ func (c *changeCommand) waitForScalerChange(ctx context.Context, e *rollout.Engi
 		for i := range r.Holds {
 			if h := &r.Holds[i]; states[h.Name] != h.Status.State {
 				states[h.Name] = h.Status.State
-				out.printScalerCommandEvent(string(h.Status.State), h.HoldID(), describeScalerCommandHold(h, r), nil)
+				out.printCommandEvent(string(h.Status.State), h.HoldID(), describeHoldResult(h, r), nil)
 			}
 		}
 	}}
-	waiting, observer := withScalerCommandGiveUp(ctx, hold.DefaultWithin, observer)
+	waiting, observer := withGiveUpLimit(ctx, hold.DefaultWithin, observer)
 	_, err := e.Reconcile(waiting, t, done, observer)
 	switch {
 	case apierrors.IsForbidden(err):
-		out.printScalerCommandEvent("waiting", "", "you may not scale the workload: the controller does", nil)
+		out.printCommandEvent("waiting", "", "you may not scale the workload: the controller does", nil)
 		return nil
 	case err != nil:
 		return WithExitCode(fmt.Errorf("the holds are %s, but the workload is not scaled yet: %w", c.verb, err), ExitUnfinished)

@@ -30,17 +30,17 @@ func (p *Program) AddOutputFlag(flags *pflag.FlagSet) {
 
 // NewHoldCommands returns the commands that show and change holds.
 func (p *Program) NewHoldCommands() []*cobra.Command {
-	return p.discardScalerCommandLogs(newScalerSetCommand(p), newScalerReleaseCommand(p), newScalerStatusCommand(p),
-		newScalerPauseCommand(p), newScalerResumeCommand(p), newScalerApproveCommand(p))
+	return p.discardCommandLogs(newSetCommand(p), newReleaseCommand(p), newStatusCommand(p),
+		newPauseCommand(p), newResumeCommand(p), newApproveCommand(p))
 }
 
 // NewOtherCommands returns the commands verify and version.
 func (p *Program) NewOtherCommands() []*cobra.Command {
-	return p.discardScalerCommandLogs(newScalerVerifyCommand(p), newScalerVersionCommand(p))
+	return p.discardCommandLogs(newVerifyCommand(p), newVersionCommand(p))
 }
 
-// discardScalerCommandLogs discards the logs of packages, since a command prints its own progress.
-func (p *Program) discardScalerCommandLogs(all ...*cobra.Command) []*cobra.Command {
+// discardCommandLogs discards the logs of packages, since a command prints its own progress.
+func (p *Program) discardCommandLogs(all ...*cobra.Command) []*cobra.Command {
 	for _, cmd := range all {
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -51,8 +51,8 @@ func (p *Program) discardScalerCommandLogs(all ...*cobra.Command) []*cobra.Comma
 	return all
 }
 
-// exampleScalerCommand returns lines of examples, each with the program's name in front.
-func (p *Program) exampleScalerCommand(lines ...string) string {
+// formatCommandExample returns lines of examples, each with the program's name in front.
+func (p *Program) formatCommandExample(lines ...string) string {
 	text := ""
 	for i, line := range lines {
 		if i > 0 {

@@ -17,22 +17,22 @@ import (
 // maxCompletions bounds the names of a completion.
 const maxCompletions = 500
 
-func registerScalerCompletion(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
+func registerCompletion(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // the flag is undefined: a bug here
 	}
 }
 
-// completeScalerWorkloads completes TYPE/NAME, and the names after a TYPE, with the Deployments and StatefulSets of the namespace, and with
+// completeWorkloads completes TYPE/NAME, and the names after a TYPE, with the Deployments and StatefulSets of the namespace, and with
 // the objects of the type that is begun.
-func (p *Program) completeScalerWorkloads(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+func (p *Program) completeWorkloads(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	ctx := cmd.Context()
 	c, err := p.Connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	if len(args) > 0 && !strings.Contains(args[0], "/") {
-		return c.completeScalerNames(ctx, args[0], ""), cobra.ShellCompDirectiveNoFileComp
+		return c.completeNamesOfKind(ctx, args[0], ""), cobra.ShellCompDirectiveNoFileComp
 	}
 	types := []string{"deployment", "statefulset"}
 	if kind, _, found := strings.Cut(begun, "/"); found {
@@ -40,14 +40,14 @@ func (p *Program) completeScalerWorkloads(cmd *cobra.Command, args []string, beg
 	}
 	var all []string
 	for _, kind := range types {
-		all = append(all, c.completeScalerNames(ctx, kind, kind+"/")...)
+		all = append(all, c.completeNamesOfKind(ctx, kind, kind+"/")...)
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeScalerNames lists the names of the objects of a type, each behind a prefix.
-func (c *Connection) completeScalerNames(ctx context.Context, kind, prefix string) (all []string) {
-	t, err := c.parseScalerWorkload(kind + "/any")
+// completeNamesOfKind lists the names of the objects of a type, each behind a prefix.
+func (c *Connection) completeNamesOfKind(ctx context.Context, kind, prefix string) (all []string) {
+	t, err := c.parseWorkloadText(kind + "/any")
 	if err != nil {
 		return nil
 	}
@@ -66,9 +66,9 @@ func (c *Connection) completeScalerNames(ctx context.Context, kind, prefix strin
 	return all
 }
 
-// completeScalerHeldWorkloads completes the workloads with a hold.
-func (p *Program) completeScalerHeldWorkloads(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return p.completeFromScalerHolds(cmd.Context(), func(h *hold.Object) string {
+// completeHeldWorkloads completes the workloads with a hold.
+func (p *Program) completeHeldWorkloads(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return p.completeFromHolds(cmd.Context(), func(h *hold.Object) string {
 		gvk := h.HeldWorkload().GroupVersionKind()
 		kind := strings.ToLower(gvk.Kind)
 		if gvk.Group != "apps" && gvk.Group != "" {
@@ -78,14 +78,14 @@ func (p *Program) completeScalerHeldWorkloads(cmd *cobra.Command, _ []string, _ 
 	})
 }
 
-// completeScalerReasons completes the IDs of the holds in the namespace.
-func (p *Program) completeScalerReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return p.completeFromScalerHolds(cmd.Context(), (*hold.Object).HoldID)
+// completeHoldReasons completes the IDs of the holds in the namespace.
+func (p *Program) completeHoldReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return p.completeFromHolds(cmd.Context(), (*hold.Object).HoldID)
 }
 
-// completeScalerSetReasons completes the names of the holds in the namespace that set made.
-func (p *Program) completeScalerSetReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return p.completeFromScalerHolds(cmd.Context(), func(h *hold.Object) string {
+// completeSetReasons completes the names of the holds in the namespace that set made.
+func (p *Program) completeSetReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return p.completeFromHolds(cmd.Context(), func(h *hold.Object) string {
 		name, _ := strings.CutPrefix(h.HoldID(), setHoldPrefix)
 		if name == h.HoldID() {
 			return ""
@@ -94,8 +94,8 @@ func (p *Program) completeScalerSetReasons(cmd *cobra.Command, _ []string, _ str
 	})
 }
 
-// completeFromScalerHolds completes a text of each hold in the namespace; empty: of none.
-func (p *Program) completeFromScalerHolds(ctx context.Context, text func(*hold.Object) string) ([]string, cobra.ShellCompDirective) {
+// completeFromHolds completes a text of each hold in the namespace; empty: of none.
+func (p *Program) completeFromHolds(ctx context.Context, text func(*hold.Object) string) ([]string, cobra.ShellCompDirective) {
 	c, err := p.Connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -114,8 +114,8 @@ func (p *Program) completeFromScalerHolds(ctx context.Context, text func(*hold.O
 	return slices.Compact(all), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeScalerNotifiers completes KIND: of a notifier, and then the name of a file.
-func completeScalerNotifiers(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+// completeNotifiers completes KIND: of a notifier, and then the name of a file.
+func completeNotifiers(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if strings.Contains(begun, ":") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

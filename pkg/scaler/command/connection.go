@@ -83,9 +83,9 @@ func (c *Connection) NewEngine(holds *hold.Client) *rollout.Engine {
 	})
 }
 
-// scalerCommandUser returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
-func scalerCommandUser() string {
-	if isScalerCommandInPod() {
+// commandUser returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
+func commandUser() string {
+	if isCommandInPod() {
 		return "pod"
 	}
 	if u, err := user.Current(); err == nil {
@@ -94,8 +94,8 @@ func scalerCommandUser() string {
 	return "unknown"
 }
 
-// isScalerCommandInPod reports whether the program runs in a pod.
-func isScalerCommandInPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
+// isCommandInPod reports whether the program runs in a pod.
+func isCommandInPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
 // IdentifyCaller returns the name of the program's pod, else USER@HOST.
 func IdentifyCaller() string {
@@ -103,7 +103,7 @@ func IdentifyCaller() string {
 	if err != nil {
 		host = "unknown"
 	}
-	if isScalerCommandInPod() {
+	if isCommandInPod() {
 		return host // the pod's name
 	}
 	if u, err := user.Current(); err == nil {

@@ -25,9 +25,9 @@ const (
 // adoptionTimeout is above the time in which a controller labels a new hold of a namespace that it watches.
 const adoptionTimeout = 3 * time.Second
 
-// warnScalerCommandController says that nothing ends the hold, or verifies its pods, if no controller runs, or none watches the namespace. Without the
+// warnMissingController says that nothing ends the hold, or verifies its pods, if no controller runs, or none watches the namespace. Without the
 // right to read the Lease there is no warning.
-func (s *setCommand) warnScalerCommandController(ctx context.Context, c *Connection, h *hold.Object, out *outputPrinter) {
+func (s *setCommand) warnMissingController(ctx context.Context, c *Connection, h *hold.Object, out *outputPrinter) {
 	if s.holdFor == 0 && s.wait {
 		return
 	}
@@ -40,7 +40,7 @@ func (s *setCommand) warnScalerCommandController(ctx context.Context, c *Connect
 	case lease.Spec.RenewTime != nil && time.Since(lease.Spec.RenewTime.Time) < staleLeaseAge:
 		limited, cancel := context.WithTimeout(ctx, adoptionTimeout)
 		defer cancel()
-		if waitForScalerHoldAdoption(limited, h.Name, func() ([]hold.Object, error) { return c.Holds.ListHolds(limited, h.Namespace, "") }) {
+		if waitForHoldAdoption(limited, h.Name, func() ([]hold.Object, error) { return c.Holds.ListHolds(limited, h.Namespace, "") }) {
 			return
 		}
 		reason = fmt.Sprintf("the controller does not act on holds in namespace %s: add it to namespaces in its configuration", h.Namespace)
@@ -49,12 +49,12 @@ func (s *setCommand) warnScalerCommandController(ctx context.Context, c *Connect
 	if s.holdFor > 0 {
 		missing = fmt.Sprintf("nothing ends it at its end: run `%s release --expired` then", s.Name)
 	}
-	out.printScalerCommandEvent("warning", "", fmt.Sprintf("%s, so %s", reason, missing), nil)
+	out.printCommandEvent("warning", "", fmt.Sprintf("%s, so %s", reason, missing), nil)
 }
 
-// waitForScalerHoldAdoption waits until a controller has labelled a hold, and reports false if ctx ends first. A hold that is gone, or cannot be read, needs
+// waitForHoldAdoption waits until a controller has labelled a hold, and reports false if ctx ends first. A hold that is gone, or cannot be read, needs
 // no warning.
-func waitForScalerHoldAdoption(ctx context.Context, name string, list func() ([]hold.Object, error)) bool {
+func waitForHoldAdoption(ctx context.Context, name string, list func() ([]hold.Object, error)) bool {
 	for {
 		all, err := list()
 		i := slices.IndexFunc(all, func(h hold.Object) bool { return h.Name == name })

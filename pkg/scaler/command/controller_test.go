@@ -36,7 +36,7 @@ func TestD27WaitForAdoption(t *testing.T) {
 				began := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), adoptionTimeout)
 				defer cancel()
-				got := waitForScalerHoldAdoption(ctx, "shop-a", func() ([]hold.Object, error) {
+				got := waitForHoldAdoption(ctx, "shop-a", func() ([]hold.Object, error) {
 					h := hold.Object{ObjectMeta: metav1.ObjectMeta{Name: "shop-a", Labels: map[string]string{}}}
 					if time.Since(began) >= c.after {
 						h.Labels[hold.ControllerLabel] = "tachometer.tachometer-scaler"

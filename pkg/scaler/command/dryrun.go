@@ -20,8 +20,8 @@ type dryRunValue string
 
 var _ pflag.Value = (*dryRunValue)(nil)
 
-// addScalerDryRunFlag adds --dry-run; without a value it is client.
-func addScalerDryRunFlag(flags *pflag.FlagSet, to *dryRunValue) {
+// addDryRunFlag adds --dry-run; without a value it is client.
+func addDryRunFlag(flags *pflag.FlagSet, to *dryRunValue) {
 	*to = dryRunNone
 	flags.Var(to, "dry-run", "none, client or server: client prints the changes without making them; "+
 		"server also has the API server check the Hold, and stores nothing")
@@ -52,16 +52,16 @@ func (d *dryRunValue) Type() string { return "mode" }
 // isDry reports whether nothing may be stored.
 func (d *dryRunValue) isDry() bool { return *d != dryRunNone }
 
-// holdsForScalerCommand returns the client that stores holds, or only has them checked.
-func (c *Connection) holdsForScalerCommand(d dryRunValue) *hold.Client {
+// holdClientFor returns the client that stores holds, or only has them checked.
+func (c *Connection) holdClientFor(d dryRunValue) *hold.Client {
 	if d == dryRunServer {
 		return c.Holds.DryRun()
 	}
 	return c.Holds
 }
 
-// markScalerDryRun adds to a message that nothing was stored.
-func (d *dryRunValue) markScalerDryRun(message string) string {
+// markDryRun adds to a message that nothing was stored.
+func (d *dryRunValue) markDryRun(message string) string {
 	switch *d {
 	case dryRunClient:
 		return message + " (dry run)"

@@ -17,8 +17,8 @@ type durationValue time.Duration
 
 var _ pflag.Value = (*durationValue)(nil)
 
-// addScalerDurationFlag adds a flag for durations that may have days and weeks.
-func addScalerDurationFlag(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, usage string) {
+// addDurationFlag adds a flag for durations that may have days and weeks.
+func addDurationFlag(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
 	flags.Var((*durationValue)(to), name, usage)
 }
@@ -42,9 +42,9 @@ func ParseDuration(text string) (time.Duration, error) {
 	return time.Duration(parsed), nil
 }
 
-// endOfScalerSpan returns the end of a span that begins now, in whole seconds as a Hold has it: never earlier. A shorter span than a second is a typing
+// endOfHoldSpan returns the end of a span that begins now, in whole seconds as a Hold has it: never earlier. A shorter span than a second is a typing
 // error: a hold or a pause of it would end before it began.
-func endOfScalerSpan(now time.Time, span time.Duration) (time.Time, error) {
+func endOfHoldSpan(now time.Time, span time.Duration) (time.Time, error) {
 	if span < time.Second {
 		return time.Time{}, UsageErrorf("--for must be 0, or at least 1s, not %s", span)
 	}
@@ -68,5 +68,5 @@ func (d *durationValue) String() string {
 // Type implements pflag.Value.
 func (d *durationValue) Type() string { return "duration" }
 
-// describeScalerCommandSpan returns a time span for people: 3d4h, 12m.
-func describeScalerCommandSpan(d time.Duration) string { return duration.HumanDuration(d) }
+// describeTimeSpan returns a time span for people: 3d4h, 12m.
+func describeTimeSpan(d time.Duration) string { return duration.HumanDuration(d) }

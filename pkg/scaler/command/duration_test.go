@@ -13,7 +13,7 @@ func TestEndOfSpan(t *testing.T) {
 	start := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
 	for _, now := range []time.Time{start, start.Add(1), start.Add(499 * time.Millisecond), start.Add(999 * time.Millisecond)} {
 		for _, span := range []time.Duration{time.Second, 1500 * time.Millisecond, time.Hour, math.MaxInt64} {
-			end, err := endOfScalerSpan(now, span)
+			end, err := endOfHoldSpan(now, span)
 			if late := end.Sub(now.Add(span)); err != nil || end.Nanosecond() != 0 || late < 0 || late >= time.Second {
 				t.Errorf("%s from %s: %s, %v", span, now, end, err)
 			}

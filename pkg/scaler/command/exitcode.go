@@ -78,8 +78,8 @@ func ExitCode(err error) (code int, known bool) {
 	return ExitFailed, false
 }
 
-// joinScalerWorkloadErrors joins the errors of a command about its workloads. If a workload was changed and another one failed, a change is left.
-func joinScalerWorkloadErrors(failed []error, changed bool) error {
+// joinWorkloadErrors joins the errors of a command about its workloads. If a workload was changed and another one failed, a change is left.
+func joinWorkloadErrors(failed []error, changed bool) error {
 	err := errors.Join(failed...)
 	if err != nil && changed {
 		return WithExitCode(err, ExitUnfinished)

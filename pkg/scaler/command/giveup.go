@@ -14,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// withScalerCommandGiveUp wraps an observer, and returns a context that ends after a time with errors only, so that a command does not wait forever for
+// withGiveUpLimit wraps an observer, and returns a context that ends after a time with errors only, so that a command does not wait forever for
 // a cluster that is away.
-func withScalerCommandGiveUp(ctx context.Context, limit time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
+func withGiveUpLimit(ctx context.Context, limit time.Duration, f rollout.Observer) (context.Context, rollout.Observer) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	onPass, onError := f.OnReconciled, f.OnError
 	var since time.Time // the first error after a success; zero: the last pass succeeded
@@ -40,9 +40,9 @@ func withScalerCommandGiveUp(ctx context.Context, limit time.Duration, f rollout
 	return ctx, f
 }
 
-// unrecordedScalerCommandError adds the exit code to the error of a failed write of a hold. Without a response, the API server may have accepted the
+// unrecordedHoldError adds the exit code to the error of a failed write of a hold. Without a response, the API server may have accepted the
 // write: only an error that excludes this leaves exit code 1.
-func unrecordedScalerCommandError(program string, err error) error {
+func unrecordedHoldError(program string, err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
 	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {

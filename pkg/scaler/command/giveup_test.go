@@ -21,7 +21,7 @@ func TestGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("the API server is away")
 		failures := 0
-		ctx, f := withScalerCommandGiveUp(t.Context(), 5*time.Minute, rollout.Observer{OnError: func(error) { failures++ }})
+		ctx, f := withGiveUpLimit(t.Context(), 5*time.Minute, rollout.Observer{OnError: func(error) { failures++ }})
 		for range 3 { // nine minutes, with successes in between
 			f.OnError(away)
 			time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
@@ -54,11 +54,11 @@ func TestUnrecordedError(t *testing.T) {
 		"a timeout":          {fmt.Errorf("write the holds: %w", apierrors.NewTimeoutError("the server was slow", 1)), ExitUnfinished},
 	} {
 		code := ExitFailed
-		if coded := (exitError{}); errors.As(unrecordedScalerCommandError("x", c.err), &coded) {
+		if coded := (exitError{}); errors.As(unrecordedHoldError("x", c.err), &coded) {
 			code = coded.code
 		}
-		if code != c.code || !strings.Contains(unrecordedScalerCommandError("x", c.err).Error(), c.err.Error()) {
-			t.Errorf("%s: exit code %d, %v; want %d", name, code, unrecordedScalerCommandError("x", c.err), c.code)
+		if code != c.code || !strings.Contains(unrecordedHoldError("x", c.err).Error(), c.err.Error()) {
+			t.Errorf("%s: exit code %d, %v; want %d", name, code, unrecordedHoldError("x", c.err), c.code)
 		}
 	}
 }

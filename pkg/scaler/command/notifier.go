@@ -9,8 +9,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
-// withScalerCommandNotifier runs do with a queue for the named senders, and waits until they have their messages.
-func withScalerCommandNotifier(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
+// withCommandNotifiers runs do with a queue for the named senders, and waits until they have their messages.
+func withCommandNotifiers(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
 		sender, err := notify.ParseSender(name, notify.SenderOptions{})
@@ -25,12 +25,12 @@ func withScalerCommandNotifier(ctx context.Context, names []string, do func(cont
 	go func() { sent <- queue.Run(sending) }()
 	err := do(ctx, queue)
 	cancel()
-	return joinUndeliveredScalerCommand(errors.Join(err, <-sent), queue.Undelivered())
+	return joinUndeliveredError(errors.Join(err, <-sent), queue.Undelivered())
 }
 
-// joinUndeliveredScalerCommand adds the messages that no receiver took to the error of a command. After a success the exit code says that
+// joinUndeliveredError adds the messages that no receiver took to the error of a command. After a success the exit code says that
 // the change stays.
-func joinUndeliveredScalerCommand(err, undelivered error) error {
+func joinUndeliveredError(err, undelivered error) error {
 	if err == nil && undelivered != nil {
 		return WithExitCode(undelivered, ExitUnfinished)
 	}

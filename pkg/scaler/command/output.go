@@ -35,7 +35,7 @@ var outputFormats = []string{outputAuto, outputText, outputWide, outputJSON, out
 // OutputFormat returns the value of --output, or an error if the command has no such format.
 func (p *Program) OutputFormat(formats ...string) (string, error) {
 	if template, ok := strings.CutPrefix(p.output, outputJSONPath); ok && slices.Contains(formats, outputJSONPath+"TEMPLATE") {
-		_, err := parseScalerJSONPath(template)
+		_, err := parseJSONPath(template)
 		return p.output, err
 	}
 	if !slices.Contains(formats, p.output) {
@@ -56,8 +56,8 @@ type outputPrinter struct {
 	workload      string
 }
 
-// newScalerCommandPrinter returns a printer for the format of --output; its JSON lines name the workload.
-func (p *Program) newScalerCommandPrinter(t hold.Workload) (*outputPrinter, error) {
+// newOutputPrinter returns a printer for the format of --output; its JSON lines name the workload.
+func (p *Program) newOutputPrinter(t hold.Workload) (*outputPrinter, error) {
 	format, err := p.OutputFormat(outputFormats...)
 	if err != nil {
 		return nil, err
@@ -87,8 +87,8 @@ type outputLine struct {
 	Data    any       `json:"data,omitempty"`
 }
 
-// printScalerCommandEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
-func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data any) {
+// printCommandEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
+func (p *outputPrinter) printCommandEvent(event, id, message string, data any) {
 	if p.json {
 		text, err := plaintext.MarshalJSON(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
 		if err != nil {
@@ -97,12 +97,12 @@ func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data 
 		fmt.Fprintf(p.out, "%s\n", text)
 		return
 	}
-	p.clearScalerCommandProgress()
+	p.clearProgressLine()
 	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), plaintext.Clean(event), plaintext.Clean(message))
 }
 
-// showScalerCommandProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
-func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
+// showProgressLine shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
+func (p *outputPrinter) showProgressLine(format string, args ...any) {
 	if p.json || !p.terminal {
 		return
 	}
@@ -110,20 +110,20 @@ func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
 	p.progressShown = true
 }
 
-// clearScalerCommandProgress clears the progress line.
-func (p *outputPrinter) clearScalerCommandProgress() {
+// clearProgressLine clears the progress line.
+func (p *outputPrinter) clearProgressLine() {
 	if p.progressShown {
 		fmt.Fprint(p.out, "\r\x1b[K")
 		p.progressShown = false
 	}
 }
 
-// printScalerCommandObjects prints the Holds that a command changed, with -o yaml and -o name.
-func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
-	p.clearScalerCommandProgress()
+// printHoldObjects prints the Holds that a command changed, with -o yaml and -o name.
+func (p *outputPrinter) printHoldObjects(all ...hold.Object) error {
+	p.clearProgressLine()
 	if template, ok := strings.CutPrefix(p.format, outputJSONPath); ok && len(all) > 0 {
 		for i := range all {
-			if err := writeScalerJSONPath(p.objects, template, cleanScalerHoldObject(&all[i])); err != nil {
+			if err := writeJSONPath(p.objects, template, cleanHoldObject(&all[i])); err != nil {
 				return err
 			}
 		}
@@ -131,10 +131,10 @@ func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
 	}
 	switch p.format {
 	case outputName:
-		return writeScalerHoldNames(p.objects, all)
+		return writeHoldNames(p.objects, all)
 	case outputYAML:
 		for i := range all {
-			text, err := plaintext.MarshalYAML(cleanScalerHoldObject(&all[i]))
+			text, err := plaintext.MarshalYAML(cleanHoldObject(&all[i]))
 			if err != nil {
 				return fmt.Errorf("print hold %s: %w", all[i].Name, err)
 			}
@@ -149,9 +149,9 @@ func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
 	return nil
 }
 
-// cleanScalerHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects. An object that cannot be read is
+// cleanHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects. An object that cannot be read is
 // as the API server has it: no field of it is lost.
-func cleanScalerHoldObject(h *hold.Object) any {
+func cleanHoldObject(h *hold.Object) any {
 	var raw map[string]any
 	if h.Fault != "" && json.Unmarshal(h.Raw, &raw) == nil {
 		raw["apiVersion"], raw["kind"] = hold.GroupVersion.String(), hold.Kind
@@ -165,8 +165,8 @@ func cleanScalerHoldObject(h *hold.Object) any {
 	return h
 }
 
-// writeScalerHoldNames writes the names of Holds, as kubectl takes them.
-func writeScalerHoldNames(w io.Writer, all []hold.Object) error {
+// writeHoldNames writes the names of Holds, as kubectl takes them.
+func writeHoldNames(w io.Writer, all []hold.Object) error {
 	for i := range all {
 		if _, err := fmt.Fprintf(w, "%s.%s/%s\n", strings.ToLower(hold.Kind), hold.GroupVersion.Group, plaintext.Clean(all[i].Name)); err != nil {
 			return err
@@ -175,8 +175,8 @@ func writeScalerHoldNames(w io.Writer, all []hold.Object) error {
 	return nil
 }
 
-// parseScalerJSONPath parses a template of -o jsonpath: {.items[*].metadata.name}, or one path without braces.
-func parseScalerJSONPath(template string) (*jsonpath.JSONPath, error) {
+// parseJSONPath parses a template of -o jsonpath: {.items[*].metadata.name}, or one path without braces.
+func parseJSONPath(template string) (*jsonpath.JSONPath, error) {
 	if template != "" && !strings.Contains(template, "{") {
 		template = "{." + strings.TrimPrefix(template, ".") + "}"
 	}
@@ -190,9 +190,9 @@ func parseScalerJSONPath(template string) (*jsonpath.JSONPath, error) {
 	return path, nil
 }
 
-// writeScalerJSONPath writes the result of a template on an object. It prints texts as they are, so they are cleaned.
-func writeScalerJSONPath(w io.Writer, template string, object any) error {
-	path, err := parseScalerJSONPath(template)
+// writeJSONPath writes the result of a template on an object. It prints texts as they are, so they are cleaned.
+func writeJSONPath(w io.Writer, template string, object any) error {
+	path, err := parseJSONPath(template)
 	if err != nil {
 		return err
 	}
@@ -210,18 +210,18 @@ func writeScalerJSONPath(w io.Writer, template string, object any) error {
 	return nil
 }
 
-// writeScalerHoldList writes Holds as a list of JSON or YAML, or the parts that a jsonpath finds in the list.
-func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
+// writeHoldList writes Holds as a list of JSON or YAML, or the parts that a jsonpath finds in the list.
+func writeHoldList(w io.Writer, format string, all []hold.Object) error {
 	list := struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Items      []any  `json:"items"`
 	}{"v1", "List", []any{}}
 	for i := range all {
-		list.Items = append(list.Items, cleanScalerHoldObject(&all[i]))
+		list.Items = append(list.Items, cleanHoldObject(&all[i]))
 	}
 	if template, ok := strings.CutPrefix(format, outputJSONPath); ok {
-		return writeScalerJSONPath(w, template, list)
+		return writeJSONPath(w, template, list)
 	}
 	return WriteObject(w, format, list)
 }
@@ -240,8 +240,8 @@ func WriteObject(w io.Writer, format string, object any) error {
 	return err
 }
 
-// formatScalerCommandCount returns a number with its noun: 1 hold, 2 holds.
-func formatScalerCommandCount(n int, thing string) string {
+// formatNounCount returns a number with its noun: 1 hold, 2 holds.
+func formatNounCount(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

@@ -15,7 +15,7 @@ func TestEventsAreHarmlessText(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			p.out = &out
-			p.printScalerCommandEvent("replaced\x1b[2J", "id", hostile, nil)
+			p.printCommandEvent("replaced\x1b[2J", "id", hostile, nil)
 			text := strings.TrimSuffix(out.String(), "\n")
 			if strings.ContainsAny(text, "\x1b\x07\r\n\t") || strings.ContainsAny(text, "\u202e\u009b") || !strings.Contains(text, "a hold by x") {
 				t.Errorf("printed %q", text)
@@ -24,7 +24,7 @@ func TestEventsAreHarmlessText(t *testing.T) {
 	}
 	var out bytes.Buffer
 	p := &outputPrinter{out: &out, terminal: true}
-	p.showScalerCommandProgress("pods: %s", hostile)
+	p.showProgressLine("pods: %s", hostile)
 	if text := strings.TrimPrefix(out.String(), "\r\x1b[K"); strings.ContainsAny(text, "\x1b\r\n") || !strings.Contains(text, "pods: a hold by x") {
 		t.Errorf("shown %q", text)
 	}

@@ -25,13 +25,13 @@ type holdProgress struct {
 	lastError    string
 }
 
-// newScalerCommandObserver returns the observer that prints the progress.
-func (f *holdProgress) newScalerCommandObserver() rollout.Observer {
-	return rollout.Observer{OnReconciled: f.showScalerCommandResult, OnReport: f.showScalerCommandReport, OnError: f.showScalerCommandError}
+// newProgressObserver returns the observer that prints the progress.
+func (f *holdProgress) newProgressObserver() rollout.Observer {
+	return rollout.Observer{OnReconciled: f.showHoldResult, OnReport: f.showVerifyReport, OnError: f.showHoldError}
 }
 
-// showScalerCommandResult prints a change of the hold's state.
-func (f *holdProgress) showScalerCommandResult(r rollout.Result) {
+// showHoldResult prints a change of the hold's state.
+func (f *holdProgress) showHoldResult(r rollout.Result) {
 	f.workloadGone = r.Gone
 	h := r.FindHold(f.holdID)
 	for i := range r.EndedHolds {
@@ -43,26 +43,26 @@ func (f *holdProgress) showScalerCommandResult(r rollout.Result) {
 		return
 	}
 	if h.Status.State != f.lastHold.Status.State {
-		f.printScalerCommandEvent(string(h.Status.State), f.holdID, describeScalerCommandHold(h, r), nil)
+		f.printCommandEvent(string(h.Status.State), f.holdID, describeHoldResult(h, r), nil)
 	}
 	f.lastHold = *h
 	if h.Status.State == hold.Scaled {
-		f.showScalerCommandProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
+		f.showProgressLine("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
 	if r.HoldToVerify == h.UID {
-		f.showScalerCommandProgress("verifying the new pods")
+		f.showProgressLine("verifying the new pods")
 	}
 }
 
-// describeScalerCommandHold returns the message for a hold that entered its state.
-func describeScalerCommandHold(h *hold.Object, r rollout.Result) string {
+// describeHoldResult returns the message for a hold that entered its state.
+func describeHoldResult(h *hold.Object, r rollout.Result) string {
 	switch h.Status.State {
 	case hold.RolledBack:
 		return h.Status.Message
 	case hold.Verified, hold.Open:
 		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.Status.Message)
 	case hold.Released:
-		return strings.TrimSuffix(fmt.Sprintf("%d replicas; %s", r.Replicas, describeScalerOpenGate(h)), "; ")
+		return strings.TrimSuffix(fmt.Sprintf("%d replicas; %s", r.Replicas, describeOpenGate(h)), "; ")
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready:
 	}
 	if r.Autoscaler != "" {
@@ -71,28 +71,28 @@ func describeScalerCommandHold(h *hold.Object, r rollout.Result) string {
 	return fmt.Sprintf("%d replicas", r.Replicas)
 }
 
-// showScalerCommandReport prints a verification report.
-func (f *holdProgress) showScalerCommandReport(r verify.Report) {
+// showVerifyReport prints a verification report.
+func (f *holdProgress) showVerifyReport(r verify.Report) {
 	f.lastReport = &r
 	if f.json {
-		f.printScalerCommandEvent("report", f.holdID, r.SummaryLine(), r)
+		f.printCommandEvent("report", f.holdID, r.SummaryLine(), r)
 		return
 	}
-	f.clearScalerCommandProgress()
+	f.clearProgressLine()
 	r.WriteTable(f.out)
 }
 
-// showScalerCommandError prints an error before a retry; it prints a repeated error once.
-func (f *holdProgress) showScalerCommandError(err error) {
+// showHoldError prints an error before a retry; it prints a repeated error once.
+func (f *holdProgress) showHoldError(err error) {
 	if text := err.Error(); text != f.lastError {
 		f.lastError = text
-		f.printScalerCommandEvent("error", f.holdID, text+"; retrying", nil)
+		f.printCommandEvent("error", f.holdID, text+"; retrying", nil)
 	}
 }
 
-// isScalerCommandFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback, and one that is over, or was
+// isHoldFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback, and one that is over, or was
 // paused, after its original numbers are back.
-func (f *holdProgress) isScalerCommandFinished(r rollout.Result) bool {
+func (f *holdProgress) isHoldFinished(r rollout.Result) bool {
 	for i := range r.EndedHolds {
 		if r.EndedHolds[i].HoldID() == f.holdID {
 			return true
@@ -112,9 +112,9 @@ func (f *holdProgress) isScalerCommandFinished(r rollout.Result) bool {
 	return f.isEnough(h.Status.State)
 }
 
-// finalScalerCommandError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
-func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) error {
-	f.clearScalerCommandProgress()
+// finalHoldError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
+func (f *holdProgress) finalHoldError(ctx context.Context, err error) error {
+	f.clearProgressLine()
 	switch {
 	case err != nil && ctx.Err() != nil:
 		state := f.lastHold.Status.State

@@ -38,10 +38,10 @@ func TestD11EndedBeforeItWasUp(t *testing.T) {
 		f := &holdProgress{outputPrinter: &outputPrinter{out: &strings.Builder{}}, holdID: "set/a", isEnough: func(s hold.State) bool { return s == hold.Open || !c.wait && s == hold.Scaled }}
 		finished := false
 		for _, r := range c.passes {
-			f.showScalerCommandResult(r)
-			finished = f.isScalerCommandFinished(r)
+			f.showHoldResult(r)
+			finished = f.isHoldFinished(r)
 		}
-		err := f.finalScalerCommandError(t.Context(), nil)
+		err := f.finalHoldError(t.Context(), nil)
 		if finished != c.finished || (err != nil) != c.fails {
 			t.Errorf("%s: finished %t, %v", name, finished, err)
 		}

@@ -17,33 +17,33 @@ import (
 // setHoldPrefix begins the IDs of the holds that people make with set.
 const setHoldPrefix = "set/"
 
-// addScalerReasonFlag adds --reason, which names holds, with its completion.
-func addScalerReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage string) {
+// addReasonFlag adds --reason, which names holds, with its completion.
+func addReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage string) {
 	cmd.Flags().StringArrayVar(to, "reason", nil, usage)
-	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
+	registerCompletion(cmd, "reason", p.completeHoldReasons)
 }
 
-// nameUnnamedScalerHold gives a hold without --reason a name of its own if a hold from another host has the user's name: two people may log
+// nameUnnamedHold gives a hold without --reason a name of its own if a hold from another host has the user's name: two people may log
 // in as root. The two hold side by side.
-func nameUnnamedScalerHold(ctx context.Context, c *Connection, t hold.Workload, h *hold.Hold, out *outputPrinter) error {
-	if isScalerCommandInPod() { // each run of a CronJob has a host of its own, and replaces the hold of the one before
+func nameUnnamedHold(ctx context.Context, c *Connection, t hold.Workload, h *hold.Hold, out *outputPrinter) error {
+	if isCommandInPod() { // each run of a CronJob has a host of its own, and replaces the hold of the one before
 		return nil
 	}
 	all, err := c.Holds.ListHolds(ctx, t.Namespace, "")
 	if err != nil {
 		return fmt.Errorf("hold %s: %w", t, err)
 	}
-	id, other := pickUnnamedScalerHoldID(all, t, h)
+	id, other := pickUnnamedHoldID(all, t, h)
 	if h.ID = id; other != nil {
-		out.printScalerCommandEvent("named", id, fmt.Sprintf("this hold is %s: %s is a hold by %s for %d replicas, and stays; --reason %s replaces it",
+		out.printCommandEvent("named", id, fmt.Sprintf("this hold is %s: %s is a hold by %s for %d replicas, and stays; --reason %s replaces it",
 			id, other.HoldID(), other.Spec.By, other.Spec.Replicas, strings.TrimPrefix(other.HoldID(), setHoldPrefix)), nil)
 	}
 	return nil
 }
 
-// pickUnnamedScalerHoldID returns the ID for a hold without --reason, which is the user's name, and the hold of another host that has that ID;
+// pickUnnamedHoldID returns the ID for a hold without --reason, which is the user's name, and the hold of another host that has that ID;
 // nil: none has. A hold that this host already named after itself keeps its name.
-func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id string, other *hold.Object) {
+func pickUnnamedHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id string, other *hold.Object) {
 	own := setHoldPrefix + h.By
 	for i := range all {
 		o := &all[i]
@@ -61,27 +61,27 @@ func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (
 	return h.ID, nil
 }
 
-// nameScalerHold returns the ID of the hold that set makes for --reason. The ID of such a hold, as status shows it, names that hold.
-func nameScalerHold(reason string) (id string, err error) {
+// holdIDOfReason returns the ID of the hold that set makes for --reason. The ID of such a hold, as status shows it, names that hold.
+func holdIDOfReason(reason string) (id string, err error) {
 	name := strings.TrimPrefix(reason, setHoldPrefix)
 	if reason != "" && name == "" {
 		return "", UsageErrorf("--reason %s names no hold", reason)
 	}
-	return setHoldPrefix + cmp.Or(name, scalerCommandUser()), nil
+	return setHoldPrefix + cmp.Or(name, commandUser()), nil
 }
 
-// isScalerHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
-func isScalerHoldNamed(h *hold.Object, reason string) bool {
+// isHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
+func isHoldNamed(h *hold.Object, reason string) bool {
 	return h.HoldID() == reason || h.HoldID() == setHoldPrefix+reason || h.Name == reason
 }
 
-// pickNamedScalerHolds returns the UIDs of the holds of a workload that --reason names. A misspelt name must not look like success, and a name of
+// pickNamedHolds returns the UIDs of the holds of a workload that --reason names. A misspelt name must not look like success, and a name of
 // several holds must change no hold but the meant one.
-func pickNamedScalerHolds(all []hold.Object, t hold.Workload, reasons []string) (picked []types.UID, err error) {
+func pickNamedHolds(all []hold.Object, t hold.Workload, reasons []string) (picked []types.UID, err error) {
 	for _, reason := range reasons {
 		var named []string
 		for i := range all {
-			if h := &all[i]; h.HeldWorkload().IsSameObject(t) && isScalerHoldNamed(h, reason) {
+			if h := &all[i]; h.HeldWorkload().IsSameObject(t) && isHoldNamed(h, reason) {
 				picked, named = append(picked, h.UID), append(named, fmt.Sprintf("%s (%s)", h.HoldID(), h.Name))
 			}
 		}

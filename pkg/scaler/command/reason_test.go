@@ -38,7 +38,7 @@ func TestD22UnnamedHolds(t *testing.T) {
 		"one's own beside, the other ended": {[]hold.Object{made(shop, "set/root@bastion-2", "root@bastion-2")}, "set/root@bastion-2", ""},
 		"a schedule's":                      {[]hold.Object{made(shop, "schedule/root", "scaler")}, "set/root", ""},
 	} {
-		id, other := pickUnnamedScalerHoldID(c.there, shop, &hold.Hold{ID: "set/root", By: "root@bastion-2"})
+		id, other := pickUnnamedHoldID(c.there, shop, &hold.Hold{ID: "set/root", By: "root@bastion-2"})
 		if id != c.want || (other == nil) != (c.other == "") || other != nil && other.HoldID() != c.other {
 			t.Errorf("%s: %q beside %v; want %q beside %q", name, id, other, c.want, c.other)
 		}
@@ -48,14 +48,14 @@ func TestD22UnnamedHolds(t *testing.T) {
 // TestD22SetBesideAnotherHost: set keeps the hold of another host, and says so.
 func TestD22SetBesideAnotherHost(t *testing.T) {
 	t.Parallel()
-	if isScalerCommandInPod() {
+	if isCommandInPod() {
 		t.Skip("in a pod every run has its own host; run it outside of a cluster")
 	}
 	a := newFakeAPI(t)
-	id := setHoldPrefix + scalerCommandUser()
-	a.addHold("other", map[string]any{"id": id, "replicas": 20, "by": scalerCommandUser() + "@elsewhere"}, nil)
+	id := setHoldPrefix + commandUser()
+	a.addHold("other", map[string]any{"id": id, "replicas": 20, "by": commandUser() + "@elsewhere"}, nil)
 	out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "--dry-run", "-o", "text")
-	if want := id + " is a hold by " + scalerCommandUser() + "@elsewhere for 20 replicas, and stays"; code != ExitDone || !strings.Contains(out, want) || !strings.Contains(out, setHoldPrefix+IdentifyCaller()) {
+	if want := id + " is a hold by " + commandUser() + "@elsewhere for 20 replicas, and stays"; code != ExitDone || !strings.Contains(out, want) || !strings.Contains(out, setHoldPrefix+IdentifyCaller()) {
 		t.Errorf("exit code %d: %s%s; want %s", code, out, errs, want)
 	}
 }

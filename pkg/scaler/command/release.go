@@ -27,7 +27,7 @@ type releaseCommand struct {
 	dryRun       dryRunValue
 }
 
-func newScalerReleaseCommand(p *Program) *cobra.Command {
+func newReleaseCommand(p *Program) *cobra.Command {
 	r := &releaseCommand{Program: p}
 	cmd := &cobra.Command{
 		Use: "release (" + workloadUse + "... | --expired)", Short: "end holds and restore the original numbers",
@@ -38,49 +38,49 @@ autoscaler or, without an autoscaler, the replicas. A number that a user changed
 --expired releases the expired holds of all workloads in the namespace. A CronJob can use it if no controller runs.
 
 ` + workloadHelp + "\n\n" + ExitCodesHelp,
-		Example:           p.exampleScalerCommand("release deploy/shop", "release deploy/shop --reason launch", "release --expired"),
-		RunE:              func(cmd *cobra.Command, args []string) error { return r.runScalerReleaseCommand(cmd.Context(), args) },
-		ValidArgsFunction: p.completeScalerHeldWorkloads,
+		Example:           p.formatCommandExample("release deploy/shop", "release deploy/shop --reason launch", "release --expired"),
+		RunE:              func(cmd *cobra.Command, args []string) error { return r.runReleaseCommand(cmd.Context(), args) },
+		ValidArgsFunction: p.completeHeldWorkloads,
 	}
-	addScalerReasonFlag(p, cmd, &r.reasons, "`name` of a hold to end; can be repeated; all other holds stay")
+	addReasonFlag(p, cmd, &r.reasons, "`name` of a hold to end; can be repeated; all other holds stay")
 	cmd.Flags().BoolVar(&r.all, "all", false, "end all holds of the workload, also of schedules and events")
 	cmd.Flags().BoolVar(&r.expired, "expired", false, "end the expired holds of all workloads in the namespace")
-	addScalerDryRunFlag(cmd.Flags(), &r.dryRun)
+	addDryRunFlag(cmd.Flags(), &r.dryRun)
 	return cmd
 }
 
-func (r *releaseCommand) runScalerReleaseCommand(ctx context.Context, args []string) error {
+func (r *releaseCommand) runReleaseCommand(ctx context.Context, args []string) error {
 	c, err := r.Connect()
 	if err != nil {
 		return err
 	}
-	e := c.NewEngine(c.holdsForScalerCommand(r.dryRun))
+	e := c.NewEngine(c.holdClientFor(r.dryRun))
 	if r.expired {
 		if len(args) > 0 || len(r.reasons) > 0 || r.all {
 			return UsageErrorf("--expired takes no workload, no --reason and no --all")
 		}
-		return r.releaseExpiredScalerCommandHolds(ctx, e, c.Namespace)
+		return r.releaseExpiredHolds(ctx, e, c.Namespace)
 	}
-	workloads, err := c.parseScalerWorkloads(args)
+	workloads, err := c.parseWorkloadArgs(args)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	changed := false
 	for _, t := range workloads {
-		out, err := r.newScalerCommandPrinter(t)
+		out, err := r.newOutputPrinter(t)
 		if err != nil {
 			return err
 		}
-		ended, err := r.releaseScalerCommandHolds(ctx, c, e, t, out)
+		ended, err := r.releaseWorkloadHolds(ctx, c, e, t, out)
 		failed, changed = append(failed, err), changed || ended
 	}
-	return joinScalerWorkloadErrors(failed, changed && !r.dryRun.isDry())
+	return joinWorkloadErrors(failed, changed && !r.dryRun.isDry())
 }
 
-// chooseScalerReleasedHolds returns the holds of a workload that the flags name.
-func (r *releaseCommand) chooseScalerReleasedHolds(all []hold.Object, t hold.Workload) (chosen []hold.Object, err error) {
-	named, err := pickNamedScalerHolds(all, t, r.reasons)
+// chooseReleasedHolds returns the holds of a workload that the flags name.
+func (r *releaseCommand) chooseReleasedHolds(all []hold.Object, t hold.Workload) (chosen []hold.Object, err error) {
+	named, err := pickNamedHolds(all, t, r.reasons)
 	if err != nil {
 		return nil, WithExitCode(err, ExitFailed)
 	}
@@ -97,13 +97,13 @@ func (r *releaseCommand) chooseScalerReleasedHolds(all []hold.Object, t hold.Wor
 	return chosen, nil
 }
 
-// endScalerCommandHolds deletes the holds that the flags name, and returns their IDs. A dry run of the client only lists them.
-func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ids []string, err error) {
+// deleteChosenHolds deletes the holds that the flags name, and returns their IDs. A dry run of the client only lists them.
+func (r *releaseCommand) deleteChosenHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := r.chooseScalerReleasedHolds(all, t)
+	chosen, err := r.chooseReleasedHolds(all, t)
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +120,15 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 	}
 	if r.dryRun.isDry() {
 		for _, id := range ids {
-			out.printScalerCommandEvent("released", id, r.dryRun.markScalerDryRun(id), nil)
+			out.printCommandEvent("released", id, r.dryRun.markDryRun(id), nil)
 		}
 	}
-	return ids, out.printScalerCommandObjects(chosen...)
+	return ids, out.printHoldObjects(chosen...)
 }
 
-// releaseScalerCommandHolds ends holds of a workload, and waits for their release. It reports whether it ended any.
-func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) (bool, error) {
-	ids, err := r.endScalerCommandHolds(ctx, e, t, out)
+// releaseWorkloadHolds ends holds of a workload, and waits for their release. It reports whether it ended any.
+func (r *releaseCommand) releaseWorkloadHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) (bool, error) {
+	ids, err := r.deleteChosenHolds(ctx, e, t, out)
 	_, coded := ExitCode(err)
 	switch {
 	case err != nil && (coded || r.dryRun.isDry() || len(ids) == 0 && rollout.IsPermanentError(err)):
@@ -138,31 +138,31 @@ func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Conne
 	case len(ids) > 0 && r.dryRun.isDry():
 		return true, nil
 	case len(ids) > 0:
-		return true, waitForScalerCommandRelease(ctx, e, t, ids, out)
+		return true, waitForHoldRelease(ctx, e, t, ids, out)
 	}
-	return false, r.explainScalerCommandRelease(ctx, c, e, t, out)
+	return false, r.explainEmptyRelease(ctx, c, e, t, out)
 }
 
-// explainScalerCommandRelease says why there was nothing to release. A misspelt workload is an error, and so are holds that release leaves.
-func (r *releaseCommand) explainScalerCommandRelease(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+// explainEmptyRelease says why there was nothing to release. A misspelt workload is an error, and so are holds that release leaves.
+func (r *releaseCommand) explainEmptyRelease(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
 	if len(r.reasons) > 0 { // they went meanwhile
 		return fmt.Errorf("no hold %s on %s", strings.Join(r.reasons, ", "), t)
 	}
-	if err := c.requireScalerWorkload(ctx, e, t); err != nil {
+	if err := c.requireWorkload(ctx, e, t); err != nil {
 		return err
 	}
-	others, err := listScalerCommandHolds(ctx, e, t)
+	others, err := listWorkloadHoldIDs(ctx, e, t)
 	if err != nil {
 		return err
 	}
 	if len(others) > 0 {
 		return fmt.Errorf("no hold by set on %s; held by %s: end them with --reason or --all", t, strings.Join(others, ", "))
 	}
-	out.printScalerCommandEvent("unheld", "", "the workload has no holds", nil)
+	out.printCommandEvent("unheld", "", "the workload has no holds", nil)
 	return nil
 }
 
-func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload) (ids []string, err error) {
+func listWorkloadHoldIDs(ctx context.Context, e *rollout.Engine, t hold.Workload) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	for i := range all {
 		if all[i].HeldWorkload().IsSameObject(t) {
@@ -172,9 +172,9 @@ func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workl
 	return ids, err
 }
 
-// waitForScalerCommandRelease reconciles until nothing of the holds is left in the cluster. Their objects may stay: a hold from Git for its client, and one
+// waitForHoldRelease reconciles until nothing of the holds is left in the cluster. Their objects may stay: a hold from Git for its client, and one
 // that owes messages for the controller.
-func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
+func waitForHoldRelease(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
 	isHeld := func(h hold.Object) bool { return !h.IsOver(time.Now()) || !h.IsGivenBack() }
 	done := func(r rollout.Result) bool {
 		return !slices.ContainsFunc(r.Holds, func(h hold.Object) bool { return slices.Contains(ids, h.HoldID()) && isHeld(h) })
@@ -183,48 +183,48 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 	observer := rollout.Observer{OnError: func(err error) {
 		if !printed[err.Error()] {
 			printed[err.Error()] = true
-			out.printScalerCommandEvent("error", "", err.Error()+"; retrying", nil)
+			out.printCommandEvent("error", "", err.Error()+"; retrying", nil)
 		}
 	}}
 	observer.OnReconciled = func(r rollout.Result) {
 		for i := range r.EndedHolds {
-			out.printScalerCommandEvent(string(hold.Released), r.EndedHolds[i].HoldID(), describeScalerCommandHold(&r.EndedHolds[i], r), nil)
+			out.printCommandEvent(string(hold.Released), r.EndedHolds[i].HoldID(), describeHoldResult(&r.EndedHolds[i], r), nil)
 		}
 		for i := range r.Holds {
 			h := &r.Holds[i]
-			text := cmp.Or(describeScalerOpenGate(h), "the controller shuts the gate first")
+			text := cmp.Or(describeOpenGate(h), "the controller shuts the gate first")
 			if h.Status.GateOpen && slices.Contains(ids, h.HoldID()) && !printed[text] {
 				printed[text] = true
-				out.printScalerCommandEvent("waiting", h.HoldID(), text, nil)
+				out.printCommandEvent("waiting", h.HoldID(), text, nil)
 			}
 		}
 	}
-	ctx, observer = withScalerCommandGiveUp(ctx, hold.DefaultWithin, observer)
+	ctx, observer = withGiveUpLimit(ctx, hold.DefaultWithin, observer)
 	r, err := e.Reconcile(ctx, t, done, observer)
 	if err != nil {
 		return WithExitCode(fmt.Errorf("original numbers are not restored yet: %w", err), ExitUnfinished)
 	}
 	for i := range r.Holds {
 		if h := &r.Holds[i]; slices.Contains(ids, h.HoldID()) {
-			out.printScalerCommandEvent(string(hold.Released), h.HoldID(), describeScalerCommandHold(h, r)+"; the Hold stays, for its client or until the controller has told its notifiers", nil)
+			out.printCommandEvent(string(hold.Released), h.HoldID(), describeHoldResult(h, r)+"; the Hold stays, for its client or until the controller has told its notifiers", nil)
 		}
 	}
 	if others := slices.DeleteFunc(r.Holds, func(h hold.Object) bool { return !isHeld(h) }); len(others) > 0 {
-		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(others), "other hold"), nil)
+		out.printCommandEvent("held", "", "still held by "+formatNounCount(len(others), "other hold"), nil)
 	}
 	return nil
 }
 
-// describeScalerOpenGate returns why the gates of a hold are open after it; empty: they are not, or will be shut soon.
-func describeScalerOpenGate(h *hold.Object) string {
+// describeOpenGate returns why the gates of a hold are open after it; empty: they are not, or will be shut soon.
+func describeOpenGate(h *hold.Object) string {
 	if c := meta.FindStatusCondition(h.Status.Conditions, gateShutCondition); c != nil && c.Status == metav1.ConditionFalse {
 		return c.Message
 	}
 	return ""
 }
 
-// releaseExpiredScalerCommandHolds releases the expired holds of all workloads in a namespace.
-func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e *rollout.Engine, namespace string) error {
+// releaseExpiredHolds releases the expired holds of all workloads in a namespace.
+func (r *releaseCommand) releaseExpiredHolds(ctx context.Context, e *rollout.Engine, namespace string) error {
 	all, err := e.Cluster.ListHolds(ctx, namespace)
 	if err != nil {
 		return WithExitCode(err, ExitUnfinished)
@@ -239,15 +239,15 @@ func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e
 	}
 	var failed []error
 	for t, ids := range expired {
-		out, err := r.newScalerCommandPrinter(t)
+		out, err := r.newOutputPrinter(t)
 		if err != nil {
 			return err
 		}
 		if r.dryRun.isDry() {
-			out.printScalerCommandEvent("released", "", r.dryRun.markScalerDryRun(strings.Join(ids, ", ")), nil)
+			out.printCommandEvent("released", "", r.dryRun.markDryRun(strings.Join(ids, ", ")), nil)
 			continue
 		}
-		failed = append(failed, waitForScalerCommandRelease(ctx, e, t, ids, out))
+		failed = append(failed, waitForHoldRelease(ctx, e, t, ids, out))
 	}
 	return errors.Join(failed...)
 }

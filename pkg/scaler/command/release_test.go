@@ -26,7 +26,7 @@ func TestD10ReleaseEndsOwnHolds(t *testing.T) {
 
 			want bool
 		}{{releaseCommand{}, want.plain}, {releaseCommand{reasons: []string{"low"}}, want.reason}, {releaseCommand{all: true}, want.all}} {
-			chosen, err := c.chooseScalerReleasedHolds(there, shop)
+			chosen, err := c.chooseReleasedHolds(there, shop)
 			if (len(chosen) == 1) != c.want || (err != nil) != (len(c.reasons) > 0 && !c.want) {
 				t.Errorf("%s: %d, %v; want %+v", id, len(chosen), err, want)
 			}
@@ -72,7 +72,7 @@ func TestReleaseSaysWhyTheGateIsOpen(t *testing.T) {
 	h := &hold.Object{Status: hold.Status{State: hold.Released}}
 	for status, want := range map[metav1.ConditionStatus]string{metav1.ConditionTrue: "3 replicas", metav1.ConditionFalse: "3 replicas; gate a stays open"} {
 		h.Status.Conditions = []metav1.Condition{{Type: gateShutCondition, Status: status, Message: "gate a stays open"}}
-		if got := describeScalerCommandHold(h, rollout.Result{Replicas: 3}); got != want {
+		if got := describeHoldResult(h, rollout.Result{Replicas: 3}); got != want {
 			t.Errorf("%s: %q", status, got)
 		}
 	}

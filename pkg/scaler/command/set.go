@@ -28,7 +28,7 @@ type setCommand struct {
 	verification                       verifyFlags
 }
 
-func newScalerSetCommand(p *Program) *cobra.Command {
+func newSetCommand(p *Program) *cobra.Command {
 	s := &setCommand{Program: p}
 	cmd := &cobra.Command{
 		Use: "set " + workloadUse + " --replicas N", Short: "hold a workload at a number of replicas",
@@ -37,74 +37,74 @@ until every new pod is ready and verified, and rolls back on a failure. Without 
 both. --dry-run -o yaml prints the Hold, for Git.
 
 ` + workloadHelp + "\n\n" + ExitCodesHelp,
-		Example: p.exampleScalerCommand("set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms",
+		Example: p.formatCommandExample("set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms",
 			"set rollouts.argoproj.io shop --replicas 20 --for 1d --dry-run -o yaml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("replicas") {
 				return UsageErrorf("the flag --replicas is required")
 			}
-			return s.runScalerSetCommand(cmd.Context(), args)
+			return s.runSetCommand(cmd.Context(), args)
 		},
-		Args:              requireScalerWorkloadArgs,
-		ValidArgsFunction: p.completeScalerWorkloads,
+		Args:              requireWorkloadArgs,
+		ValidArgsFunction: p.completeWorkloads,
 	}
-	s.addScalerSetFlags(cmd.Flags())
-	registerScalerCompletion(cmd, "notify", completeScalerNotifiers)
-	registerScalerCompletion(cmd, "reason", p.completeScalerSetReasons)
+	s.addSetFlags(cmd.Flags())
+	registerCompletion(cmd, "notify", completeNotifiers)
+	registerCompletion(cmd, "reason", p.completeSetReasons)
 	return cmd
 }
 
-func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
+func (s *setCommand) addSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
 	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
 	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "raise the autoscaler's maxReplicas to this `number`; 0: unchanged, and a hold above it is rejected")
-	addScalerDurationFlag(f, &s.holdFor, "for", 0,
+	addDurationFlag(f, &s.holdFor, "for", 0,
 		"`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
-	addScalerDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
+	addDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
 	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; "+
 		"empty: your user name, or USER@HOST if another host has a hold of it")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
-	addScalerDryRunFlag(f, &s.dryRun)
+	addDryRunFlag(f, &s.dryRun)
 	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: "+notify.SenderSyntax()+"; can be repeated")
-	s.verification.addScalerVerifyFlags(f)
+	s.verification.addVerifyFlags(f)
 }
 
-func (s *setCommand) runScalerSetCommand(ctx context.Context, args []string) error {
+func (s *setCommand) runSetCommand(ctx context.Context, args []string) error {
 	c, err := s.Connect()
 	if err != nil {
 		return err
 	}
-	workload, err := c.parseScalerWorkloadArg(args)
+	workload, err := c.parseWorkloadArg(args)
 	if err != nil {
 		return err
 	}
-	out, err := s.newScalerCommandPrinter(workload)
+	out, err := s.newOutputPrinter(workload)
 	if err != nil {
 		return err
 	}
-	h, err := s.newHoldFromScalerSetFlags(time.Now())
+	h, err := s.newHoldFromFlags(time.Now())
 	if err != nil {
 		return err
 	}
 	if s.reason == "" {
-		if err := nameUnnamedScalerHold(ctx, c, workload, &h, out); err != nil {
+		if err := nameUnnamedHold(ctx, c, workload, &h, out); err != nil {
 			return err
 		}
 	}
-	set := &holdSetting{setCommand: s, conn: c, engine: c.NewEngine(c.holdsForScalerCommand(s.dryRun)), workload: workload, hold: h, out: out}
-	err = set.planScalerCommandHold(ctx)
+	set := &holdSetting{setCommand: s, conn: c, engine: c.NewEngine(c.holdClientFor(s.dryRun)), workload: workload, hold: h, out: out}
+	err = set.planHoldChanges(ctx)
 	if s.dryRun.isDry() {
 		if err == nil {
-			err = set.printScalerCommandHoldPlan(ctx)
+			err = set.printHoldPlan(ctx)
 		}
 		return err
 	}
-	return withScalerCommandNotifier(ctx, s.notify, func(ctx context.Context, queue *notify.Queue) error {
+	return withCommandNotifiers(ctx, s.notify, func(ctx context.Context, queue *notify.Queue) error {
 		f := &holdProgress{outputPrinter: out, holdID: h.ID}
 		if err != nil { // nothing was written
-			return errors.Join(err, set.postScalerCommandOutcome(queue, f, set.plan.Replicas, err))
+			return errors.Join(err, set.postHoldOutcome(queue, f, set.plan.Replicas, err))
 		}
-		return set.applyScalerCommandHold(ctx, queue, f)
+		return set.applyPlannedHold(ctx, queue, f)
 	})
 }
 
@@ -119,13 +119,13 @@ type holdSetting struct {
 	plan     rollout.Plan
 }
 
-// newHoldFromScalerSetFlags returns the hold that the flags describe.
-func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error) {
-	spec, err := s.verification.buildSpecFromScalerVerifyFlags()
+// newHoldFromFlags returns the hold that the flags describe.
+func (s *setCommand) newHoldFromFlags(now time.Time) (hold.Hold, error) {
+	spec, err := s.verification.buildVerifySpec()
 	if err != nil {
 		return hold.Hold{}, err
 	}
-	id, err := nameScalerHold(s.reason)
+	id, err := holdIDOfReason(s.reason)
 	if err != nil {
 		return hold.Hold{}, err
 	}
@@ -137,7 +137,7 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 		return h, UsageErrorf("--within must be positive")
 	}
 	if s.holdFor != 0 {
-		if h.Until, err = endOfScalerSpan(now, s.holdFor); err != nil {
+		if h.Until, err = endOfHoldSpan(now, s.holdFor); err != nil {
 			return h, err
 		}
 	}
@@ -147,13 +147,13 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 	return h, nil
 }
 
-// planScalerCommandHold finds the changes that the hold would make. A hold that would be rejected is an error, before anything is
+// planHoldChanges finds the changes that the hold would make. A hold that would be rejected is an error, before anything is
 // written.
-func (s *holdSetting) planScalerCommandHold(ctx context.Context) (err error) {
+func (s *holdSetting) planHoldChanges(ctx context.Context) (err error) {
 	s.plan, err = s.engine.PlanHold(ctx, s.workload, s.hold, time.Now())
 	switch {
 	case errors.Is(err, rollout.ErrGone):
-		return fmt.Errorf("%w%s", err, s.conn.describeScalerWorkloadNames(ctx, s.workload))
+		return fmt.Errorf("%w%s", err, s.conn.describeWorkloadNames(ctx, s.workload))
 	case err != nil:
 		return err
 	case s.plan.RejectReason != "":
@@ -162,8 +162,8 @@ func (s *holdSetting) planScalerCommandHold(ctx context.Context) (err error) {
 	return nil
 }
 
-// printScalerCommandHoldPlan prints the changes that the hold would make. A dry run of the server also has it check the Hold.
-func (s *holdSetting) printScalerCommandHoldPlan(ctx context.Context) error {
+// printHoldPlan prints the changes that the hold would make. A dry run of the server also has it check the Hold.
+func (s *holdSetting) printHoldPlan(ctx context.Context) error {
 	if s.dryRun == dryRunServer {
 		if _, err := s.engine.ApplyHold(ctx, s.workload, s.hold); err != nil {
 			return err
@@ -175,27 +175,27 @@ func (s *holdSetting) printScalerCommandHoldPlan(ctx context.Context) error {
 		text += fmt.Sprintf(", and autoscaler %s to %d..%d (now %d..%d)",
 			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
 	}
-	s.out.printScalerCommandEvent("dry-run", s.hold.ID, text, plan)
+	s.out.printCommandEvent("dry-run", s.hold.ID, text, plan)
 	if !s.out.json {
 		for _, step := range plan.Steps {
-			s.out.printScalerCommandEvent("step", s.hold.ID, step, nil)
+			s.out.printCommandEvent("step", s.hold.ID, step, nil)
 		}
 	}
 	o := hold.NewObject(s.workload, s.hold, "")
 	o.Labels, o.Finalizers = nil, nil // of the client that applies it from Git
-	return s.out.printScalerCommandObjects(*o)
+	return s.out.printHoldObjects(*o)
 }
 
-// applyScalerCommandHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
-func (s *holdSetting) applyScalerCommandHold(ctx context.Context, queue *notify.Queue, f *holdProgress) error {
-	if err := s.replaceScalerCommandHold(ctx); err != nil {
+// applyPlannedHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
+func (s *holdSetting) applyPlannedHold(ctx context.Context, queue *notify.Queue, f *holdProgress) error {
+	if err := s.storePlannedHold(ctx); err != nil {
 		return err
 	}
 	f.isEnough = func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != "" && at != hold.Received && at != hold.Raised
 	}
-	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
-	r, err := s.engine.Reconcile(waiting, s.workload, f.isScalerCommandFinished, observer)
+	waiting, observer := withGiveUpLimit(ctx, s.within, f.newProgressObserver())
+	r, err := s.engine.Reconcile(waiting, s.workload, f.isHoldFinished, observer)
 	if err == nil && f.lastHold.Status.State == hold.RolledBack && !f.lastHold.IsKept() { // a command does not try again: its exit code is final
 		_, err = s.engine.EndHolds(ctx, s.workload, func(o *hold.Object) bool {
 			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
@@ -204,23 +204,23 @@ func (s *holdSetting) applyScalerCommandHold(ctx context.Context, queue *notify.
 			err = passErr
 		}
 	}
-	err = f.finalScalerCommandError(ctx, err)
+	err = f.finalHoldError(ctx, err)
 	if err == nil {
-		s.warnScalerCommandController(ctx, s.conn, &f.lastHold, s.out)
-		err = s.out.printScalerCommandObjects(f.lastHold)
+		s.warnMissingController(ctx, s.conn, &f.lastHold, s.out)
+		err = s.out.printHoldObjects(f.lastHold)
 	}
-	return errors.Join(err, s.postScalerCommandOutcome(queue, f, r.Replicas, err))
+	return errors.Join(err, s.postHoldOutcome(queue, f, r.Replicas, err))
 }
 
-// replaceScalerCommandHold stores the hold, and names a hold that it replaces.
-func (s *holdSetting) replaceScalerCommandHold(ctx context.Context) error {
+// storePlannedHold stores the hold, and names a hold that it replaces.
+func (s *holdSetting) storePlannedHold(ctx context.Context) error {
 	there, err := s.engine.Cluster.ListHolds(ctx, s.workload.Namespace)
 	if err != nil {
 		return fmt.Errorf("hold %s: %w", s.workload, err)
 	}
 	changed, err := s.engine.ApplyHold(ctx, s.workload, s.hold)
 	if err != nil {
-		return unrecordedScalerCommandError(s.Name, err)
+		return unrecordedHoldError(s.Name, err)
 	}
 	for i := range there {
 		o := &there[i]
@@ -229,23 +229,23 @@ func (s *holdSetting) replaceScalerCommandHold(ctx context.Context) error {
 		}
 		if o.Spec.Paused { // set asks for the replicas now
 			if _, err := s.conn.Holds.PatchHold(ctx, o.Namespace, o.Name, []byte(`{"spec":{"paused":null,"pausedUntil":null}}`)); err != nil {
-				return unrecordedScalerCommandError(s.Name, fmt.Errorf("resume hold %s: %w", s.hold.ID, err))
+				return unrecordedHoldError(s.Name, fmt.Errorf("resume hold %s: %w", s.hold.ID, err))
 			}
-			s.out.printScalerCommandEvent("resumed", s.hold.ID, "the hold was paused", nil)
+			s.out.printCommandEvent("resumed", s.hold.ID, "the hold was paused", nil)
 		}
 		if changed {
-			text := fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeScalerHoldEnd(o, time.Now()))
-			s.out.printScalerCommandEvent("replaced", s.hold.ID, text, nil)
+			text := fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeHoldEnd(o, time.Now()))
+			s.out.printCommandEvent("replaced", s.hold.ID, text, nil)
 		}
 	}
 	if !changed {
-		s.out.printScalerCommandEvent("unchanged", s.hold.ID, "the workload has an identical hold", nil)
+		s.out.printCommandEvent("unchanged", s.hold.ID, "the workload has an identical hold", nil)
 	}
 	return nil
 }
 
-// postScalerCommandOutcome posts the outcome of the hold, with the number of replicas at its end.
-func (s *holdSetting) postScalerCommandOutcome(queue *notify.Queue, f *holdProgress, replicas int32, failure error) error {
+// postHoldOutcome posts the outcome of the hold, with the number of replicas at its end.
+func (s *holdSetting) postHoldOutcome(queue *notify.Queue, f *holdProgress, replicas int32, failure error) error {
 	if len(s.notify) == 0 {
 		return nil
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-func newScalerStatusCommand(p *Program) *cobra.Command {
+func newStatusCommand(p *Program) *cobra.Command {
 	var everywhere bool
 	cmd := &cobra.Command{
 		Use: "status [" + workloadUse + "...]", Short: "show holds with owner, end and original numbers",
@@ -29,17 +29,17 @@ Below is the latest Event of the surge lane about each autoscaler, of the last h
 have made, and the seconds by which the autoscaler came later.
 
 ` + workloadHelp + "\n\n" + ReadExitCodesHelp,
-		Example: p.exampleScalerCommand("status", "status deploy/shop -o wide", "status -A -o yaml"),
+		Example: p.formatCommandExample("status", "status deploy/shop -o wide", "status -A -o yaml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.runScalerStatusCommand(cmd.Context(), args, everywhere)
+			return p.runStatusCommand(cmd.Context(), args, everywhere)
 		},
-		ValidArgsFunction: p.completeScalerHeldWorkloads,
+		ValidArgsFunction: p.completeHeldWorkloads,
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "show the holds of all namespaces")
 	return cmd
 }
 
-func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, everywhere bool) error {
+func (p *Program) runStatusCommand(ctx context.Context, args []string, everywhere bool) error {
 	format, err := p.OutputFormat(outputFormats...)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, eve
 		return fmt.Errorf("list holds: %w", err)
 	}
 	if len(args) > 0 {
-		if all, err = c.keepScalerWorkloadHolds(ctx, all, args); err != nil {
+		if all, err = c.keepWorkloadHolds(ctx, all, args); err != nil {
 			return err
 		}
 	}
@@ -68,30 +68,30 @@ func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, eve
 		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range all {
-		if all[i].Fault != "" && !isScalerTable(format) {
-			fmt.Fprintln(p.Errs, plaintext.Clean(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeScalerHoldFault(&all[i]))))
+		if all[i].Fault != "" && !isTableFormat(format) {
+			fmt.Fprintln(p.Errs, plaintext.Clean(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeHoldFault(&all[i]))))
 		}
 	}
 	now := time.Now()
-	if err := p.printScalerHolds(format, namespace, all, now); err != nil || !isScalerTable(format) {
+	if err := p.printHoldStatus(format, namespace, all, now); err != nil || !isTableFormat(format) {
 		return err
 	}
-	return p.printScalerSurgeEvents(ctx, c, namespace, args, now)
+	return p.printSurgeEvents(ctx, c, namespace, args, now)
 }
 
-// isScalerTable reports whether a format is a table for people.
-func isScalerTable(format string) bool {
+// isTableFormat reports whether a format is a table for people.
+func isTableFormat(format string) bool {
 	return format == outputAuto || format == outputText || format == outputWide
 }
 
-// describeScalerHoldFault returns why a hold cannot be read.
-func describeScalerHoldFault(h *hold.Object) string {
+// describeHoldFault returns why a hold cannot be read.
+func describeHoldFault(h *hold.Object) string {
 	return "cannot be read, so it holds nothing: " + h.Fault
 }
 
-// keepScalerWorkloadHolds returns the holds of the workloads. A workload without holds must exist.
-func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Object, args []string) (kept []hold.Object, err error) {
-	only, err := c.parseScalerWorkloads(args)
+// keepWorkloadHolds returns the holds of the workloads. A workload without holds must exist.
+func (c *Connection) keepWorkloadHolds(ctx context.Context, all []hold.Object, args []string) (kept []hold.Object, err error) {
+	only, err := c.parseWorkloadArgs(args)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 			}
 		}
 		if len(kept) == before {
-			if err := c.requireScalerWorkload(ctx, c.NewEngine(c.Holds), t); err != nil {
+			if err := c.requireWorkload(ctx, c.NewEngine(c.Holds), t); err != nil {
 				return nil, err
 			}
 		}
@@ -111,12 +111,12 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 	return kept, nil
 }
 
-func (p *Program) printScalerHolds(format, namespace string, all []hold.Object, now time.Time) error {
+func (p *Program) printHoldStatus(format, namespace string, all []hold.Object, now time.Time) error {
 	switch {
 	case format == outputJSON || format == outputYAML || strings.HasPrefix(format, outputJSONPath):
-		return writeScalerHoldList(p.Out, format, all)
+		return writeHoldList(p.Out, format, all)
 	case format == outputName:
-		return writeScalerHoldNames(p.Out, all)
+		return writeHoldNames(p.Out, all)
 	case len(all) == 0 && namespace == "":
 		fmt.Fprintln(p.Out, "no holds in any namespace")
 		return nil
@@ -124,11 +124,11 @@ func (p *Program) printScalerHolds(format, namespace string, all []hold.Object, 
 		fmt.Fprintln(p.Out, "no holds in namespace "+plaintext.Clean(namespace))
 		return nil
 	}
-	return writeScalerHoldTable(p.Out, all, format == outputWide, now)
+	return writeHoldTable(p.Out, all, format == outputWide, now)
 }
 
-// writeScalerHoldTable writes a table with a line for each hold.
-func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Time) error {
+// writeHoldTable writes a table with a line for each hold.
+func writeHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	header := []string{"NAMESPACE", "WORKLOAD", "HOLD", "STATE", "REPLICAS", "UNTIL", "BY", "BEFORE"}
 	if wide {
@@ -138,14 +138,14 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 	for i := range all {
 		h := &all[i]
 		row := []string{
-			h.Namespace, strings.ToLower(h.Spec.Workload.Kind) + "/" + h.Spec.Workload.Name, h.HoldID(), describeScalerHoldState(h, now),
-			fmt.Sprint(h.Spec.Replicas), describeScalerHoldEnd(h, now), cmp.Or(h.Spec.By, "-"), describeScalerHoldOriginal(h),
+			h.Namespace, strings.ToLower(h.Spec.Workload.Kind) + "/" + h.Spec.Workload.Name, h.HoldID(), describeHoldState(h, now),
+			fmt.Sprint(h.Spec.Replicas), describeHoldEnd(h, now), cmp.Or(h.Spec.By, "-"), describeHoldOriginal(h),
 		}
 		if wide {
-			row = append(row, describeScalerHoldNumber(h.Spec.MinReplicas), describeScalerHoldNumber(h.Spec.MaxReplicas),
+			row = append(row, describeHoldNumber(h.Spec.MinReplicas), describeHoldNumber(h.Spec.MaxReplicas),
 				cmp.Or(strings.Join(h.Spec.Gates, ","), "-"), cmp.Or(strings.Join(h.Spec.Notify, ","), "-"), h.Name)
 		}
-		row = append(row, describeScalerHoldTrouble(h, now))
+		row = append(row, describeHoldTrouble(h, now))
 		for i := range row {
 			row[i] = plaintext.Clean(row[i])
 		}
@@ -154,16 +154,16 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 	return t.Flush()
 }
 
-// describeScalerHoldNumber returns a number of a hold; 0 is not set.
-func describeScalerHoldNumber(n int32) string {
+// describeHoldNumber returns a number of a hold; 0 is not set.
+func describeHoldNumber(n int32) string {
 	if n == 0 {
 		return "-"
 	}
 	return fmt.Sprint(n)
 }
 
-// describeScalerHoldState returns the state of a hold, and whether it is paused.
-func describeScalerHoldState(h *hold.Object, now time.Time) string {
+// describeHoldState returns the state of a hold, and whether it is paused.
+func describeHoldState(h *hold.Object, now time.Time) string {
 	state := cmp.Or(string(h.Status.State), "-")
 	if h.Fault != "" {
 		return "Unreadable (" + state + ")"
@@ -177,17 +177,17 @@ func describeScalerHoldState(h *hold.Object, now time.Time) string {
 // unseenScalerHoldAge is the age at which every controller has seen a hold of its namespaces.
 const unseenScalerHoldAge = 10 * time.Second
 
-// describeScalerHoldTrouble returns the message of a hold, with its conditions that a person should know.
-func describeScalerHoldTrouble(h *hold.Object, now time.Time) string {
+// describeHoldTrouble returns the message of a hold, with its conditions that a person should know.
+func describeHoldTrouble(h *hold.Object, now time.Time) string {
 	parts := []string{h.Status.Message}
 	switch {
 	case h.Fault != "":
-		parts = []string{describeScalerHoldFault(h)}
+		parts = []string{describeHoldFault(h)}
 	case h.Status.State == "" && now.Sub(h.CreationTimestamp.Time) >= unseenScalerHoldAge:
 		parts = []string{"no controller has seen it: add the namespace to its configuration, or see its log"}
 	}
 	for _, c := range h.Status.Conditions {
-		if isScalerHoldConditionTrouble(h, c.Type, c.Status) && !strings.Contains(h.Status.Message, c.Message) {
+		if isConditionTrouble(h, c.Type, c.Status) && !strings.Contains(h.Status.Message, c.Message) {
 			parts = append(parts, c.Message)
 		}
 	}
@@ -197,8 +197,8 @@ func describeScalerHoldTrouble(h *hold.Object, now time.Time) string {
 // gateShutCondition is the condition of a hold that tells whether its gates are shut after it.
 const gateShutCondition = "GateShut"
 
-// isScalerHoldConditionTrouble reports whether a person should know a condition of a hold.
-func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav1.ConditionStatus) bool {
+// isConditionTrouble reports whether a person should know a condition of a hold.
+func isConditionTrouble(h *hold.Object, condition string, status metav1.ConditionStatus) bool {
 	switch condition {
 	case "Yielded":
 		return status == metav1.ConditionTrue
@@ -210,8 +210,8 @@ func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav
 	return false
 }
 
-// describeScalerHoldEnd returns the end of a hold, or of its pause, and the time until then.
-func describeScalerHoldEnd(h *hold.Object, now time.Time) string {
+// describeHoldEnd returns the end of a hold, or of its pause, and the time until then.
+func describeHoldEnd(h *hold.Object, now time.Time) string {
 	end, word := h.Spec.Until, "release"
 	switch {
 	case h.IsPaused(now):
@@ -225,11 +225,11 @@ func describeScalerHoldEnd(h *hold.Object, now time.Time) string {
 	case end == nil:
 		return word
 	}
-	return fmt.Sprintf("%s (%s)", end.Local().Format("2006-01-02 15:04:05"), describeScalerCommandSpan(end.Sub(now)))
+	return fmt.Sprintf("%s (%s)", end.Local().Format("2006-01-02 15:04:05"), describeTimeSpan(end.Sub(now)))
 }
 
-// describeScalerHoldOriginal returns the original numbers, if the hold carries them.
-func describeScalerHoldOriginal(h *hold.Object) string {
+// describeHoldOriginal returns the original numbers, if the hold carries them.
+func describeHoldOriginal(h *hold.Object) string {
 	n := h.Status.Numbers
 	switch {
 	case n == nil:

@@ -22,10 +22,10 @@ import (
 // scalerSurgeEvents selects the Events of the surge lane: all Events of the scaler about autoscalers.
 const scalerSurgeEvents = "involvedObject.kind=HorizontalPodAutoscaler,source=" + hold.Manager
 
-// printScalerSurgeEvents prints the latest Event of the surge lane about each autoscaler of the workloads, or of the namespace without
+// printSurgeEvents prints the latest Event of the surge lane about each autoscaler of the workloads, or of the namespace without
 // workloads. Where Events cannot be read it says so, and the holds are shown all the same.
-func (p *Program) printScalerSurgeEvents(ctx context.Context, c *Connection, namespace string, args []string, now time.Time) error {
-	latest, err := c.listScalerSurgeEvents(ctx, namespace, args)
+func (p *Program) printSurgeEvents(ctx context.Context, c *Connection, namespace string, args []string, now time.Time) error {
+	latest, err := c.listSurgeEvents(ctx, namespace, args)
 	if err != nil {
 		fmt.Fprintln(p.Errs, plaintext.Clean("the surge lane is not shown: "+err.Error()))
 		return nil
@@ -38,13 +38,13 @@ func (p *Program) printScalerSurgeEvents(ctx context.Context, c *Connection, nam
 	for i := range latest {
 		e := &latest[i]
 		fmt.Fprintf(t, "%s\thpa/%s\t%s\t%s\t%s\n", e.Namespace, plaintext.Clean(e.InvolvedObject.Name), plaintext.Clean(e.Reason),
-			describeScalerCommandSpan(now.Sub(e.LastTimestamp.Time)), plaintext.Clean(e.Message))
+			describeTimeSpan(now.Sub(e.LastTimestamp.Time)), plaintext.Clean(e.Message))
 	}
 	return t.Flush()
 }
 
-// listScalerSurgeEvents lists the latest Event of the surge lane about each autoscaler.
-func (c *Connection) listScalerSurgeEvents(ctx context.Context, namespace string, args []string) ([]corev1.Event, error) {
+// listSurgeEvents lists the latest Event of the surge lane about each autoscaler.
+func (c *Connection) listSurgeEvents(ctx context.Context, namespace string, args []string) ([]corev1.Event, error) {
 	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		return c.Client.CoreV1().Events(namespace).List(ctx, opts) // the API server filters: in one page it would load all Events at once
 	})
@@ -59,7 +59,7 @@ func (c *Connection) listScalerSurgeEvents(ctx context.Context, namespace string
 		return nil, fmt.Errorf("list events: %w", err)
 	}
 	if len(args) > 0 && len(all) > 0 {
-		if all, err = c.keepScalerWorkloadEvents(ctx, all, args); err != nil {
+		if all, err = c.keepWorkloadEvents(ctx, all, args); err != nil {
 			return nil, err
 		}
 	}
@@ -71,9 +71,9 @@ func (c *Connection) listScalerSurgeEvents(ctx context.Context, namespace string
 	}), nil
 }
 
-// keepScalerWorkloadEvents returns the Events about autoscalers of the workloads.
-func (c *Connection) keepScalerWorkloadEvents(ctx context.Context, all []corev1.Event, args []string) ([]corev1.Event, error) {
-	only, err := c.parseScalerWorkloads(args)
+// keepWorkloadEvents returns the Events about autoscalers of the workloads.
+func (c *Connection) keepWorkloadEvents(ctx context.Context, all []corev1.Event, args []string) ([]corev1.Event, error) {
+	only, err := c.parseWorkloadArgs(args)
 	if err != nil {
 		return nil, err
 	}

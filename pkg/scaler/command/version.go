@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-func newScalerVersionCommand(p *Program) *cobra.Command {
+func newVersionCommand(p *Program) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "print the version", Args: RejectArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -24,8 +24,8 @@ const (
 deploy, with its group and version where the name alone is not enough: rollouts.argoproj.io, deployments.v1.apps.`
 )
 
-// splitScalerWorkloadArgs returns the arguments as TYPE/NAME. With TYPE first, each further argument is a name.
-func splitScalerWorkloadArgs(args []string) ([]string, error) {
+// splitWorkloadArgs returns the arguments as TYPE/NAME. With TYPE first, each further argument is a name.
+func splitWorkloadArgs(args []string) ([]string, error) {
 	slash := func(arg string) bool { return strings.Contains(arg, "/") }
 	switch {
 	case len(args) == 0:
@@ -48,20 +48,20 @@ func splitScalerWorkloadArgs(args []string) ([]string, error) {
 	return all, nil
 }
 
-// requireScalerWorkloadArgs rejects arguments that are no workloads, without a request to the cluster.
-func requireScalerWorkloadArgs(_ *cobra.Command, args []string) error {
-	_, err := splitScalerWorkloadArgs(args)
+// requireWorkloadArgs rejects arguments that are no workloads, without a request to the cluster.
+func requireWorkloadArgs(_ *cobra.Command, args []string) error {
+	_, err := splitWorkloadArgs(args)
 	return err
 }
 
-// parseScalerWorkloads parses the workload arguments of a command, each workload once.
-func (c *Connection) parseScalerWorkloads(args []string) (all []hold.Workload, err error) {
-	texts, err := splitScalerWorkloadArgs(args)
+// parseWorkloadArgs parses the workload arguments of a command, each workload once.
+func (c *Connection) parseWorkloadArgs(args []string) (all []hold.Workload, err error) {
+	texts, err := splitWorkloadArgs(args)
 	if err != nil {
 		return nil, err
 	}
 	for _, text := range texts {
-		t, err := c.parseScalerWorkload(text)
+		t, err := c.parseWorkloadText(text)
 		if err != nil {
 			return nil, err
 		}
@@ -72,9 +72,9 @@ func (c *Connection) parseScalerWorkloads(args []string) (all []hold.Workload, e
 	return all, nil
 }
 
-// parseScalerWorkloadArg parses the arguments of a command that takes one workload.
-func (c *Connection) parseScalerWorkloadArg(args []string) (hold.Workload, error) {
-	all, err := c.parseScalerWorkloads(args)
+// parseWorkloadArg parses the arguments of a command that takes one workload.
+func (c *Connection) parseWorkloadArg(args []string) (hold.Workload, error) {
+	all, err := c.parseWorkloadArgs(args)
 	if err != nil {
 		return hold.Workload{}, err
 	}
@@ -84,16 +84,16 @@ func (c *Connection) parseScalerWorkloadArg(args []string) (hold.Workload, error
 	return all[0], nil
 }
 
-// parseScalerWorkload parses TYPE/NAME, or APIVERSION/KIND/NAME as configurations have it. The types of apps/v1 need no request to the
+// parseWorkloadText parses TYPE/NAME, or APIVERSION/KIND/NAME as configurations have it. The types of apps/v1 need no request to the
 // cluster.
-func (c *Connection) parseScalerWorkload(text string) (hold.Workload, error) {
+func (c *Connection) parseWorkloadText(text string) (hold.Workload, error) {
 	kind, name, _ := strings.Cut(text, "/")
 	if t, err := hold.ParseWorkload(text, c.Namespace); err == nil {
 		return t, c.requireServedVersion(t.GroupVersionKind())
 	} else if kind == "" || name == "" || strings.Contains(name, "/") {
 		return t, WithExitCode(err, ExitUsage)
 	}
-	found, err := c.resolveScalerWorkloadKind(kind)
+	found, err := c.resolveWorkloadKind(kind)
 	if err != nil {
 		return hold.Workload{}, err
 	}
@@ -102,8 +102,8 @@ func (c *Connection) parseScalerWorkload(text string) (hold.Workload, error) {
 	return t, nil
 }
 
-// resolveScalerWorkloadKind finds the kind of a type: TYPE, TYPE.GROUP or TYPE.VERSION.GROUP. The kind must have a scale.
-func (c *Connection) resolveScalerWorkloadKind(text string) (schema.GroupVersionKind, error) {
+// resolveWorkloadKind finds the kind of a type: TYPE, TYPE.GROUP or TYPE.VERSION.GROUP. The kind must have a scale.
+func (c *Connection) resolveWorkloadKind(text string) (schema.GroupVersionKind, error) {
 	versioned, plain := schema.ParseResourceArg(strings.ToLower(text))
 	var kind schema.GroupVersionKind
 	err := error(&meta.NoResourceMatchError{})
@@ -208,11 +208,11 @@ func (c *Connection) describeScalableTypes() string {
 // maxNamesInError is how many names of workloads an error lists.
 const maxNamesInError = 10
 
-// requireScalerWorkload returns an error if the workload does not exist. The error names the workloads that do.
-func (c *Connection) requireScalerWorkload(ctx context.Context, e *rollout.Engine, t hold.Workload) error {
+// requireWorkload returns an error if the workload does not exist. The error names the workloads that do.
+func (c *Connection) requireWorkload(ctx context.Context, e *rollout.Engine, t hold.Workload) error {
 	scale, err := e.Cluster.GetScale(ctx, t)
 	if err == nil && scale == nil {
-		err = fmt.Errorf("%w%s", rollout.ErrGone, c.describeScalerWorkloadNames(ctx, t))
+		err = fmt.Errorf("%w%s", rollout.ErrGone, c.describeWorkloadNames(ctx, t))
 	}
 	if err != nil {
 		return fmt.Errorf("find %s: %w", t, err)
@@ -220,9 +220,9 @@ func (c *Connection) requireScalerWorkload(ctx context.Context, e *rollout.Engin
 	return nil
 }
 
-// describeScalerWorkloadNames returns the names of the workloads of a kind in a namespace, as the end of an error; empty if they cannot be
+// describeWorkloadNames returns the names of the workloads of a kind in a namespace, as the end of an error; empty if they cannot be
 // read.
-func (c *Connection) describeScalerWorkloadNames(ctx context.Context, t hold.Workload) string {
+func (c *Connection) describeWorkloadNames(ctx context.Context, t hold.Workload) string {
 	kind := t.GroupVersionKind()
 	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {

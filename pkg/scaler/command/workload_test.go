@@ -54,7 +54,7 @@ func TestD32WorkloadArgs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.parseScalerWorkloads(strings.Fields(text))
+		got, err := c.parseWorkloadArgs(strings.Fields(text))
 		if diff := cmp.Diff(want.workloads, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}

@@ -45,25 +45,25 @@ func Load(data []byte) (*Config, error) {
 	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
-			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { d.decodeScalerConfigNotifier(c.Notify, name, path, n) })
+			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { d.decodeNotifier(c.Notify, name, path, n) })
 		},
 		"verifications": func(path string, n *yaml.Node) {
-			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
+			d.decodeNamedEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
 		},
-		"gates":     func(path string, n *yaml.Node) { c.NamedGates = d.decodeScalerConfigGates(path, n) },
+		"gates":     func(path string, n *yaml.Node) { c.NamedGates = d.decodeGateSection(path, n) },
 		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
 		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
 		"surge":     func(path string, n *yaml.Node) { c.Surge = surge.Decode(d.Decoder, path, n) },
 	})
-	d.validateScalerConfigReferences(c)
-	d.validateScalerConfigGates(c)
+	d.validateReferences(c)
+	d.validateGateSection(c)
 	if d.Faults.Err() == nil {
-		d.validateScalerConfigSharedPlaces(c)
+		d.validateSharedPlaces(c)
 	}
 	if err := d.Faults.Err(); err != nil {
 		return nil, err
 	}
-	c.addScalerConfigNamespaces()
+	c.addWorkloadNamespaces()
 	c.notified = c.listNotifiedNamespaces()
 	return c, nil
 }
@@ -71,8 +71,8 @@ func Load(data []byte) (*Config, error) {
 // sectionDecoder decodes the sections of a configuration.
 type sectionDecoder struct{ *strict.Decoder }
 
-// decodeScalerConfigEntries calls each for every entry of a mapping with user-defined keys.
-func (d *sectionDecoder) decodeScalerConfigEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
+// decodeNamedEntries calls each for every entry of a mapping with user-defined keys.
+func (d *sectionDecoder) decodeNamedEntries(path string, n *yaml.Node, each func(name, path string, n *yaml.Node)) {
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -83,12 +83,12 @@ func (d *sectionDecoder) decodeScalerConfigEntries(path string, n *yaml.Node, ea
 	d.DecodeMapping(path, n, fields)
 }
 
-// validateScalerConfigReferences checks that schedules and rules name existing verifications and notifiers.
-func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
+// validateReferences checks that schedules and rules name existing verifications and notifiers.
+func (d *sectionDecoder) validateReferences(c *Config) {
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
 		path := strict.IndexPath("schedules", i)
-		d.validateScalerConfigNames(path, c, s.Verify, s.Notify, nil)
+		d.validateReferencedNames(path, c, s.Verify, s.Notify, nil)
 		if n := len(s.Gates); n > hold.MaxGates {
 			d.AddFault(path+".gates", "has %d elements; the maximum of a Hold is %d", n, hold.MaxGates)
 		}
@@ -101,13 +101,13 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 		if n := r.CountGates(); n > hold.MaxGates {
 			d.AddFault(strict.IndexPath("events.rules", i)+".gates", "makes Holds with %d gates, onSuccess included; the maximum is %d", n, hold.MaxGates)
 		}
-		d.validateScalerConfigNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
+		d.validateReferencedNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
-	d.validateScalerConfigNames("surge", c, "", c.Surge.Notify, nil)
+	d.validateReferencedNames("surge", c, "", c.Surge.Notify, nil)
 }
 
-// validateScalerConfigNames checks the names in a schedule or rule.
-func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
+// validateReferencedNames checks the names in a schedule or rule.
+func (d *sectionDecoder) validateReferencedNames(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.AddFault(path+".verify", "unknown verification %s; the file has %v", strict.Quote(verification), slices.Sorted(maps.Keys(c.Verifications)))
 	}
@@ -126,9 +126,9 @@ func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verif
 	}
 }
 
-// addScalerConfigNamespaces adds the namespaces of all workloads in the configuration.
-func (c *Config) addScalerConfigNamespaces() {
-	for _, t := range c.listScalerConfigWorkloads() {
+// addWorkloadNamespaces adds the namespaces of all workloads in the configuration.
+func (c *Config) addWorkloadNamespaces() {
+	for _, t := range c.listNamedWorkloads() {
 		c.Namespaces = append(c.Namespaces, t.Namespace)
 	}
 	for _, r := range c.Surge.Autoscalers {
@@ -142,14 +142,14 @@ func (c *Config) addScalerConfigNamespaces() {
 // and releases holds on workloads that the new configuration no longer has, and tells their notifiers.
 func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	c.addScalerConfigNamespaces()
+	c.addWorkloadNamespaces()
 	for name, namespaces := range before.notified {
 		c.notified[name] = append(c.notified[name], namespaces...)
 	}
 }
 
-// listScalerConfigWorkloads returns the workloads of all schedules and rules.
-func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
+// listNamedWorkloads returns the workloads of all schedules and rules.
+func (c *Config) listNamedWorkloads() (all []hold.Workload) {
 	for i := range c.Schedules {
 		all = append(all, c.Schedules[i].Workloads...)
 	}

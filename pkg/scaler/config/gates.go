@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// decodeScalerConfigGates decodes the section gates.
-func (d *sectionDecoder) decodeScalerConfigGates(path string, n *yaml.Node) map[string]action.Gate {
+// decodeGateSection decodes the section gates.
+func (d *sectionDecoder) decodeGateSection(path string, n *yaml.Node) map[string]action.Gate {
 	all := map[string]action.Gate{}
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		name, g := action.DecodeGate(d.Decoder, path, n)
@@ -24,15 +24,15 @@ func (d *sectionDecoder) decodeScalerConfigGates(path string, n *yaml.Node) map[
 	return all
 }
 
-// validateScalerConfigGates checks the names in gates, and the gates of schedules and rules.
-func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
+// validateGateSection checks the names in gates, and the gates of schedules and rules.
+func (d *sectionDecoder) validateGateSection(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.NamedGates)) {
 		g := c.NamedGates[name]
-		d.validateScalerConfigNames("gates."+name, c, "", nil, slices.Concat(g.Open, g.Shut))
+		d.validateReferencedNames("gates."+name, c, "", nil, slices.Concat(g.Open, g.Shut))
 	}
 	for i := range c.Schedules {
 		s, path := &c.Schedules[i], strict.IndexPath("schedules", i)
-		d.validateScalerConfigGateNames(path+".gates", c, s.Gates, s.Workloads)
+		d.validateGateNames(path+".gates", c, s.Gates, s.Workloads)
 		for j := range s.Windows {
 			if len(s.Gates) > 0 && s.Windows[j].Ramp.Steps > 0 {
 				d.AddFault(strict.IndexPath(path+".windows", j)+".ramp", "would open gates after its first step: name them in a schedule without a ramp")
@@ -44,12 +44,12 @@ func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
 		if _, taken := c.NamedGates[r.Name]; taken && len(r.OnSuccess) > 0 {
 			d.AddFault(path+".onSuccess", "makes a gate of the rule's name, and gates has another of that name")
 		}
-		d.validateScalerConfigGateNames(path+".gates", c, r.Gates, r.ListWorkloads())
+		d.validateGateNames(path+".gates", c, r.Gates, r.ListWorkloads())
 	}
 }
 
-// validateScalerConfigGateNames checks that the gates of a schedule or rule exist, for the namespaces of its workloads.
-func (d *sectionDecoder) validateScalerConfigGateNames(path string, c *Config, gates []string, workloads []hold.Workload) {
+// validateGateNames checks that the gates of a schedule or rule exist, for the namespaces of its workloads.
+func (d *sectionDecoder) validateGateNames(path string, c *Config, gates []string, workloads []hold.Workload) {
 	for _, name := range gates {
 		g, ok := c.NamedGates[name]
 		if !ok {
@@ -64,8 +64,8 @@ func (d *sectionDecoder) validateScalerConfigGateNames(path string, c *Config, g
 	}
 }
 
-// validateScalerConfigSharedPlaces checks that no two gates change one place in different ways: each would shut it for the other.
-func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
+// validateSharedPlaces checks that no two gates change one place in different ways: each would shut it for the other.
+func (d *sectionDecoder) validateSharedPlaces(c *Config) {
 	paths := map[string]string{}
 	for name := range c.NamedGates {
 		paths[name] = "gates." + name

@@ -104,7 +104,7 @@ func TestD21AnyOrder(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &orderWalker{Rand: rand.New(rand.NewPCG(seed, 0)), times: newEventCommandTimes(), rule: newSaleRule()} //nolint:gosec // a test that repeats itself
+			w := &orderWalker{Rand: rand.New(rand.NewPCG(seed, 0)), times: newCommandTimes(), rule: newSaleRule()} //nolint:gosec // a test that repeats itself
 			w.handlerBench = newHandlerBench(t, nil, Options{Times: w.times}, w.rule)
 			for range 25 {
 				w.step(t)

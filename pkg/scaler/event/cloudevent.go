@@ -45,7 +45,7 @@ func renameCloudEventTime(attributes map[string]any) map[string]any {
 // cloudEventDataFields returns the fields of data that is an object. Data of any other form has no fields: the attributes may be enough. A broken
 // object is an error.
 func cloudEventDataFields(data []byte) (map[string]any, error) {
-	if data = trimEventText(data); !bytes.HasPrefix(data, []byte("{")) {
+	if data = trimMessageText(data); !bytes.HasPrefix(data, []byte("{")) {
 		return nil, nil //nolint:nilnil // no fields are no error
 	}
 	fields, err := eventFieldsFromJSON(data)
@@ -58,7 +58,7 @@ func cloudEventDataFields(data []byte) (map[string]any, error) {
 // isStructuredCloudEvent reports whether an object is a CloudEvent in structured mode. Every CloudEvent has a specversion; the content type
 // does not count, since no signature covers it: it would let anybody give a signed event another id.
 func isStructuredCloudEvent(object map[string]any) bool {
-	version, ok := eventScalarText(object[specVersionAttribute])
+	version, ok := scalarText(object[specVersionAttribute])
 	return ok && version != ""
 }
 

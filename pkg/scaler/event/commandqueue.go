@@ -35,25 +35,25 @@ type queuedCommand struct {
 	delivery *Delivery
 }
 
-// supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
+// supersedesCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
 // command does not: if c expired undelivered, the earlier command would be lost too. Only the later by its event's time counts; of one moment, the end. An
 // end before a later one may be before a start, too, which it would not end.
-func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
+func (c *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
 	if order := c.command.at.Compare(earlier.command.at); order < 0 || order == 0 && earlier.command.release && !c.command.release {
 		return false
 	}
 	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)
 }
 
-func newEventCommandQueue(maxWaiting int) *commandQueue {
+func newCommandQueue(maxWaiting int) *commandQueue {
 	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
-// appendEventCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
+// appendCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
 // ctx, or ErrStopped. It returns errQueueFull if that lasts too long.
-func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
+func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, since, changed := q.tryAppendEventCommand(c)
+		replaced, since, changed := q.tryAppendCommand(c)
 		if changed == nil {
 			return replaced, nil
 		}
@@ -76,15 +76,15 @@ func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan st
 	}
 }
 
-// tryAppendEventCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
+// tryAppendCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
 // has been full or the sink failing.
-func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
+func (q *commandQueue) tryAppendCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
-	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
+	if at := q.latestByHold[id]; at != nil && c.supersedesCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
-	} else if q.waiting.Len() >= q.countEventQueuePlaces(c) {
+	} else if q.waiting.Len() >= q.countQueuePlaces(c) {
 		if q.fullSince.IsZero() {
 			q.fullSince = time.Now()
 		}
@@ -94,22 +94,22 @@ func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queued
 		return nil, since, q.changed
 	}
 	q.latestByHold[id] = q.waiting.PushBack(c)
-	q.signalEventQueueChange()
+	q.signalQueueChange()
 	return replaced, time.Time{}, nil
 }
 
-// countEventQueuePlaces returns how many commands may wait when c comes. Ends have as many places again: a hold without its end stays for its time.
-func (q *commandQueue) countEventQueuePlaces(c *queuedCommand) int {
+// countQueuePlaces returns how many commands may wait when c comes. Ends have as many places again: a hold without its end stays for its time.
+func (q *commandQueue) countQueuePlaces(c *queuedCommand) int {
 	if c.command.release {
 		return 2 * q.maxWaiting
 	}
 	return q.maxWaiting
 }
 
-// takeEventCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
-func (q *commandQueue) takeEventCommand(ctx context.Context) *queuedCommand {
+// takeCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
+func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
-		c, changed := q.tryTakeEventCommand()
+		c, changed := q.tryTakeCommand()
 		if c != nil {
 			return c
 		}
@@ -121,7 +121,7 @@ func (q *commandQueue) takeEventCommand(ctx context.Context) *queuedCommand {
 	return nil
 }
 
-func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
+func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.waiting.Front()
@@ -135,12 +135,12 @@ func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
 	if q.waiting.Len() <= q.maxWaiting/2 {
 		q.fullSince = time.Time{}
 	}
-	q.signalEventQueueChange()
+	q.signalQueueChange()
 	return c, nil
 }
 
-// requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
-func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
+// requeueLateCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
+func (q *commandQueue) requeueLateCommand(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now, fresh := time.Now(), false
@@ -157,16 +157,16 @@ func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
 	return true
 }
 
-// isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
-func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
+// isCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
+func (q *commandQueue) isCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
-	return at != nil && at.Value.(*queuedCommand).supersedesEventCommand(c)
+	return at != nil && at.Value.(*queuedCommand).supersedesCommand(c)
 }
 
-// recordEventSinkResult records whether the sink took or rejected a command, or failed.
-func (q *commandQueue) recordEventSinkResult(failed bool) {
+// recordSinkResult records whether the sink took or rejected a command, or failed.
+func (q *commandQueue) recordSinkResult(failed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -177,8 +177,8 @@ func (q *commandQueue) recordEventSinkResult(failed bool) {
 	}
 }
 
-// signalEventQueueChange wakes all waiting goroutines. The caller holds mu.
-func (q *commandQueue) signalEventQueueChange() {
+// signalQueueChange wakes all waiting goroutines. The caller holds mu.
+func (q *commandQueue) signalQueueChange() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }

@@ -29,7 +29,7 @@ type notedTime struct{ at, until time.Time }
 // firstPrune is the number of keys that are kept without a look for expired keys.
 const firstPrune = 1000
 
-func newEventCommandTimes() *commandTimes {
+func newCommandTimes() *commandTimes {
 	return &commandTimes{byKey: map[string]notedTime{}, prune: firstPrune}
 }
 
@@ -60,8 +60,8 @@ func (t *commandTimes) NoteAt(key string, at, until time.Time) {
 	t.prune = max(firstPrune, 2*len(t.byKey))
 }
 
-// eventTimesKey returns the key of the starts or of the ends of a hold.
-func eventTimesKey(release bool, w hold.Workload, id string) string {
+// commandTimesKey returns the key of the starts or of the ends of a hold.
+func commandTimesKey(release bool, w hold.Workload, id string) string {
 	verb := "raise "
 	if release {
 		verb = "release "
@@ -69,27 +69,27 @@ func eventTimesKey(release bool, w hold.Workload, id string) string {
 	return verb + w.Namespace + " " + w.APIVersion + " " + w.Kind + " " + w.Name + " " + id
 }
 
-// noteEventReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
-func (h *Handler) noteEventReleases(commands []holdCommand) {
+// noteReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
+func (h *Handler) noteReleases(commands []holdCommand) {
 	for i := range commands {
 		if c := &commands[i]; c.release {
-			h.opts.Times.NoteAt(eventTimesKey(true, c.workload, c.hold.ID), c.at, c.until)
+			h.opts.Times.NoteAt(commandTimesKey(true, c.workload, c.hold.ID), c.at, c.until)
 		}
 	}
 }
 
-// noteEventRaise notes a delivered start: an earlier end that comes later must not end it.
-func (h *Handler) noteEventRaise(c *holdCommand) {
+// noteRaise notes a delivered start: an earlier end that comes later must not end it.
+func (h *Handler) noteRaise(c *holdCommand) {
 	if !c.release {
-		h.opts.Times.NoteAt(eventTimesKey(false, c.workload, c.hold.ID), c.at, c.until)
+		h.opts.Times.NoteAt(commandTimesKey(false, c.workload, c.hold.ID), c.at, c.until)
 	}
 }
 
-// isEventCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
+// isCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
 // after a later end is harmless.
-func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
+func (h *Handler) isCommandOutdated(c *holdCommand) bool {
 	latestAt := func(release bool) time.Time {
-		return h.opts.Times.LatestAt(eventTimesKey(release, c.workload, c.hold.ID))
+		return h.opts.Times.LatestAt(commandTimesKey(release, c.workload, c.hold.ID))
 	}
 	return latestAt(false).After(c.at) || !c.release && !latestAt(true).Before(c.at)
 }

@@ -33,9 +33,9 @@ type KafkaConfig struct {
 	SASL   *KafkaSASL // optional
 }
 
-// defaultEventRewind returns the default rewind: the longest time for which an event may count. So the scaler delivers a missed start after an
+// defaultRewind returns the default rewind: the longest time for which an event may count. So the scaler delivers a missed start after an
 // absence of any length, unless the start has expired. Remembered ids prevent a second delivery.
-func defaultEventRewind(rules []Rule) time.Duration {
+func defaultRewind(rules []Rule) time.Duration {
 	longest := minRewind
 	for i := range rules {
 		longest = max(longest, min(rules[i].MaxFor, MaxTTL))

@@ -29,17 +29,17 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"kafka":  func(path string, n *yaml.Node) { c.Kafka = d.eventSourceKafkaFromYAML(path, n) },
-		"http":   func(path string, n *yaml.Node) { c.HTTP = d.eventSourceHTTPFromYAML(path, n) },
+		"kafka":  func(path string, n *yaml.Node) { c.Kafka = d.kafkaSourceFromYAML(path, n) },
+		"http":   func(path string, n *yaml.Node) { c.HTTP = d.httpSourceFromYAML(path, n) },
 		"rules":  func(path string, n *yaml.Node) { c.Rules = d.eventRulesFromYAML(path, n) },
-		"fields": func(path string, n *yaml.Node) { c.Format.Fields = d.eventFieldPlacesFromYAML(path, n) },
+		"fields": func(path string, n *yaml.Node) { c.Format.Fields = d.fieldPlacesFromYAML(path, n) },
 		"ttl":    d.Duration(&c.Format.TTL, MinTTL, MaxTTL),
 	})
 	if c.Format.TTL == 0 {
 		c.Format.TTL = DefaultTTL
 	}
 	if c.Kafka != nil && c.Kafka.Rewind == 0 {
-		c.Kafka.Rewind = defaultEventRewind(c.Rules)
+		c.Kafka.Rewind = defaultRewind(c.Rules)
 	}
 	if d.HasFault(path) {
 		return c
@@ -51,15 +51,15 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *KafkaConfig {
+func (d *configDecoder) kafkaSourceFromYAML(path string, n *yaml.Node) *KafkaConfig {
 	var k KafkaConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.eventSourceBrokersFromYAML(path, n) },
-		"topic":   d.eventPatternFromYAML(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
+		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.brokersFromYAML(path, n) },
+		"topic":   d.patternedTextFromYAML(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
 		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
-		"tls":     func(path string, n *yaml.Node) { k.TLS = d.eventSourceTLSFromYAML(path, n) },
+		"tls":     func(path string, n *yaml.Node) { k.TLS = d.kafkaTLSFromYAML(path, n) },
 		"sasl": func(path string, n *yaml.Node) {
-			d.HideValues(n, func() { k.SASL = d.eventSourceSASLFromYAML(path, n) })
+			d.HideValues(n, func() { k.SASL = d.kafkaSASLFromYAML(path, n) })
 		},
 	})
 	d.Require(path, "brokers", "topic")
@@ -72,8 +72,8 @@ func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *Kaf
 // fieldPlacePattern matches a FieldPlace.
 var fieldPlacePattern = regexp.MustCompile(`^(key|timestamp|header\.[!-~]{1,100}|data(\.[^.\s]+)+)$`)
 
-// eventFieldPlacesFromYAML decodes a mapping of fields to their places in a message.
-func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
+// fieldPlacesFromYAML decodes a mapping of fields to their places in a message.
+func (d *configDecoder) fieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
 	all := map[string]FieldPlace{}
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
@@ -81,7 +81,7 @@ func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[
 			name := n.Content[i].Value
 			fields[name] = func(path string, n *yaml.Node) {
 				var place string
-				d.eventPatternFromYAML(&place, fieldPlacePattern, "key, timestamp, header.NAME or data.PATH")(path, n)
+				d.patternedTextFromYAML(&place, fieldPlacePattern, "key, timestamp, header.NAME or data.PATH")(path, n)
 				all[name] = FieldPlace(place)
 			}
 		}
@@ -90,8 +90,8 @@ func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[
 	return all
 }
 
-func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []string {
-	all := d.eventTextListFromYAML(path, n)
+func (d *configDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
+	all := d.textListFromYAML(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || strict.ParsePort(port) == 0 {
@@ -101,71 +101,71 @@ func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []
 	return all
 }
 
-// eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
-func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
+// textListFromYAML decodes a list of texts, and rejects an empty or a long list.
+func (d *configDecoder) textListFromYAML(path string, n *yaml.Node) []string {
 	d.RejectEmpty(path, n)
 	d.RejectLong(path, n, maxListItems)
 	return d.DecodeTexts(path, n)
 }
 
-func (d *configDecoder) eventSourceTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
+func (d *configDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+		"caFile": d.sourceFileFromYAML(&t.CAFile), "certFile": d.sourceFileFromYAML(&t.CertFile), "keyFile": d.sourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
-	d.validateEventSourceCertPair(path, t.CertFile, t.KeyFile)
+	d.validateKafkaCertPair(path, t.CertFile, t.KeyFile)
 	return &t
 }
 
-func (d *configDecoder) validateEventSourceCertPair(path, cert, key string) {
+func (d *configDecoder) validateKafkaCertPair(path, cert, key string) {
 	if (cert == "") != (key == "") {
 		d.AddFault(path, "certFile and keyFile go together")
 	}
 }
 
-func (d *configDecoder) eventSourceSASLFromYAML(path string, n *yaml.Node) *KafkaSASL {
+func (d *configDecoder) kafkaSASLFromYAML(path string, n *yaml.Node) *KafkaSASL {
 	var s KafkaSASL
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"mechanism": func(path string, n *yaml.Node) {
 			s.Mechanism = d.DecodeEnum(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
 		},
-		"usernameFile": d.eventSourceFileFromYAML(&s.UsernameFile), "passwordFile": d.eventSourceFileFromYAML(&s.PasswordFile),
+		"usernameFile": d.sourceFileFromYAML(&s.UsernameFile), "passwordFile": d.sourceFileFromYAML(&s.PasswordFile),
 	})
 	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
 }
 
-func (d *configDecoder) eventSourceHTTPFromYAML(path string, n *yaml.Node) *HTTPConfig {
+func (d *configDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfig {
 	var h HTTPConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
 			d.HideValues(n, func() {
-				h.SecretFiles = d.eventTextListFromYAML(path, n)
+				h.SecretFiles = d.textListFromYAML(path, n)
 				for i, f := range h.SecretFiles {
-					d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
+					d.validateSourcePath(path+"["+strconv.Itoa(i)+"]", f)
 				}
 			})
 		},
-		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
+		"certFile": d.sourceFileFromYAML(&h.CertFile), "keyFile": d.sourceFileFromYAML(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || port != "0" && strict.ParsePort(port) == 0) {
 		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %s", strict.Quote(h.Address))
 	}
-	d.validateEventSourceCertPair(path, h.CertFile, h.KeyFile)
+	d.validateKafkaCertPair(path, h.CertFile, h.KeyFile)
 	return &h
 }
 
-// eventSourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder {
+// sourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
+func (d *configDecoder) sourceFileFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		d.validateEventSourcePath(path, *to)
+		d.validateSourcePath(path, *to)
 	}
 }
 
-func (d *configDecoder) validateEventSourcePath(path, file string) {
+func (d *configDecoder) validateSourcePath(path, file string) {
 	if !filepath.IsAbs(file) {
 		d.AddFault(path, "must be an absolute path, not %s", strict.Quote(file))
 	}
@@ -174,8 +174,8 @@ func (d *configDecoder) validateEventSourcePath(path, file string) {
 // topicNamePattern matches the topic names that Kafka permits.
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
-// eventPatternFromYAML decodes a text, and rejects it unless it matches form.
-func (d *configDecoder) eventPatternFromYAML(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
+// patternedTextFromYAML decodes a text, and rejects it unless it matches form.
+func (d *configDecoder) patternedTextFromYAML(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !form.MatchString(*to) {

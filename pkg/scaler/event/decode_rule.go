@@ -51,14 +51,14 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 	var namespace string
 	var decodeWorkloads func(namespace string) []WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"name":      d.eventPatternFromYAML(&r.Name, ruleNamePattern, ruleNameForm),
-		"namespace": d.eventPatternFromYAML(&namespace, ruleNamePattern, ruleNameForm),
-		"type":      d.eventRuleTypeFromYAML(&r.Type),
-		"releaseOn": d.eventRuleTypeFromYAML(&r.ReleaseOn),
-		"match":     func(path string, n *yaml.Node) { r.Match = d.eventRuleMatchFromYAML(path, n) },
-		"key":       d.eventRuleFieldNameFromYAML(&r.Key),
+		"name":      d.patternedTextFromYAML(&r.Name, ruleNamePattern, ruleNameForm),
+		"namespace": d.patternedTextFromYAML(&namespace, ruleNamePattern, ruleNameForm),
+		"type":      d.eventTypeFromYAML(&r.Type),
+		"releaseOn": d.eventTypeFromYAML(&r.ReleaseOn),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.ruleMatchFromYAML(path, n) },
+		"key":       d.fieldNameFromYAML(&r.Key),
 		"workloads": func(path string, n *yaml.Node) { // decoded last, because the namespace may follow
-			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.eventRuleWorkloadSpecsFromYAML(path, n, namespace) }
+			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.workloadSpecsFromYAML(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -99,22 +99,22 @@ func (d *configDecoder) validateEventRule(path string, r *Rule) {
 	}
 }
 
-// eventRuleTypeFromYAML decodes the type of an event.
-func (d *configDecoder) eventRuleTypeFromYAML(to *string) strict.FieldDecoder {
-	return d.eventPatternFromYAML(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
+// eventTypeFromYAML decodes the type of an event.
+func (d *configDecoder) eventTypeFromYAML(to *string) strict.FieldDecoder {
+	return d.patternedTextFromYAML(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// eventRuleFieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) eventRuleFieldNameFromYAML(to *string) strict.FieldDecoder {
+// fieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
+func (d *configDecoder) fieldNameFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		if isCommonEventField(*to) {
+		if isCommonField(*to) {
 			d.AddFault(path, "%s is a field of every event; use another field", *to)
 		}
 	}
 }
 
-func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[string]string {
+func (d *configDecoder) ruleMatchFromYAML(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
@@ -125,7 +125,7 @@ func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[st
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
-			d.eventRuleFieldNameFromYAML(&name)(path, key)
+			d.fieldNameFromYAML(&name)(path, key)
 			if d.Text(&value)(path, n); !d.HasFault(path) {
 				all[key.Value] = value
 			}
@@ -138,10 +138,10 @@ func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[st
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *configDecoder) eventRuleWorkloadSpecsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+func (d *configDecoder) workloadSpecsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		w := d.eventRuleWorkloadSpecFromYAML(path, n, namespace)
+		w := d.workloadSpecFromYAML(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
 			d.AddFault(path+".workload", "%s is in the list already", w.Workload)
 		}
@@ -151,19 +151,19 @@ func (d *configDecoder) eventRuleWorkloadSpecsFromYAML(path string, n *yaml.Node
 	return all
 }
 
-func (d *configDecoder) eventRuleWorkloadSpecFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
+func (d *configDecoder) workloadSpecFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"workload":    func(path string, n *yaml.Node) { w.Workload = d.eventRuleWorkloadFromYAML(path, n, namespace) },
-		"replicas":    d.eventReplicaCountFromYAML(&w.Replicas),
-		"minReplicas": d.eventReplicaCountFromYAML(&w.MinReplicas),
-		"maxReplicas": d.eventReplicaCountFromYAML(&w.MaxReplicas),
+		"workload":    func(path string, n *yaml.Node) { w.Workload = d.ruleWorkloadFromYAML(path, n, namespace) },
+		"replicas":    d.replicaCountFromYAML(&w.Replicas),
+		"minReplicas": d.replicaCountFromYAML(&w.MinReplicas),
+		"maxReplicas": d.replicaCountFromYAML(&w.MaxReplicas),
 	})
 	if d.HasFault(path) {
 		return w
 	}
 	d.Require(path, "workload", "replicas")
-	for _, f := range []struct{ key, fault string }{{"minReplicas", w.eventMinReplicasError()}, {"maxReplicas", w.eventMaxReplicasError()}} {
+	for _, f := range []struct{ key, fault string }{{"minReplicas", w.minReplicasError()}, {"maxReplicas", w.maxReplicasError()}} {
 		if f.fault != "" && d.HasKey(path+".replicas") {
 			d.AddFault(path+"."+f.key, "%s", f.fault)
 		}
@@ -171,18 +171,18 @@ func (d *configDecoder) eventRuleWorkloadSpecFromYAML(path string, n *yaml.Node,
 	return w
 }
 
-// eventMinReplicasError returns the fault of a minReplicas that is above replicas in every event.
-func (w *WorkloadSpec) eventMinReplicasError() string {
+// minReplicasError returns the fault of a minReplicas that is above replicas in every event.
+func (w *WorkloadSpec) minReplicasError() string {
 	if w.MinReplicas.Field == "" && w.MinReplicas.Value > w.Replicas.Highest() {
-		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeEventReplicas())
+		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeReplicaCount())
 	}
 	return ""
 }
 
-// eventMaxReplicasError returns the fault of a maxReplicas that is below replicas, in some event at least.
-func (w *WorkloadSpec) eventMaxReplicasError() string {
+// maxReplicasError returns the fault of a maxReplicas that is below replicas, in some event at least.
+func (w *WorkloadSpec) maxReplicasError() string {
 	if highest := w.MaxReplicas.Highest(); highest != 0 && highest < w.Replicas.Highest() {
-		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeEventReplicas(), w.Replicas.describeEventReplicas())
+		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeReplicaCount(), w.Replicas.describeReplicaCount())
 	}
 	return ""
 }
@@ -195,14 +195,14 @@ func (n ReplicaCount) Highest() int32 {
 	return n.Value
 }
 
-func (n ReplicaCount) describeEventReplicas() string {
+func (n ReplicaCount) describeReplicaCount() string {
 	if n.Field != "" {
 		return fmt.Sprintf("up to %d by field %s", n.MaxValue, n.Field)
 	}
 	return strconv.Itoa(int(n.Value))
 }
 
-func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
+func (d *configDecoder) ruleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -218,20 +218,20 @@ func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, nam
 	return t
 }
 
-// eventReplicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
+// replicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
+func (d *configDecoder) replicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
 			d.Integer(&value, 0, maxReplicaCount)(path, n)
-			to.Value = clampEventReplicaCount(value)
+			to.Value = clampReplicaCount(value)
 			return
 		}
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.eventRuleFieldNameFromYAML(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.fieldNameFromYAML(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
 		d.Require(path, "field", "max")
-		to.MaxValue = clampEventReplicaCount(maxValue)
+		to.MaxValue = clampReplicaCount(maxValue)
 	}
 }
 
-// clampEventReplicaCount converts a number that is at most maxReplicaCount, or already a fault.
-func clampEventReplicaCount(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+// clampReplicaCount converts a number that is at most maxReplicaCount, or already a fault.
+func clampReplicaCount(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -53,8 +53,8 @@ func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 	return nil
 }
 
-// claimEventForDelivery makes d the delivery of its event's id, or returns the delivery that already has the id.
-func (h *Handler) claimEventForDelivery(d *Delivery) *Delivery {
+// claimEvent makes d the delivery of its event's id, or returns the delivery that already has the id.
+func (h *Handler) claimEvent(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if earlier := h.pending[d.event.identity()]; earlier != nil {
@@ -64,8 +64,8 @@ func (h *Handler) claimEventForDelivery(d *Delivery) *Delivery {
 	return nil
 }
 
-// abandonEventDelivery ends a delivery before its first command.
-func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
+// abandonDelivery ends a delivery before its first command.
+func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.worstOutcome, d.reason, d.remaining = o, reason, 0
@@ -73,36 +73,36 @@ func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	close(d.done)
 }
 
-// enqueueEventCommands appends the commands of d to the queues of their workloads. A full queue rejects the command of its workload alone.
-func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
+// enqueueHoldCommands appends the commands of d to the queues of their workloads. A full queue rejects the command of its workload alone.
+func (h *Handler) enqueueHoldCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
 	var rejected error
 	for i := range commands {
-		replaced, err := h.queues[commands[i].workload].appendEventCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
+		replaced, err := h.queues[commands[i].workload].appendCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
 		switch {
 		case errors.Is(err, errQueueFull):
 			rejected = &OutcomeError{Outcome: Undelivered, Reason: err.Error()}
-			h.finishEventCommand(ctx, d, Undelivered, err.Error())
+			h.finishHoldCommand(ctx, d, Undelivered, err.Error())
 			continue
 		case err != nil:
 			for range commands[i:] {
-				h.finishEventCommand(ctx, d, Undelivered, err.Error())
+				h.finishHoldCommand(ctx, d, Undelivered, err.Error())
 			}
 			return err
 		}
 		h.metrics.waiting.Inc()
 		if replaced != nil {
 			h.metrics.waiting.Dec()
-			h.finishEventCommand(ctx, replaced.delivery, Superseded, "")
+			h.finishHoldCommand(ctx, replaced.delivery, Superseded, "")
 		}
 	}
 	return rejected
 }
 
-// finishEventCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
+// finishHoldCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another
 // event with the same id can be claimed.
-func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
+func (h *Handler) finishHoldCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
-	switch rank := o.eventOutcomeRank() - d.worstOutcome.eventOutcomeRank(); {
+	switch rank := o.outcomeRank() - d.worstOutcome.outcomeRank(); {
 	case rank > 0:
 		d.worstOutcome, d.reason = o, reason
 	case rank == 0 && d.reason == "":
@@ -123,18 +123,18 @@ func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome
 	if d.worstOutcome == Delivered {
 		h.metrics.delay.Observe(time.Since(d.readAt).Seconds())
 	}
-	h.recordEventOutcome(ctx, &d.event, d.source, d.worstOutcome, d.reason)
+	h.recordOutcome(ctx, &d.event, d.source, d.worstOutcome, d.reason)
 	close(d.done)
 }
 
-// deliverEventCommandQueue delivers the commands of a workload in their order, until ctx ends.
-func (h *Handler) deliverEventCommandQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
+// deliverCommandQueue delivers the commands of a workload in their order, until ctx ends.
+func (h *Handler) deliverCommandQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
 	for {
-		c := q.takeEventCommand(ctx)
+		c := q.takeCommand(ctx)
 		if c == nil {
 			return
 		}
-		o, reason, ok := h.deliverEventCommand(ctx, w, q, c)
+		o, reason, ok := h.deliverHoldCommand(ctx, w, q, c)
 		if !ok {
 			return
 		}
@@ -142,43 +142,43 @@ func (h *Handler) deliverEventCommandQueue(ctx context.Context, w hold.Workload,
 			continue
 		}
 		h.metrics.waiting.Dec()
-		h.finishEventCommand(ctx, c.delivery, o, reason)
+		h.finishHoldCommand(ctx, c.delivery, o, reason)
 	}
 }
 
 // outcomeRequeued is no outcome of an event: its command waits behind the others of the workload again.
 const outcomeRequeued Outcome = "requeued"
 
-// deliverEventCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
+// deliverHoldCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
-func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
+func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {
-		case q.isEventCommandSuperseded(c):
+		case q.isCommandSuperseded(c):
 			return Superseded, "", true
-		case h.isEventCommandOutdated(&c.command):
+		case h.isCommandOutdated(&c.command):
 			return Superseded, "a later event of the hold came first", true
 		case left <= 0:
 			return Undelivered, reason, true
 		}
-		err := h.callEventSink(ctx, w, &c.command)
-		q.recordEventSinkResult(err != nil && !errors.Is(err, hold.ErrRejected))
+		err := h.callHoldSink(ctx, w, &c.command)
+		q.recordSinkResult(err != nil && !errors.Is(err, hold.ErrRejected))
 		switch {
 		case err == nil:
-			h.noteEventRaise(&c.command)
+			h.noteRaise(&c.command)
 			return Delivered, "", true
 		case errors.Is(err, hold.ErrRejected):
 			return Refused, err.Error(), true
 		}
 		reason = err.Error()
 		h.metrics.retries.Inc()
-		if q.requeueLateEventCommand(c) {
+		if q.requeueLateCommand(c) {
 			return outcomeRequeued, "", true
 		}
 		pause := min(retryBackoff.Delay(failures), left)
 		if failures == 1 {
-			h.logFirstEventRetry(ctx, w, c, err, pause)
+			h.logFirstSinkRetry(ctx, w, c, err, pause)
 		}
 		if !retry.Sleep(ctx, pause) {
 			return "", "", false
@@ -186,16 +186,16 @@ func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *c
 	}
 }
 
-// logFirstEventRetry logs the first failed attempt of a command.
-func (h *Handler) logFirstEventRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
+// logFirstSinkRetry logs the first failed attempt of a command.
+func (h *Handler) logFirstSinkRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
 	if suppressed, ok := h.throttle.AllowLine("retried", time.Now()); ok {
 		klog.FromContext(ctx).Info("Event not taken, retrying until it expires",
 			"workload", w, "event", c.delivery.event.ID, "err", err, "retryIn", pause, "expiresAt", c.command.expiresAt, "suppressed", suppressed)
 	}
 }
 
-// callEventSink makes an attempt, which ends when the command expires.
-func (h *Handler) callEventSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
+// callHoldSink makes an attempt, which ends when the command expires.
+func (h *Handler) callHoldSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
 	until := time.Now().Add(attemptTimeout)
 	if c.expiresAt.Before(until) {
 		until = c.expiresAt

@@ -97,27 +97,27 @@ func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 	}
 	d = json.NewDecoder(bytes.NewReader(object))
 	d.UseNumber()
-	v, err := decodeEventValue(d)
+	v, err := decodeJSONValue(d)
 	fields, _ := v.(map[string]any)
 	return fields, err
 }
 
-// decodeEventValue decodes the next value of valid JSON. An object inside has each key once too.
-func decodeEventValue(d *json.Decoder) (any, error) {
+// decodeJSONValue decodes the next value of valid JSON. An object inside has each key once too.
+func decodeJSONValue(d *json.Decoder) (any, error) {
 	t, err := d.Token()
 	switch {
 	case err != nil:
 		return nil, err
 	case t == json.Delim('{'):
-		return decodeEventObject(d)
+		return decodeJSONObject(d)
 	case t == json.Delim('['):
-		return decodeEventList(d)
+		return decodeJSONList(d)
 	}
 	return t, nil
 }
 
-// decodeEventObject decodes the rest of an object.
-func decodeEventObject(d *json.Decoder) (any, error) {
+// decodeJSONObject decodes the rest of an object.
+func decodeJSONObject(d *json.Decoder) (any, error) {
 	fields := map[string]any{}
 	for d.More() {
 		t, err := d.Token()
@@ -128,7 +128,7 @@ func decodeEventObject(d *json.Decoder) (any, error) {
 		if _, again := fields[key]; again {
 			return nil, fmt.Errorf("key %q twice", strict.Shorten(key))
 		}
-		if fields[key], err = decodeEventValue(d); err != nil {
+		if fields[key], err = decodeJSONValue(d); err != nil {
 			return nil, err
 		}
 	}
@@ -136,11 +136,11 @@ func decodeEventObject(d *json.Decoder) (any, error) {
 	return fields, err
 }
 
-// decodeEventList decodes the rest of a list.
-func decodeEventList(d *json.Decoder) (any, error) {
+// decodeJSONList decodes the rest of a list.
+func decodeJSONList(d *json.Decoder) (any, error) {
 	all := []any{}
 	for d.More() {
-		v, err := decodeEventValue(d)
+		v, err := decodeJSONValue(d)
 		if err != nil {
 			return nil, err
 		}

@@ -63,7 +63,7 @@ func (o Options) withDefaults() Options {
 		o.Format.TTL = DefaultTTL
 	}
 	if o.Times == nil {
-		o.Times = newEventCommandTimes()
+		o.Times = newCommandTimes()
 	}
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = DefaultMaxWaiting
@@ -105,7 +105,7 @@ func NewHandler(rules []Rule, sink Sink, deliveredIDs IDSet, opts Options) *Hand
 	}
 	for i := range rules {
 		for _, w := range rules[i].Workloads {
-			h.queues[w.Workload] = newEventCommandQueue(h.opts.MaxWaiting)
+			h.queues[w.Workload] = newCommandQueue(h.opts.MaxWaiting)
 		}
 	}
 	return h
@@ -116,7 +116,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	defer close(h.stopped)
 	var workers sync.WaitGroup
 	for w, q := range h.queues {
-		workers.Go(func() { h.deliverEventCommandQueue(ctx, w, q) })
+		workers.Go(func() { h.deliverCommandQueue(ctx, w, q) })
 	}
 	workers.Wait()
 	return nil
@@ -137,38 +137,38 @@ func (h *Handler) HandleMessage(ctx context.Context, m Message) error {
 // returns the same errors as HandleMessage.
 func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, error) {
 	now := time.Now()
-	e, err := h.opts.Format.ParseMessage(m.withEventDefaults(now))
+	e, err := h.opts.Format.ParseMessage(m.withMessageDefaults(now))
 	if err != nil {
-		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Malformed, "%v", err))
+		return nil, h.rejectEvent(ctx, &e, m.Source, newOutcomeError(Malformed, "%v", err))
 	}
 	commands, rejection := h.matchEventRules(&e, now)
 	if rejection != nil {
 		return nil, h.rejectEvent(ctx, &e, m.Source, rejection)
 	}
-	h.noteEventReleases(commands)
+	h.noteReleases(commands)
 	d := &Delivery{event: e, source: m.Source, readAt: now, expiresAt: e.Expiry(), remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
 	for i := range commands {
 		if at := commands[i].expiresAt; at.After(d.expiresAt) {
 			d.expiresAt = at
 		}
 	}
-	if earlier := h.claimEventForDelivery(d); earlier != nil {
-		h.recordEventOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
+	if earlier := h.claimEvent(d); earlier != nil {
+		h.recordOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil
 	}
 	switch known, err := h.deliveredIDs.Has(ctx, e.identity()); {
 	case err != nil:
-		h.abandonEventDelivery(d, Undelivered, "the set of delivered ids is not loaded")
+		h.abandonDelivery(d, Undelivered, "the set of delivered ids is not loaded")
 		return nil, err
 	case known:
-		h.abandonEventDelivery(d, Duplicate, "")
-		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
+		h.abandonDelivery(d, Duplicate, "")
+		return nil, h.rejectEvent(ctx, &e, m.Source, newOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
-	return d, h.enqueueEventCommands(ctx, d, commands)
+	return d, h.enqueueHoldCommands(ctx, d, commands)
 }
 
 // rejectEvent records the outcome of a rejected event, and returns it as the error.
 func (h *Handler) rejectEvent(ctx context.Context, e *Event, source string, r *OutcomeError) error {
-	h.recordEventOutcome(ctx, e, source, r.Outcome, r.Reason)
+	h.recordOutcome(ctx, e, source, r.Outcome, r.Reason)
 	return r
 }

@@ -39,8 +39,8 @@ type Message struct {
 	Time time.Time
 }
 
-// withEventDefaults completes a message without a position or a time: the position is unique, and the time is now.
-func (m Message) withEventDefaults(now time.Time) Message {
+// withMessageDefaults completes a message without a position or a time: the position is unique, and the time is now.
+func (m Message) withMessageDefaults(now time.Time) Message {
 	if m.Position == "" {
 		m.Position = "message/" + rand.Text()
 	}
@@ -72,8 +72,8 @@ const (
 	dataPrefix     = "data."
 )
 
-// findEventField returns the value at the place. Objects are the fields of the message.
-func (p FieldPlace) findEventField(m *Message, objects map[string]any) (any, bool) {
+// findPlacedField returns the value at the place. Objects are the fields of the message.
+func (p FieldPlace) findPlacedField(m *Message, objects map[string]any) (any, bool) {
 	switch place := string(p); {
 	case place == placeKey:
 		return m.Key, m.Key != ""
@@ -118,20 +118,20 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 		return Event{}, errors.New("not UTF-8")
 	}
 	fields := messageFields{message: &m, format: f}
-	if err := fields.decodeEventMessage(); err != nil {
+	if err := fields.decodeMessage(); err != nil {
 		return Event{}, err
 	}
 	var e Event
-	if err := fields.readCommonEventFields(&e); err != nil {
+	if err := fields.readCommonFields(&e); err != nil {
 		return Event{}, err
 	}
-	e.Fields = fields.collectEventFields()
+	e.Fields = fields.collectFields()
 	return e, nil
 }
 
-// decodeEventMessage sets attributes and body.
-func (f *messageFields) decodeEventMessage() (err error) {
-	data := trimEventText(f.message.Data)
+// decodeMessage sets attributes and body.
+func (f *messageFields) decodeMessage() (err error) {
+	data := trimMessageText(f.message.Data)
 	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
 		f.attributes = attributes
 		f.body, err = cloudEventDataFields(data)
@@ -140,7 +140,7 @@ func (f *messageFields) decodeEventMessage() (err error) {
 	if len(data) == 0 { // the headers may be enough
 		return nil
 	}
-	if word, ok := eventTypeFromBareMessage(data); ok {
+	if word, ok := bareMessageType(data); ok {
 		f.body = map[string]any{"type": word}
 		return nil
 	}
@@ -156,13 +156,13 @@ func (f *messageFields) decodeEventMessage() (err error) {
 // byteOrderMark begins the texts of some programs.
 var byteOrderMark = []byte("\ufeff")
 
-// trimEventText returns a text without the blanks around it, and without a byte order mark.
-func trimEventText(data []byte) []byte {
+// trimMessageText returns a text without the blanks around it, and without a byte order mark.
+func trimMessageText(data []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))
 }
 
-// eventTypeFromBareMessage returns the type of a message that is nothing else, with or without quotes.
-func eventTypeFromBareMessage(data []byte) (string, bool) {
+// bareMessageType returns the type of a message that is nothing else, with or without quotes.
+func bareMessageType(data []byte) (string, bool) {
 	text := string(data)
 	if strings.HasPrefix(text, `"`) && json.Unmarshal(data, &text) != nil {
 		return "", false
@@ -171,11 +171,11 @@ func eventTypeFromBareMessage(data []byte) (string, bool) {
 	return text, letter && len(text) <= maxType && eventTypePattern.MatchString(text)
 }
 
-// findEventCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
+// findCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
 // is not given.
-func (f *messageFields) findEventCommonField(name string) (any, bool) {
+func (f *messageFields) findCommonField(name string) (any, bool) {
 	if place, mapped := f.format.Fields[name]; mapped {
-		if v, ok := place.findEventField(f.message, f.body); ok && v != "" {
+		if v, ok := place.findPlacedField(f.message, f.body); ok && v != "" {
 			return v, true
 		}
 	}
@@ -192,24 +192,24 @@ func (f *messageFields) findEventCommonField(name string) (any, bool) {
 	return header, header != ""
 }
 
-// eventCommonText returns a common field as text, or the text that stands for a missing field.
-func (f *messageFields) eventCommonText(name, missing string) (string, error) {
-	v, given := f.findEventCommonField(name)
+// commonFieldText returns a common field as text, or the text that stands for a missing field.
+func (f *messageFields) commonFieldText(name, missing string) (string, error) {
+	v, given := f.findCommonField(name)
 	if !given && missing == "" {
 		return "", fmt.Errorf("%s: required", name)
 	}
 	if !given {
 		return missing, nil
 	}
-	text, scalar := eventScalarText(v)
+	text, scalar := scalarText(v)
 	if !scalar {
 		return "", fmt.Errorf("%s: must be text or a number", name)
 	}
 	return text, nil
 }
 
-// readCommonEventFields sets and validates the four fields of every event.
-func (f *messageFields) readCommonEventFields(e *Event) error {
+// readCommonFields sets and validates the four fields of every event.
+func (f *messageFields) readCommonFields(e *Event) error {
 	var at, ttl, messageTime, defaultTTL string
 	if !f.message.Time.IsZero() {
 		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
@@ -222,12 +222,12 @@ func (f *messageFields) readCommonEventFields(e *Event) error {
 		name, missing string
 	}{{&e.ID, "id", f.message.Position}, {&e.Type, "type", ""}, {&at, "at", messageTime}, {&ttl, "ttl", defaultTTL}} {
 		var err error
-		if *field.to, err = f.eventCommonText(field.name, field.missing); err != nil {
+		if *field.to, err = f.commonFieldText(field.name, field.missing); err != nil {
 			return err
 		}
 	}
 	e.ID = shortenEventID(f.scopeEventID(e.ID))
-	return e.validateCommonEventFields(convertUnixEventTime(at), convertEventSeconds(ttl))
+	return e.validateCommonFields(convertUnixTime(at), convertUnixSeconds(ttl))
 }
 
 // scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
@@ -254,15 +254,15 @@ const minUnixMillis = 100_000_000_000
 // decimalPattern matches the decimal numbers from 0: ParseFloat reads NaN and 0x10 too.
 var decimalPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]+)?$`)
 
-// parseEventDecimal parses a decimal number from 0 up to 1e21.
-func parseEventDecimal(text string) (n float64, ok bool) {
+// parseDecimalText parses a decimal number from 0 up to 1e21.
+func parseDecimalText(text string) (n float64, ok bool) {
 	n, err := strconv.ParseFloat(text, 64)
 	return n, err == nil && n < 1e21 && decimalPattern.MatchString(text)
 }
 
-// convertUnixEventTime converts a number of seconds, milliseconds, microseconds or nanoseconds since 1970 to RFC 3339. It returns any other text as it is.
-func convertUnixEventTime(text string) string {
-	n, ok := parseEventDecimal(text)
+// convertUnixTime converts a number of seconds, milliseconds, microseconds or nanoseconds since 1970 to RFC 3339. It returns any other text as it is.
+func convertUnixTime(text string) string {
+	n, ok := parseDecimalText(text)
 	if !ok {
 		return text
 	}
@@ -272,21 +272,21 @@ func convertUnixEventTime(text string) string {
 	return time.UnixMilli(int64(math.Round(n * 1000))).UTC().Format(time.RFC3339Nano)
 }
 
-// convertEventSeconds converts a number of seconds to a duration. It returns any other text as it is.
-func convertEventSeconds(text string) string {
-	if n, ok := parseEventDecimal(text); ok && n >= MinTTL.Seconds() && n <= MaxTTL.Seconds() {
+// convertUnixSeconds converts a number of seconds to a duration. It returns any other text as it is.
+func convertUnixSeconds(text string) string {
+	if n, ok := parseDecimalText(text); ok && n >= MinTTL.Seconds() && n <= MaxTTL.Seconds() {
 		return strconv.FormatInt(int64(math.Round(n*1000)), 10) + "ms"
 	}
 	return text
 }
 
-// collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
-func (f *messageFields) collectEventFields() map[string]any {
+// collectFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
+func (f *messageFields) collectFields() map[string]any {
 	all := map[string]any{}
 	maps.Copy(all, f.attributes)
 	maps.Copy(all, f.body)
 	for name, place := range f.format.Fields {
-		if v, ok := place.findEventField(f.message, f.body); ok {
+		if v, ok := place.findPlacedField(f.message, f.body); ok {
 			all[name] = v
 		}
 	}
@@ -296,8 +296,8 @@ func (f *messageFields) collectEventFields() map[string]any {
 	return all
 }
 
-// validateCommonEventFields validates the fields of every event, and sets At and TTL.
-func (e *Event) validateCommonEventFields(at, ttl string) (err error) {
+// validateCommonFields validates the fields of every event, and sets At and TTL.
+func (e *Event) validateCommonFields(at, ttl string) (err error) {
 	if len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type) {
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}
@@ -313,5 +313,5 @@ func (e *Event) validateCommonEventFields(at, ttl string) (err error) {
 	return nil
 }
 
-// isCommonEventField reports whether every event has the field.
-func isCommonEventField(name string) bool { return slices.Contains(commonFields, name) }
+// isCommonField reports whether every event has the field.
+func isCommonField(name string) bool { return slices.Contains(commonFields, name) }

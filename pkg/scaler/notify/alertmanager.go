@@ -40,10 +40,10 @@ func NewAlertmanager(url func() (string, error), opts SenderOptions) *Alertmanag
 
 // Send posts the alerts of the message's hold. Other news is no alert.
 func (a *Alertmanager) Send(ctx context.Context, m Message) error {
-	if m.isNotifiedNews() {
+	if m.isNews() {
 		return errNotMeant
 	}
-	return postNotificationJSON(ctx, a.client, a.readURL, nil, newAlertmanagerNotificationBody(m))
+	return postMessageJSON(ctx, a.client, a.readURL, nil, newAlertmanagerAlerts(m))
 }
 
 // alertDuration is how long an alert stays unless a later message ends it: Alertmanager itself would resolve it after five minutes.
@@ -60,27 +60,27 @@ type postedAlert struct {
 	EndsAt      time.Time         `json:"endsAt"`
 }
 
-// newAlertmanagerNotificationBody returns the alert of the message, or the end of all alerts of its hold.
-func newAlertmanagerNotificationBody(m Message) []postedAlert {
+// newAlertmanagerAlerts returns the alert of the message, or the end of all alerts of its hold.
+func newAlertmanagerAlerts(m Message) []postedAlert {
 	at := m.Time.UTC()
-	if m.endsNotifiedTrouble() {
+	if m.isEndOfTrouble() {
 		var all []postedAlert
 		for _, k := range troubleKinds {
-			all = append(all, postedAlert{Labels: alertmanagerNotificationLabels(&m, k, k.Severity()), EndsAt: at.Add(-alertClockSkew)})
+			all = append(all, postedAlert{Labels: alertmanagerLabels(&m, k, k.Severity()), EndsAt: at.Add(-alertClockSkew)})
 		}
 		return all
 	}
-	annotations := map[string]string{"summary": m.notificationTitle()}
+	annotations := map[string]string{"summary": m.messageTitle()}
 	for name, value := range map[string]string{"reason": m.Reason, "by": m.By, "description": m.Why} {
 		if value != "" {
 			annotations[name] = value
 		}
 	}
-	return []postedAlert{{Labels: alertmanagerNotificationLabels(&m, m.Kind, m.Severity), Annotations: annotations, StartsAt: at, EndsAt: at.Add(alertDuration)}}
+	return []postedAlert{{Labels: alertmanagerLabels(&m, m.Kind, m.Severity), Annotations: annotations, StartsAt: at, EndsAt: at.Add(alertDuration)}}
 }
 
-// alertmanagerNotificationLabels returns the labels that identify an alert.
-func alertmanagerNotificationLabels(m *Message, k Kind, severity Severity) map[string]string {
+// alertmanagerLabels returns the labels that identify an alert.
+func alertmanagerLabels(m *Message, k Kind, severity Severity) map[string]string {
 	labels := map[string]string{
 		"alertname": "TachometerHold" + string(k), "namespace": m.Workload.Namespace, "kind": m.Workload.Kind, "workload": m.Workload.Name, "hold": m.Hold,
 	}

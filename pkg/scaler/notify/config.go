@@ -64,7 +64,7 @@ type severitySender struct {
 
 // Send implements Sender.
 func (s *severitySender) Send(ctx context.Context, m Message) error {
-	isEnd := s.endsTrouble && m.endsNotifiedTrouble()
+	isEnd := s.endsTrouble && m.isEndOfTrouble()
 	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] && !isEnd {
 		return errNotMeant
 	}

@@ -72,7 +72,7 @@ func TestGolden(t *testing.T) {
 	yielded := short
 	yielded.Kind, yielded.Outcome = KindYielded, "somebody set 3 replicas; it is left so"
 	for name, m := range map[string]Message{
-		"failed": failed, "up": short, "critical": critical.withNotificationSeverity(), "resolved": resolved.withNotificationSeverity(), "yielded": yielded.withNotificationSeverity(),
+		"failed": failed, "up": short, "critical": critical.withMessageSeverity(), "resolved": resolved.withMessageSeverity(), "yielded": yielded.withMessageSeverity(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +116,7 @@ func TestSlackBounds(t *testing.T) {
 	for i := range 500 {
 		m.Report.Pods = append(m.Report.Pods, verify.PodReport{Name: fmt.Sprintf("shop-<%d>", i), Readiness: "ok"})
 	}
-	body := newSlackNotificationBody(m)
+	body := newSlackBody(m)
 	for _, b := range body.Blocks {
 		if b.Text != nil && utf8.RuneCountInString(b.Text.Text) > 3000 {
 			t.Errorf("text of %d", utf8.RuneCountInString(b.Text.Text))
@@ -142,7 +142,7 @@ func TestTableOfAnything(t *testing.T) {
 		"empty":         {},
 		"one long line": {Verdicts: []verify.Verdict{{What: strings.Repeat("<", 9000)}}},
 	} {
-		if got := utf8.RuneCountInString(formatSlackNotificationTable(r)); got > 3000 {
+		if got := utf8.RuneCountInString(formatSlackTable(r)); got > 3000 {
 			t.Errorf("%s: %d characters", name, got)
 		}
 	}
@@ -151,7 +151,7 @@ func TestTableOfAnything(t *testing.T) {
 // TestTableStaysPreformatted: no text of a report ends the preformatted text of its table.
 func TestTableStaysPreformatted(t *testing.T) {
 	t.Parallel()
-	table := formatSlackNotificationTable(&verify.Report{Verdicts: []verify.Verdict{{What: "a ``` *rolled back* ```"}}})
+	table := formatSlackTable(&verify.Report{Verdicts: []verify.Verdict{{What: "a ``` *rolled back* ```"}}})
 	if got := strings.Count(table, "`"); got != len("``````") {
 		t.Errorf("%d backquotes in %q; want those at the start and the end", got, table)
 	}
@@ -163,7 +163,7 @@ func TestIncidentsAreApart(t *testing.T) {
 	keys := map[string]bool{}
 	for _, name := range []string{"a", "b"} {
 		for _, id := range []string{name, strings.Repeat("é", 300) + name} {
-			key := newPagerDutyNotificationBody("", Message{Hold: id}).DedupKey
+			key := newPagerDutyBody("", Message{Hold: id}).DedupKey
 			if n := utf8.RuneCountInString(key); n > maxDedupKeyChars {
 				t.Errorf("%d characters", n)
 			}
@@ -180,11 +180,11 @@ func TestEscape(t *testing.T) {
 	for in, want := range map[string]string{
 		"<!channel>": "&lt;!ch…", "a&b": "a&amp;b", "ab": "ab", "üüüüüüü": "üüüüüüü", "üüüüüüüü": "üüüüüüü…", "": "",
 	} {
-		if got := escapeSlackNotificationText(in, 7); got != want {
+		if got := escapeSlackText(in, 7); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-	if got := escapeSlackNotificationText("<!channel>", 100); got != "&lt;!channel&gt;" {
+	if got := escapeSlackText("<!channel>", 100); got != "&lt;!channel&gt;" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -195,7 +195,7 @@ func TestTextsMakeNoLinks(t *testing.T) {
 	for in, want := range map[string]string{
 		`[a](http://there)`: `\[a\](http://there)`, `\[a\](http://there)`: `\\\[a\\\](http://there)`, `![a](b)`: `!\[a\](b)`, `C:\dir`: `C:\\dir`,
 	} {
-		if got := escapeTeamsNotificationText(in); got != want {
+		if got := escapeTeamsText(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestTextsMakeNoLinks(t *testing.T) {
 	if posted.By != "ci @channel http://there <http://there|x> *Hold*" || posted.Why != `a\u202eb\u009b  c` {
 		t.Errorf("posted by %q: %q", posted.By, posted.Why)
 	}
-	for _, b := range newSlackNotificationBody(posted).Blocks {
+	for _, b := range newSlackBody(posted).Blocks {
 		for _, text := range append(append(b.Fields, b.Elements...), slackText{Verbatim: true}) {
 			if !text.Verbatim || strings.Contains(text.Text, "<http") || b.Text != nil && !b.Text.Verbatim {
 				t.Errorf("Slack makes links of %+v", b)
@@ -273,11 +273,11 @@ func TestLongMessagesFit(t *testing.T) {
 	for _, text := range []string{"[", "<", `"`, "ü", "😀"} {
 		long := strings.Repeat(text, 50_000)
 		m.Kind, m.Outcome, m.Hold, m.Reason, m.By, m.Why, m.Workload.Name = KindRolledBack, long, long, long, long, long, long
-		card, err := json.Marshal(newTeamsNotificationBody(m))
+		card, err := json.Marshal(newTeamsBody(m))
 		if err != nil || len(card) > 28<<10 {
 			t.Errorf("a card of %d bytes of %q, %v", len(card), text, err)
 		}
-		p := newPagerDutyNotificationBody("key", m)
+		p := newPagerDutyBody("key", m)
 		if utf8.RuneCountInString(p.Payload.Summary) > 1024 || utf8.RuneCountInString(p.DedupKey) > 255 {
 			t.Errorf("a summary of %d and a key of %d", len(p.Payload.Summary), len(p.DedupKey))
 		}

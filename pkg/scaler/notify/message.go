@@ -72,16 +72,16 @@ func (k Kind) Severity() Severity {
 	return ""
 }
 
-// withNotificationSeverity returns the message with the severity of its kind, unless the message has a severity.
-func (m Message) withNotificationSeverity() Message {
+// withMessageSeverity returns the message with the severity of its kind, unless the message has a severity.
+func (m Message) withMessageSeverity() Message {
 	if m.Severity == "" {
 		m.Severity = m.Kind.Severity()
 	}
 	return m
 }
 
-// withCleanNotificationTexts returns the message with its texts cleaned: others write reasons and owners of holds, and responses of pods.
-func (m Message) withCleanNotificationTexts() Message {
+// withCleanTexts returns the message with its texts cleaned: others write reasons and owners of holds, and responses of pods.
+func (m Message) withCleanTexts() Message {
 	for _, text := range []*string{&m.Outcome, &m.Hold, &m.Reason, &m.By, &m.Why} {
 		*text = plaintext.Clean(*text)
 	}
@@ -94,18 +94,18 @@ var (
 	calmKinds    = []Kind{KindStarted, KindUp, KindPaused, KindResumed, KindEnded}
 )
 
-// endsNotifiedTrouble reports whether the message ends the trouble that earlier messages about the hold reported.
-func (m *Message) endsNotifiedTrouble() bool {
+// isEndOfTrouble reports whether the message ends the trouble that earlier messages about the hold reported.
+func (m *Message) isEndOfTrouble() bool {
 	return m.Kind == KindUp || m.Kind == KindPaused || m.Kind == KindEnded
 }
 
-// isNotifiedNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
-func (m *Message) isNotifiedNews() bool {
-	return slices.Contains(calmKinds, m.Kind) && !m.endsNotifiedTrouble()
+// isNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
+func (m *Message) isNews() bool {
+	return slices.Contains(calmKinds, m.Kind) && !m.isEndOfTrouble()
 }
 
-// notificationTitle returns the workload and the outcome.
-func (m *Message) notificationTitle() string { return m.Workload.String() + ": " + m.Outcome }
+// messageTitle returns the workload and the outcome.
+func (m *Message) messageTitle() string { return m.Workload.String() + ": " + m.Outcome }
 
 // holdIdentity returns a text that all messages about the hold share.
 func (m *Message) holdIdentity() string {

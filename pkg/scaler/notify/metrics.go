@@ -30,12 +30,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) initNotificationCounters(sender string) {
+func (m *metrics) initSenderCounters(sender string) {
 	for _, outcome := range []string{outcomeSuccess, outcomeRetried, outcomeError, outcomeDropped, outcomeSkipped} {
 		m.notifications.WithLabelValues(sender, outcome)
 	}
 }
 
-func (m *metrics) countNotificationOutcome(sender, outcome string) {
+func (m *metrics) countSendOutcome(sender, outcome string) {
 	m.notifications.WithLabelValues(sender, outcome).Inc()
 }

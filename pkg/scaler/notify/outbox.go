@@ -56,8 +56,8 @@ func (q *Queue) Delivery(name, key string) Delivery {
 	return s.keys[key].Delivery
 }
 
-// registerNotificationKey reports whether a message is new to the notifier. The caller holds mu.
-func (s *senderQueue) registerNotificationKey(m *Message) bool {
+// registerMessageKey reports whether a message is new to the notifier. The caller holds mu.
+func (s *senderQueue) registerMessageKey(m *Message) bool {
 	if m.Key == "" {
 		return true
 	}
@@ -68,36 +68,36 @@ func (s *senderQueue) registerNotificationKey(m *Message) bool {
 	return true
 }
 
-// settleNotification remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
-func (q *Queue) settleNotification(s *senderQueue, m *Message, err error) {
+// settleMessage remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
+func (q *Queue) settleMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if m.Key != "" {
 		s.keys[m.Key] = settledDelivery{Delivery{Posted: true, Done: true, Err: err}, time.Now()}
-		s.forgetNotificationKeys()
+		s.forgetMessageKeys()
 	}
-	q.addUndeliveredNotification(s, m, err)
+	q.addUndeliveredMessage(s, m, err)
 }
 
-// addUndeliveredNotification keeps the error of a message that nobody gets. The caller holds mu.
-func (q *Queue) addUndeliveredNotification(s *senderQueue, m *Message, err error) {
+// addUndeliveredMessage keeps the error of a message that nobody gets. The caller holds mu.
+func (q *Queue) addUndeliveredMessage(s *senderQueue, m *Message, err error) {
 	if err != nil && len(q.undelivered) < maxUndelivered {
-		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.notificationTitle(), err))
+		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.messageTitle(), err))
 	}
 }
 
-// abandonNotification forgets the key of a message that waits when the queue stops, or was withdrawn.
-func (q *Queue) abandonNotification(s *senderQueue, m *Message, err error) {
+// abandonMessage forgets the key of a message that waits when the queue stops, or was withdrawn.
+func (q *Queue) abandonMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(s.keys, m.Key)
 	if !errors.Is(err, errWithdrawn) {
-		q.addUndeliveredNotification(s, m, err)
+		q.addUndeliveredMessage(s, m, err)
 	}
 }
 
-// forgetNotificationKeys forgets the oldest delivery once there are many. The caller holds mu.
-func (s *senderQueue) forgetNotificationKeys() {
+// forgetMessageKeys forgets the oldest delivery once there are many. The caller holds mu.
+func (s *senderQueue) forgetMessageKeys() {
 	if len(s.keys) <= maxSettled {
 		return
 	}
@@ -128,12 +128,12 @@ func (q *Queue) Withdraw(ctx context.Context) {
 		s.signalSenderQueueChange()
 	}
 	q.mu.Unlock()
-	for q.isSendingNotification() && retry.Sleep(ctx, withdrawInterval) {
+	for q.isSendingMessage() && retry.Sleep(ctx, withdrawInterval) {
 	}
 }
 
-// isSendingNotification reports whether a message with a key is on its way.
-func (q *Queue) isSendingNotification() bool {
+// isSendingMessage reports whether a message with a key is on its way.
+func (q *Queue) isSendingMessage() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, s := range q.senders {

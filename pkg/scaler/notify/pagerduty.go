@@ -52,14 +52,14 @@ func NewPagerDuty(url, routingKey func() (string, error), opts SenderOptions) *P
 
 // Send triggers or resolves the incident of the message's hold. Other news is no incident.
 func (p *PagerDuty) Send(ctx context.Context, m Message) error {
-	if m.isNotifiedNews() {
+	if m.isNews() {
 		return errNotMeant
 	}
 	key, err := p.readKey()
 	if err != nil {
 		return fmt.Errorf("read the routing key: %w", err)
 	}
-	return postNotificationJSON(ctx, p.client, p.readURL, nil, newPagerDutyNotificationBody(key, m))
+	return postMessageJSON(ctx, p.client, p.readURL, nil, newPagerDutyBody(key, m))
 }
 
 // The limits of PagerDuty, in characters.
@@ -94,12 +94,12 @@ func shortenPagerDutyKey(key string) string {
 	}
 	hash := sha256.Sum256([]byte(key))
 	end := hex.EncodeToString(hash[:16])
-	return cutNotificationText(key, maxDedupKeyChars-len(end)-1) + end
+	return cutMessageText(key, maxDedupKeyChars-len(end)-1) + end
 }
 
-func newPagerDutyNotificationBody(routingKey string, m Message) pagerDutyBody {
+func newPagerDutyBody(routingKey string, m Message) pagerDutyBody {
 	body := pagerDutyBody{RoutingKey: routingKey, EventAction: "resolve", DedupKey: shortenPagerDutyKey(m.holdIdentity())}
-	if m.endsNotifiedTrouble() {
+	if m.isEndOfTrouble() {
 		return body
 	}
 	severity := m.Severity
@@ -117,7 +117,7 @@ func newPagerDutyNotificationBody(routingKey string, m Message) pagerDutyBody {
 	}
 	body.EventAction = "trigger"
 	body.Payload = &pagerDutyPayload{
-		Summary: cutNotificationText(m.notificationTitle(), maxSummaryChars), Source: "tachometer-scaler", Severity: string(severity),
+		Summary: cutMessageText(m.messageTitle(), maxSummaryChars), Source: "tachometer-scaler", Severity: string(severity),
 		Timestamp: m.Time.UTC().Format(time.RFC3339), Component: m.Workload.Name, Group: m.Workload.Namespace, Class: string(m.Kind), CustomDetails: details,
 	}
 	return body

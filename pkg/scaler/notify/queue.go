@@ -129,7 +129,7 @@ func (q *Queue) SetSenders(senders map[string]Sender) {
 		}
 		s := &senderQueue{name: name, sender: sender, changed: make(chan struct{}, 1), inFlight: make(chan struct{}, 1), keys: map[string]settledDelivery{}}
 		q.senders[name] = s
-		q.metrics.initNotificationCounters(name)
+		q.metrics.initSenderCounters(name)
 		if q.startWorker != nil && !q.closed {
 			q.startWorker(s)
 		}
@@ -147,32 +147,32 @@ func (s *senderQueue) signalSenderQueueChange() {
 // Post queues a message for each named sender, and does not block. A key that was posted is not queued again. The error lists the
 // senders that will not get the message: unknown names, senders with a full queue, and all senders once Run's context has ended.
 func (q *Queue) Post(names []string, m Message) error {
-	m = m.withNotificationSeverity().withCleanNotificationTexts()
+	m = m.withMessageSeverity().withCleanTexts()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var errs []error
 	for _, name := range names {
-		if err := q.enqueueNotification(name, m); err != nil {
+		if err := q.enqueueMessage(name, m); err != nil {
 			errs = append(errs, fmt.Errorf("notify %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// enqueueNotification queues a message for a sender. The caller holds mu.
-func (q *Queue) enqueueNotification(name string, m Message) error {
+// enqueueMessage queues a message for a sender. The caller holds mu.
+func (q *Queue) enqueueMessage(name string, m Message) error {
 	s := q.senders[name]
 	switch {
 	case s == nil:
 		return errors.New("unknown notifier")
 	case q.closed:
-		q.metrics.countNotificationOutcome(name, outcomeDropped)
+		q.metrics.countSendOutcome(name, outcomeDropped)
 		return errors.New("not queued, the scaler is stopping")
 	case s.keys[m.Key].Posted: // a full queue has it too
 	case len(s.waiting) >= q.opts.Length:
-		q.metrics.countNotificationOutcome(name, outcomeDropped)
+		q.metrics.countSendOutcome(name, outcomeDropped)
 		return fmt.Errorf("%d messages are waiting already", q.opts.Length)
-	case s.registerNotificationKey(&m):
+	case s.registerMessageKey(&m):
 		s.waiting = append(s.waiting, queuedMessage{Message: m, postedAt: time.Now()})
 		s.signalSenderQueueChange()
 	}
@@ -186,7 +186,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	q.mu.Lock()
 	q.startWorker = func(s *senderQueue) {
-		workers.Go(func() { q.sendQueuedNotifications(ctx, drainCtx, s) })
+		workers.Go(func() { q.sendQueuedMessages(ctx, drainCtx, s) })
 	}
 	for _, s := range q.senders {
 		q.startWorker(s)
@@ -202,38 +202,38 @@ func (q *Queue) Run(ctx context.Context) error {
 	return nil
 }
 
-// sendQueuedNotifications sends the messages of a sender until ctx has ended or the sender is removed, and its queue is empty. ctx is the
+// sendQueuedMessages sends the messages of a sender until ctx has ended or the sender is removed, and its queue is empty. ctx is the
 // context of Run; drainCtx ends DrainTimeout later.
-func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *senderQueue) {
+func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
 	for {
-		m := q.takeQueuedNotification(ctx, s)
+		m := q.takeQueuedMessage(ctx, s)
 		if m == nil {
 			return
 		}
-		err := q.deliverNotification(ctx, drainCtx, s, m)
+		err := q.deliverMessage(ctx, drainCtx, s, m)
 		outcome := outcomeSuccess
 		switch {
 		case errors.Is(err, errNotMeant):
 			err, outcome = nil, outcomeSkipped
 		case errors.Is(err, errWithdrawn):
-			q.abandonNotification(s, &m.Message, err)
+			q.abandonMessage(s, &m.Message, err)
 			continue
 		case err != nil:
 			outcome = outcomeError
 			log.Error(err, "Notification not sent, giving up", "workload", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
 		}
-		q.metrics.countNotificationOutcome(s.name, outcome)
+		q.metrics.countSendOutcome(s.name, outcome)
 		if err != nil && ctx.Err() != nil {
-			q.abandonNotification(s, &m.Message, err)
+			q.abandonMessage(s, &m.Message, err)
 		} else {
-			q.settleNotification(s, &m.Message, err)
+			q.settleMessage(s, &m.Message, err)
 		}
 	}
 }
 
-// takeQueuedNotification waits for a message, and removes it. It returns nil if none will follow.
-func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) *queuedMessage {
+// takeQueuedMessage waits for a message, and removes it. It returns nil if none will follow.
+func (q *Queue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMessage {
 	for {
 		q.mu.Lock()
 		if len(s.waiting) > 0 {
@@ -255,18 +255,18 @@ func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) *que
 	}
 }
 
-// deliverNotification sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
+// deliverMessage sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
 // removed.
-func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
+func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
-		sender, version, withdrawn := q.currentNotificationSender(s, m)
+		sender, version, withdrawn := q.currentSender(s, m)
 		switch {
 		case withdrawn:
 			return errWithdrawn
 		case sender == nil:
 			return errRemoved
 		}
-		err := s.sendNotificationOnce(drainCtx, sender, m.Message)
+		err := s.sendMessageOnce(drainCtx, sender, m.Message)
 		if err == nil || errors.Is(err, errNotMeant) {
 			return err
 		}
@@ -285,15 +285,15 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 		}
 		pause = min(pause, left) // the last attempt
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
-		if !q.waitForNotificationRetry(ctx, drainCtx, s, m, version, pause) {
+		if !q.waitForSendRetry(ctx, drainCtx, s, m, version, pause) {
 			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)
 		}
-		q.metrics.countNotificationOutcome(s.name, outcomeRetried)
+		q.metrics.countSendOutcome(s.name, outcomeRetried)
 	}
 }
 
-// currentNotificationSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
-func (q *Queue) currentNotificationSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
+// currentSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
+func (q *Queue) currentSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	withdrawn = m.Key != "" && m.withdrawals != s.withdrawals
@@ -303,8 +303,8 @@ func (q *Queue) currentNotificationSender(s *senderQueue, m *queuedMessage) (sen
 	return s.sender, s.version, withdrawn
 }
 
-// sendNotificationOnce calls the sender. It does not wait for a sender that ignores its context, and does not call it again before it returns.
-func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m Message) error {
+// sendMessageOnce calls the sender. It does not wait for a sender that ignores its context, and does not call it again before it returns.
+func (s *senderQueue) sendMessageOnce(ctx context.Context, sender Sender, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	select {
@@ -325,9 +325,9 @@ func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m
 	}
 }
 
-// waitForNotificationRetry waits for the pause, or until the sender is replaced or the message withdrawn, and reports whether time for another
+// waitForSendRetry waits for the pause, or until the sender is replaced or the message withdrawn, and reports whether time for another
 // attempt is left. After the end of ctx it continues to wait only if the pause ends within DrainTimeout.
-func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
+func (q *Queue) waitForSendRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
 	due := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -336,7 +336,7 @@ func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *sende
 		case <-timer.C:
 			return true
 		case <-s.changed:
-			if _, current, withdrawn := q.currentNotificationSender(s, m); withdrawn || current != version {
+			if _, current, withdrawn := q.currentSender(s, m); withdrawn || current != version {
 				return true
 			}
 			continue

@@ -31,7 +31,7 @@ func NewSlack(url func() (string, error), opts SenderOptions) *Slack {
 
 // Send posts a message with blocks.
 func (s *Slack) Send(ctx context.Context, m Message) error {
-	return postNotificationJSON(ctx, s.client, s.readURL, nil, newSlackNotificationBody(m))
+	return postMessageJSON(ctx, s.client, s.readURL, nil, newSlackBody(m))
 }
 
 // Slack's limits, in characters, are 3000 for the text of a block and 2000 for a field. Escaped characters count in full.
@@ -60,20 +60,20 @@ type slackText struct {
 	Verbatim bool   `json:"verbatim"`
 }
 
-func newSlackNotificationBody(m Message) slackBody {
-	workload := escapeSlackNotificationText(m.Workload.String(), maxFieldChars)
-	outcome := escapeSlackNotificationText(m.Outcome, maxFieldChars/2)
-	body := slackBody{Text: workload + ": " + outcome, Blocks: []slackBlock{newSlackNotificationSection("*" + workload + "*\n" + outcome)}}
+func newSlackBody(m Message) slackBody {
+	workload := escapeSlackText(m.Workload.String(), maxFieldChars)
+	outcome := escapeSlackText(m.Outcome, maxFieldChars/2)
+	body := slackBody{Text: workload + ": " + outcome, Blocks: []slackBlock{newSlackSection("*" + workload + "*\n" + outcome)}}
 	if m.Why != "" {
-		body.Blocks = append(body.Blocks, newSlackNotificationSection(escapeSlackNotificationText(m.Why, maxBlockChars)))
+		body.Blocks = append(body.Blocks, newSlackSection(escapeSlackText(m.Why, maxBlockChars)))
 	}
 	if m.Report != nil {
-		body.Blocks = append(body.Blocks, newSlackNotificationSection(formatSlackNotificationTable(m.Report)))
+		body.Blocks = append(body.Blocks, newSlackSection(formatSlackTable(m.Report)))
 	}
 	fields := []slackText{}
 	for _, f := range []struct{ name, value string }{{"Hold", m.Hold}, {"Reason", m.Reason}, {"By", m.By}} {
 		if f.value != "" {
-			fields = append(fields, newSlackNotificationMarkdown("*"+f.name+"*\n"+escapeSlackNotificationText(f.value, maxFieldChars)))
+			fields = append(fields, newSlackMarkdown("*"+f.name+"*\n"+escapeSlackText(f.value, maxFieldChars)))
 		}
 	}
 	if len(fields) > 0 {
@@ -83,32 +83,32 @@ func newSlackNotificationBody(m Message) slackBody {
 	if m.Severity != "" {
 		at = string(m.Severity) + ", " + at
 	}
-	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackNotificationMarkdown(at)}})}
+	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackMarkdown(at)}})}
 }
 
-func newSlackNotificationSection(text string) slackBlock {
-	t := newSlackNotificationMarkdown(text)
+func newSlackSection(text string) slackBlock {
+	t := newSlackMarkdown(text)
 	return slackBlock{Type: "section", Text: &t}
 }
 
-func newSlackNotificationMarkdown(text string) slackText { return slackText{"mrkdwn", text, true} }
+func newSlackMarkdown(text string) slackText { return slackText{"mrkdwn", text, true} }
 
-// formatSlackNotificationTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
-func formatSlackNotificationTable(r *verify.Report) string {
+// formatSlackTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
+func formatSlackTable(r *verify.Report) string {
 	var b strings.Builder
 	r.WriteTable(&b)
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(b.String(), "`", "'")), "\n") // a backquote may end the preformatted text
 	for utf8.RuneCountInString(slackEscapes.Replace(strings.Join(lines, "\n"))) > maxBlockChars && len(lines) > 1 {
 		lines = append([]string{"…"}, lines[min(2, len(lines)):]...)
 	}
-	return "```\n" + escapeSlackNotificationText(strings.Join(lines, "\n"), maxBlockChars) + "\n```"
+	return "```\n" + escapeSlackText(strings.Join(lines, "\n"), maxBlockChars) + "\n```"
 }
 
 // slackEscapes prevents text from becoming a link or a mention of the whole channel.
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// escapeSlackNotificationText escapes text for Slack, and cuts it to at most maxChars characters.
-func escapeSlackNotificationText(text string, maxChars int) string {
+// escapeSlackText escapes text for Slack, and cuts it to at most maxChars characters.
+func escapeSlackText(text string, maxChars int) string {
 	var b strings.Builder
 	length := 0
 	for _, r := range text {

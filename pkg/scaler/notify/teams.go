@@ -29,7 +29,7 @@ func NewTeams(url func() (string, error), opts SenderOptions) *Teams {
 
 // Send posts a message as an adaptive card.
 func (t *Teams) Send(ctx context.Context, m Message) error {
-	return postNotificationJSON(ctx, t.client, t.readURL, nil, newTeamsNotificationBody(m))
+	return postMessageJSON(ctx, t.client, t.readURL, nil, newTeamsBody(m))
 }
 
 // maxCardChars bounds a text of a card. A card has at most 28 KB, and JSON has six bytes for a character such as <.
@@ -74,23 +74,23 @@ type teamsFact struct {
 // teamsColors are the colours of the severities.
 var teamsColors = map[Severity]string{SeverityInfo: "good", SeverityWarning: "warning", SeverityCritical: "attention"}
 
-func newTeamsNotificationBody(m Message) teamsBody {
+func newTeamsBody(m Message) teamsBody {
 	elements := []teamsElement{
-		{Type: "TextBlock", Text: escapeTeamsNotificationText(m.Workload.String()), Weight: "bolder", Wrap: true},
-		{Type: "TextBlock", Text: escapeTeamsNotificationText(m.Outcome), Color: teamsColors[m.Severity], Wrap: true},
+		{Type: "TextBlock", Text: escapeTeamsText(m.Workload.String()), Weight: "bolder", Wrap: true},
+		{Type: "TextBlock", Text: escapeTeamsText(m.Outcome), Color: teamsColors[m.Severity], Wrap: true},
 	}
 	if m.Why != "" {
-		elements = append(elements, teamsElement{Type: "TextBlock", Text: escapeTeamsNotificationText(m.Why), Wrap: true})
+		elements = append(elements, teamsElement{Type: "TextBlock", Text: escapeTeamsText(m.Why), Wrap: true})
 	}
 	if m.Report != nil {
-		elements = append(elements, teamsElement{Type: "TextBlock", Text: escapeTeamsNotificationText(m.Report.SummaryLine()), FontType: "monospace", Wrap: true})
+		elements = append(elements, teamsElement{Type: "TextBlock", Text: escapeTeamsText(m.Report.SummaryLine()), FontType: "monospace", Wrap: true})
 	}
 	facts := []teamsFact{}
 	for _, f := range []teamsFact{
 		{"Hold", m.Hold}, {"Reason", m.Reason}, {"By", m.By}, {"Severity", string(m.Severity)}, {"Time", m.Time.UTC().Format(time.RFC3339)},
 	} {
 		if f.Value != "" {
-			facts = append(facts, teamsFact{f.Title, escapeTeamsNotificationText(f.Value)})
+			facts = append(facts, teamsFact{f.Title, escapeTeamsText(f.Value)})
 		}
 	}
 	card := teamsCard{
@@ -103,13 +103,13 @@ func newTeamsNotificationBody(m Message) teamsBody {
 // teamsEscapes prevents text from becoming a link or a picture. A backslash of the text would undo an escape.
 var teamsEscapes = strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`)
 
-// escapeTeamsNotificationText cuts and escapes a text of a card.
-func escapeTeamsNotificationText(text string) string {
-	return teamsEscapes.Replace(cutNotificationText(text, maxCardChars))
+// escapeTeamsText cuts and escapes a text of a card.
+func escapeTeamsText(text string) string {
+	return teamsEscapes.Replace(cutMessageText(text, maxCardChars))
 }
 
-// cutNotificationText cuts a text to at most maxChars characters.
-func cutNotificationText(text string, maxChars int) string {
+// cutMessageText cuts a text to at most maxChars characters.
+func cutMessageText(text string, maxChars int) string {
 	n := 0
 	for i := range text {
 		if n == maxChars {

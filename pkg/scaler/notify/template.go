@@ -52,7 +52,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	for _, k := range slices.Concat(troubleKinds, calmKinds) {
 		for _, m := range []Message{short, long} {
 			m.Kind = k
-			if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
+			if _, err := renderMessageTemplate(t, m.withMessageSeverity()); err != nil {
 				d.AddFault(path, "a message of the kind %s: %s", k, plaintext.Clip(err.Error(), maxTemplateFaultBytes))
 				return nil
 			}
@@ -75,21 +75,21 @@ func (b *templateBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// renderNotificationTemplate returns the body of a request. A report of so many pods that the message is too long leaves its pods out: a message
+// renderMessageTemplate returns the body of a request. A report of so many pods that the message is too long leaves its pods out: a message
 // without them is better than none.
-func renderNotificationTemplate(t *template.Template, m Message) ([]byte, error) {
-	body, err := executeNotificationTemplate(t, m)
+func renderMessageTemplate(t *template.Template, m Message) ([]byte, error) {
+	body, err := executeMessageTemplate(t, m)
 	if errors.Is(err, errTemplateTooLong) && m.Report != nil && len(m.Report.Pods) > 0 {
 		short := *m.Report
 		short.Pods = nil
 		m.Report = &short
-		return executeNotificationTemplate(t, m)
+		return executeMessageTemplate(t, m)
 	}
 	return body, err
 }
 
-// executeNotificationTemplate renders a message as it is.
-func executeNotificationTemplate(t *template.Template, m Message) ([]byte, error) {
+// executeMessageTemplate renders a message as it is.
+func executeMessageTemplate(t *template.Template, m Message) ([]byte, error) {
 	var b templateBuffer
 	if err := t.Execute(&b, m); err != nil {
 		return nil, fmt.Errorf("render the template: %w", err)

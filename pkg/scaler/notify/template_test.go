@@ -32,7 +32,7 @@ func TestTemplateOfManyPods(t *testing.T) {
 				Summary: verify.Summary{Requests: 100, Causes: map[string]int{"status 503 Service Unavailable": 3}},
 			})
 		}
-		body, err := renderNotificationTemplate(parseTemplate(t, `{"text": {{json .}}}`), m)
+		body, err := renderMessageTemplate(parseTemplate(t, `{"text": {{json .}}}`), m)
 		if err != nil {
 			t.Errorf("%d pods: %v", pods, err)
 			continue
@@ -50,7 +50,7 @@ func TestTemplateOfManyPods(t *testing.T) {
 // TestTemplateStopsAtItsBound: a template that writes without end stops at the bound, and not with the memory of the process.
 func TestTemplateStopsAtItsBound(t *testing.T) {
 	t.Parallel()
-	_, err := renderNotificationTemplate(parseTemplate(t, `{{range 9000000000000}}"0123456789"{{end}}`), Message{Report: &verify.Report{Pods: make([]verify.PodReport, 1)}})
+	_, err := renderMessageTemplate(parseTemplate(t, `{{range 9000000000000}}"0123456789"{{end}}`), Message{Report: &verify.Report{Pods: make([]verify.PodReport, 1)}})
 	if !errors.Is(err, errTemplateTooLong) {
 		t.Errorf("error %v", err)
 	}

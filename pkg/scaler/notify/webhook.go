@@ -74,17 +74,17 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 		header.Set(idempotencyHeader, m.Key)
 	}
 	if w.body != nil {
-		body, err := renderNotificationTemplate(w.body, m)
+		body, err := renderMessageTemplate(w.body, m)
 		if err != nil {
 			return err
 		}
 		return webhook.Post(ctx, w.client, w.readURL, header, body)
 	}
-	return postNotificationJSON(ctx, w.client, w.readURL, header, m)
+	return postMessageJSON(ctx, w.client, w.readURL, header, m)
 }
 
-// postNotificationJSON posts a body as JSON to the URL of a notifier.
-func postNotificationJSON(ctx context.Context, client *http.Client, readURL func() (string, error), header http.Header, body any) error {
+// postMessageJSON posts a body as JSON to the URL of a notifier.
+func postMessageJSON(ctx context.Context, client *http.Client, readURL func() (string, error), header http.Header, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)

@@ -78,8 +78,8 @@ func ListCalendar(schedules []Schedule, workloads []hold.Workload, now time.Time
 // listCalendarWindows returns the windows of a schedule for one of its workloads; others are all schedules of the workload.
 func (s *Schedule) listCalendarWindows(workload hold.Workload, others []*Schedule, now time.Time, span time.Duration, count int) []CalendarWindow {
 	var all []CalendarWindow
-	for t, ok := now, true; ok && t.Sub(now) < span && len(all) < count; t, ok = s.nextScheduleBoundary(t) {
-		for _, o := range s.runningScheduleOccurrences(t, others) {
+	for t, ok := now, true; ok && t.Sub(now) < span && len(all) < count; t, ok = s.nextWindowBoundary(t) {
+		for _, o := range s.runningOccurrences(t, others) {
 			w := CalendarWindow{
 				Schedule: s.Name, Workload: workload, Window: o.window.String(), MinReplicas: o.window.MinReplicas, MaxReplicas: o.window.MaxReplicas,
 				Since: o.since.In(s.Zone), Until: o.until.In(s.Zone), Paused: s.Paused,

@@ -17,13 +17,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *scheduleDecoder) windowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
-	d.scheduleListFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.scheduleWindowFromYAML(path, n, s)) })
+	d.listItemsFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.windowFromYAML(path, n, s)) })
 	return all
 }
 
-func (d *scheduleDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
+func (d *scheduleDecoder) windowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
@@ -31,25 +31,25 @@ func (d *scheduleDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *S
 		"name":        d.Text(&w.Name),
 		"cron":        d.Text(&w.Cron),
 		"for":         d.Duration(&w.For, minFor, maxFor),
-		"start":       func(path string, n *yaml.Node) { w.Start = d.scheduleTimeOfDayFromYAML(path, n, false) },
-		"end":         func(path string, n *yaml.Node) { w.End = d.scheduleTimeOfDayFromYAML(path, n, true) },
-		"days":        func(path string, n *yaml.Node) { w.Days = d.scheduleWeekdaysFromYAML(path, n) },
-		"from":        func(path string, n *yaml.Node) { w.From = d.scheduleMomentFromYAML(path, n, s.Zone) },
-		"to":          func(path string, n *yaml.Node) { w.To = d.scheduleMomentFromYAML(path, n, s.Zone) },
+		"start":       func(path string, n *yaml.Node) { w.Start = d.timeOfDayFromYAML(path, n, false) },
+		"end":         func(path string, n *yaml.Node) { w.End = d.timeOfDayFromYAML(path, n, true) },
+		"days":        func(path string, n *yaml.Node) { w.Days = d.weekdaysFromYAML(path, n) },
+		"from":        func(path string, n *yaml.Node) { w.From = d.momentFromYAML(path, n, s.Zone) },
+		"to":          func(path string, n *yaml.Node) { w.To = d.momentFromYAML(path, n, s.Zone) },
 		"minReplicas": d.Integer(&minReplicas, 0, maxReplicaCount),
 		"maxReplicas": d.Integer(&maxReplicas, 1, maxReplicaCount),
-		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.scheduleRampFromYAML(path, n) },
+		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.rampFromYAML(path, n) },
 	})
 	w.MinReplicas, w.MaxReplicas = int32(minReplicas), int32(maxReplicas) //nolint:gosec // at most maxReplicaCount
 	if d.HasFault(path) {
 		return Window{}
 	}
 	d.Require(path, "minReplicas")
-	d.validateScheduleWindowKind(path)
+	d.validateWindowKind(path)
 	if len(d.Faults) > before { // further faults would only be consequences
 		return Window{}
 	}
-	d.completeScheduleWindow(path, &w, s)
+	d.completeWindow(path, &w, s)
 	return w
 }
 
@@ -58,8 +58,8 @@ var windowKinds = []struct{ needs, may []string }{
 	{needs: []string{"cron", "for"}}, {needs: []string{"start", "end"}, may: []string{"days"}}, {needs: []string{"from", "to"}},
 }
 
-// validateScheduleWindowKind rejects a window without times, and a window that mixes two ways to write them.
-func (d *scheduleDecoder) validateScheduleWindowKind(path string) {
+// validateWindowKind rejects a window without times, and a window that mixes two ways to write them.
+func (d *scheduleDecoder) validateWindowKind(path string) {
 	chosen := -1
 	for i, kind := range windowKinds {
 		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
@@ -82,8 +82,8 @@ func (d *scheduleDecoder) validateScheduleWindowKind(path string) {
 // maxWindowName is the most characters of a window's name.
 const maxWindowName = 80
 
-// completeScheduleWindow checks keys that depend on each other, and sets the window's starts.
-func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
+// completeWindow checks keys that depend on each other, and sets the window's starts.
+func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
 	if plaintext.Clean(w.Name) != w.Name || utf8.RuneCountInString(w.Name) > maxWindowName {
 		d.AddFault(path+".name", "has control characters or more than %d characters", maxWindowName)
@@ -95,12 +95,12 @@ func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Sche
 	switch {
 	case w.Cron != "":
 		shortest = w.For
-		d.parseScheduleCronStarts(path, w)
+		d.parseCronStarts(path, w)
 	case !w.From.IsZero():
 		shortest = w.To.Sub(w.From)
-		d.validateScheduleOnceWindow(path, w, s)
+		d.validateOnceWindow(path, w, s)
 	default:
-		shortest = w.scheduleWallDuration()
+		shortest = w.windowWallDuration()
 		if w.Start == w.End {
 			d.AddFault(path+".end", "equals start; for whole days write 00:00 and 24:00, or cron and for: 24h")
 		}
@@ -111,8 +111,8 @@ func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Sche
 	}
 }
 
-// scheduleWallDuration returns how long a window of times of day lasts on the clock.
-func (w *Window) scheduleWallDuration() time.Duration {
+// windowWallDuration returns how long a window of times of day lasts on the clock.
+func (w *Window) windowWallDuration() time.Duration {
 	minutes := w.End - w.Start
 	if minutes <= 0 {
 		minutes += 24 * 60
@@ -120,37 +120,37 @@ func (w *Window) scheduleWallDuration() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
-// skipsScheduleWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
-func (d *scheduleDecoder) skipsScheduleWindow(w *Window) bool {
+// skipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
+func (d *scheduleDecoder) skipsWindow(w *Window) bool {
 	since, _ := w.From.ZoneBounds()
-	return since.Equal(w.From) && scheduleWallTime(since, w.From.Location()).After(scheduleWallTime(since.Add(-1), w.From.Location()).Add(1))
+	return since.Equal(w.From) && zonedWallTime(since, w.From.Location()).After(zonedWallTime(since.Add(-1), w.From.Location()).Add(1))
 }
 
-func (d *scheduleDecoder) validateScheduleOnceWindow(path string, w *Window, s *Schedule) {
+func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
-	case length == 0 && d.skipsScheduleWindow(w):
+	case length == 0 && d.skipsWindow(w):
 		d.AddFault(path+".to", "is the time of from: the clocks of %s jump over both, to %s", s.Zone, w.From.In(s.Zone).Format(minuteFormat))
 	case length <= 0:
 		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
 		d.AddFault(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
-	case s.scheduleExceptionOn(w.From.In(s.Zone)) != nil:
-		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", scheduleDateOf(w.From.In(s.Zone)))
+	case s.exceptionOn(w.From.In(s.Zone)) != nil:
+		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", calendarDateOf(w.From.In(s.Zone)))
 	}
 }
 
 // searchYears reach from a 29 February on a given day of the week to the next, even across a century without a leap year.
 const searchYears = 41
 
-// parseScheduleCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
-func (d *scheduleDecoder) parseScheduleCronStarts(path string, w *Window) {
+// parseCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
+func (d *scheduleDecoder) parseCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if fault := describeCronFault(w.Cron); fault != "" {
 		d.AddFault(at, "%s", fault)
 		return
 	}
-	starts, err := parseScheduleCronPattern(w.Cron)
+	starts, err := parseCronPattern(w.Cron)
 	if err != nil {
 		d.AddFault(at, "not a cron pattern: %s", strict.ShortenPlain(err.Error()))
 		return
@@ -174,8 +174,8 @@ func (d *scheduleDecoder) parseScheduleCronStarts(path string, w *Window) {
 	}
 }
 
-// parseScheduleCronPattern parses a cron pattern by the rules of crontab(5): with both a day of month and a day of week, either may match.
-func parseScheduleCronPattern(text string) (*cron.SpecSchedule, error) {
+// parseCronPattern parses a cron pattern by the rules of crontab(5): with both a day of month and a day of week, either may match.
+func parseCronPattern(text string) (*cron.SpecSchedule, error) {
 	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	s, err := parser.Parse(text)
 	if err != nil {
@@ -188,7 +188,7 @@ func parseScheduleCronPattern(text string) (*cron.SpecSchedule, error) {
 
 var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
-func (d *scheduleDecoder) scheduleTimeOfDayFromYAML(path string, n *yaml.Node, end bool) TimeOfDay {
+func (d *scheduleDecoder) timeOfDayFromYAML(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
 	if !d.ValidateScalar(path, n, want, "!!str") {
 		return 0
@@ -206,10 +206,10 @@ func (d *scheduleDecoder) scheduleTimeOfDayFromYAML(path string, n *yaml.Node, e
 	return TimeOfDay(60*hours + minutes)
 }
 
-// scheduleWeekdaysFromYAML decodes days of the week and ranges such as mon-fri.
-func (d *scheduleDecoder) scheduleWeekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
+// weekdaysFromYAML decodes days of the week and ranges such as mon-fri.
+func (d *scheduleDecoder) weekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
-	d.scheduleListFromYAML(path, n, func(path string, n *yaml.Node) {
+	d.listItemsFromYAML(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
 		if !ranged {
 			last = first
@@ -230,7 +230,7 @@ func (d *scheduleDecoder) scheduleWeekdaysFromYAML(path string, n *yaml.Node) []
 	return slices.Compact(all)
 }
 
-func (d *scheduleDecoder) scheduleRampFromYAML(path string, n *yaml.Node) Ramp {
+func (d *scheduleDecoder) rampFromYAML(path string, n *yaml.Node) Ramp {
 	var r Ramp
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
 	if d.HasFault(path) {

@@ -26,9 +26,9 @@ type Exception struct {
 // UseNone is the Use of a day on which nothing stands in: the workloads have their own numbers.
 const UseNone = "none"
 
-// scheduleExceptionOn returns the exception on the day of t, a wall-clock time, or nil.
-func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
-	date := scheduleDateOf(t)
+// exceptionOn returns the exception on the day of t, a wall-clock time, or nil.
+func (s *Schedule) exceptionOn(t time.Time) *Exception {
+	date := calendarDateOf(t)
 	for i := range s.Except {
 		if s.Except[i].Date == date {
 			return &s.Except[i]
@@ -40,23 +40,23 @@ func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
 // maxSubstituteSteps bounds the search for the window before consecutive exceptions: about two months of three windows a day.
 const maxSubstituteSteps = 200
 
-// substituteScheduleWindow returns an occurrence on the day of an exception with the window that stands in for its own, or nil. If the occurrences before
+// substituteWindow returns an occurrence on the day of an exception with the window that stands in for its own, or nil. If the occurrences before
 // it have exceptions too, the search goes on before them. If no window of the schedule ran before, one of the others may have.
-func (s *Schedule) substituteScheduleWindow(o windowOccurrence, others []*Schedule, budget *int) windowOccurrence {
+func (s *Schedule) substituteWindow(o windowOccurrence, others []*Schedule, budget *int) windowOccurrence {
 	if o.window = o.exception.window; o.exception.Use != "" {
 		return o
 	}
 	t := o.since
 	for range maxSubstituteSteps {
-		goesOn, before, decided := s.findScheduleWindowBefore(t)
+		goesOn, before, decided := s.findWindowBefore(t)
 		if !decided && !before.IsZero() {
 			t = before
 			continue
 		}
 		if !decided {
-			goesOn = s.findOtherScheduleWindow(t, others, budget)
+			goesOn = s.findOtherWindow(t, others, budget)
 		}
-		o.window, o.goesOnFrom = goesOn.window, goesOn.startOfScheduleWindow()
+		o.window, o.goesOnFrom = goesOn.window, goesOn.occurrenceStart()
 		return o
 	}
 	return o
@@ -66,14 +66,14 @@ func (s *Schedule) substituteScheduleWindow(o windowOccurrence, others []*Schedu
 // them.
 const maxSubstituteSchedules = 64
 
-// findOtherScheduleWindow returns the window with the highest minimum of the other schedules that ran just before t, or none.
-func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budget *int) (found windowOccurrence) {
+// findOtherWindow returns the window with the highest minimum of the other schedules that ran just before t, or none.
+func (s *Schedule) findOtherWindow(t time.Time, others []*Schedule, budget *int) (found windowOccurrence) {
 	for _, other := range others {
 		if other == s || other.Paused || *budget == 0 {
 			continue
 		}
 		*budget--
-		for _, o := range other.substituteScheduleOccurrences(t.Add(-1), others, budget) {
+		for _, o := range other.substituteOccurrences(t.Add(-1), others, budget) {
 			if found.window == nil || o.window.MinReplicas > found.window.MinReplicas {
 				found = o
 			}
@@ -82,10 +82,10 @@ func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budg
 	return found
 }
 
-// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or none, and whether one ran or an exception decided for
+// findWindowBefore returns the window with the highest minimum that ran just before t, or none, and whether one ran or an exception decided for
 // none. If all occurrences then gave way to the window before them, it returns the first start of these.
-func (s *Schedule) findScheduleWindowBefore(t time.Time) (found windowOccurrence, before time.Time, decided bool) {
-	for _, o := range s.plannedScheduleOccurrences(t.Add(-1)) {
+func (s *Schedule) findWindowBefore(t time.Time) (found windowOccurrence, before time.Time, decided bool) {
+	for _, o := range s.plannedOccurrences(t.Add(-1)) {
 		if o.exception != nil && o.exception.Use == "" {
 			if before.IsZero() || o.since.Before(before) {
 				before = o.since
@@ -102,16 +102,16 @@ func (s *Schedule) findScheduleWindowBefore(t time.Time) (found windowOccurrence
 	return found, before, decided
 }
 
-// listMissingScheduleStarts returns a note for each window and day on which the window would start from a time on, but does not happen.
-func (s *Schedule) listMissingScheduleStarts(from, to time.Time) []string {
+// listMissingStarts returns a note for each window and day on which the window would start from a time on, but does not happen.
+func (s *Schedule) listMissingStarts(from, to time.Time) []string {
 	var notes []string
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
 			continue
 		}
-		for t := w.starts.Next(latestScheduleWallTime(from.Add(-1), s.Zone)); !t.IsZero(); t = w.starts.Next(t) {
-			o := s.newScheduleOccurrence(w, t)
+		for t := w.starts.Next(latestWallTime(from.Add(-1), s.Zone)); !t.IsZero(); t = w.starts.Next(t) {
+			o := s.newWindowOccurrence(w, t)
 			if !o.since.Before(to) {
 				break
 			}
@@ -124,7 +124,7 @@ func (s *Schedule) listMissingScheduleStarts(from, to time.Time) []string {
 			default:
 				continue
 			}
-			note := fmt.Sprintf("%s does not happen on %s: %s", scheduledWindow{s, ActiveWindow{Window: w.String()}}, scheduleDateOf(t), why)
+			note := fmt.Sprintf("%s does not happen on %s: %s", scheduledWindow{s, ActiveWindow{Window: w.String()}}, calendarDateOf(t), why)
 			if !slices.Contains(notes, note) {
 				notes = append(notes, note)
 			}
@@ -133,16 +133,16 @@ func (s *Schedule) listMissingScheduleStarts(from, to time.Time) []string {
 	return notes
 }
 
-// scheduleExceptionsFromYAML decodes a list of dates, and of mappings with a date and the window to use.
-func (d *scheduleDecoder) scheduleExceptionsFromYAML(path string, n *yaml.Node) []Exception {
+// exceptionsFromYAML decodes a list of dates, and of mappings with a date and the window to use.
+func (d *scheduleDecoder) exceptionsFromYAML(path string, n *yaml.Node) []Exception {
 	var all []Exception
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		var e Exception
 		if n.Kind != yaml.MappingNode {
-			e.Date = d.scheduleDateFromYAML(path, n)
+			e.Date = d.calendarDateFromYAML(path, n)
 		} else {
 			d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-				"date": func(path string, n *yaml.Node) { e.Date = d.scheduleDateFromYAML(path, n) },
+				"date": func(path string, n *yaml.Node) { e.Date = d.calendarDateFromYAML(path, n) },
 				"use":  d.Text(&e.Use),
 			})
 			d.Require(path, "date", "use")
@@ -155,22 +155,22 @@ func (d *scheduleDecoder) scheduleExceptionsFromYAML(path string, n *yaml.Node) 
 	return all
 }
 
-// scheduleDateFromYAML decodes a date; the zero Date with a fault.
-func (d *scheduleDecoder) scheduleDateFromYAML(path string, n *yaml.Node) Date {
+// calendarDateFromYAML decodes a date; the zero Date with a fault.
+func (d *scheduleDecoder) calendarDateFromYAML(path string, n *yaml.Node) Date {
 	const want = "a date such as 2026-12-24"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return Date{}
 	}
 	t, err := time.Parse(time.DateOnly, n.Value)
-	if err != nil || !isPlausibleScheduleYear(t) {
+	if err != nil || !isPlausibleYear(t) {
 		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 		return Date{}
 	}
-	return scheduleDateOf(t)
+	return calendarDateOf(t)
 }
 
-// resolveScheduleExceptions finds the windows that exceptions use.
-func (d *scheduleDecoder) resolveScheduleExceptions(path string, s *Schedule) {
+// resolveExceptions finds the windows that exceptions use.
+func (d *scheduleDecoder) resolveExceptions(path string, s *Schedule) {
 	for i := range s.Except {
 		e := &s.Except[i]
 		if e.Use == "" || e.Use == UseNone {

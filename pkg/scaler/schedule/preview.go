@@ -53,15 +53,15 @@ func previewWorkloadSchedules(workload hold.Workload, schedules []*Schedule, fro
 	var rows []PreviewRow
 	var since time.Time // start of the window of the last row
 	for t := from; t.Before(to); {
-		row, begun := schedulePreviewRowAt(schedules, t)
+		row, begun := previewRowAt(schedules, t)
 		row.Workload, row.From, row.To = workload, t, to
 		for _, s := range schedules {
-			if next, ok := s.nextScheduleBoundary(t); ok && next.Before(row.To) {
+			if next, ok := s.nextWindowBoundary(t); ok && next.Before(row.To) {
 				row.To = next
 			}
 		}
 		t = row.To
-		if last := len(rows) - 1; last >= 0 && since.Equal(begun) && equalSchedulePreviewRows(rows[last], row) {
+		if last := len(rows) - 1; last >= 0 && since.Equal(begun) && equalPreviewRows(rows[last], row) {
 			rows[last].To = row.To
 			continue
 		}
@@ -69,15 +69,15 @@ func previewWorkloadSchedules(workload hold.Workload, schedules []*Schedule, fro
 	}
 	for i := range rows {
 		for _, s := range schedules {
-			rows[i].Notes = append(rows[i].Notes, s.listMissingScheduleStarts(rows[i].From, rows[i].To)...)
+			rows[i].Notes = append(rows[i].Notes, s.listMissingStarts(rows[i].From, rows[i].To)...)
 		}
-		rows[i].localizeScheduleTimes(schedules)
+		rows[i].localizeRowTimes(schedules)
 	}
 	return rows
 }
 
-// equalSchedulePreviewRows reports whether two rows are equal except for their times.
-func equalSchedulePreviewRows(a, b PreviewRow) bool {
+// equalPreviewRows reports whether two rows are equal except for their times.
+func equalPreviewRows(a, b PreviewRow) bool {
 	if (a.MinReplicas == nil) != (b.MinReplicas == nil) || a.MinReplicas != nil && *a.MinReplicas != *b.MinReplicas {
 		return false
 	}
@@ -92,8 +92,8 @@ type scheduledWindow struct {
 
 func (c scheduledWindow) String() string { return c.schedule.Name + " (" + c.Window + ")" }
 
-// listActiveScheduleWindows returns the active windows of all schedules, the winner first.
-func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
+// listActiveWindows returns the active windows of all schedules, the winner first.
+func listActiveWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	var all []scheduledWindow
 	for _, s := range schedules {
 		for _, w := range s.listActiveOccurrences(schedules, now) {
@@ -106,10 +106,10 @@ func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduled
 	return all
 }
 
-// schedulePreviewRowAt returns a row without its times, and the start of its window.
-func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
+// previewRowAt returns a row without its times, and the start of its window.
+func previewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
 	var paused []string
-	all := slices.DeleteFunc(listActiveScheduleWindows(schedules, now), func(c scheduledWindow) bool {
+	all := slices.DeleteFunc(listActiveWindows(schedules, now), func(c scheduledWindow) bool {
 		if c.schedule.Paused {
 			paused = append(paused, fmt.Sprintf("paused: %s, minReplicas %d", c, c.MinReplicas))
 		}
@@ -139,8 +139,8 @@ func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, tim
 	return row, first.Since
 }
 
-// localizeScheduleTimes converts the row to the zone of its schedule, and adds a note for each clock change in it.
-func (r *PreviewRow) localizeScheduleTimes(schedules []*Schedule) {
+// localizeRowTimes converts the row to the zone of its schedule, and adds a note for each clock change in it.
+func (r *PreviewRow) localizeRowTimes(schedules []*Schedule) {
 	zone := schedules[0].Zone
 	for _, s := range schedules {
 		if s.Name == r.Schedule {
@@ -154,9 +154,9 @@ func (r *PreviewRow) localizeScheduleTimes(schedules []*Schedule) {
 		if change.IsZero() || !change.Before(r.To) {
 			return
 		}
-		before, after := scheduleWallTime(change.Add(-1), zone).Add(1), scheduleWallTime(change, zone)
+		before, after := zonedWallTime(change.Add(-1), zone).Add(1), zonedWallTime(change, zone)
 		if !before.Equal(after) {
-			r.Notes = append(r.Notes, fmt.Sprintf("clocks go from %s to %s on %s", before.Format("15:04"), after.Format("15:04"), scheduleDateOf(after)))
+			r.Notes = append(r.Notes, fmt.Sprintf("clocks go from %s to %s on %s", before.Format("15:04"), after.Format("15:04"), calendarDateOf(after)))
 		}
 		t = change
 	}

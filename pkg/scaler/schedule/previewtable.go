@@ -20,8 +20,8 @@ func WriteTable(out io.Writer, rows []PreviewRow) error {
 	_, _ = fmt.Fprintln(w, "FROM\tTO\tWORKLOAD\tMINREPLICAS\tMAXREPLICAS\tSCHEDULE\tWINDOW\tNOTES")
 	for _, r := range rows {
 		cells := []string{
-			formatSchedulePreviewTime(r.From), formatSchedulePreviewTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
-			r.scheduleMinReplicasCell(), scheduleMaxReplicasCell(r.MaxReplicas), scheduleWordCell(r.Schedule), scheduleWordCell(r.Window), strings.Join(r.scheduleNotesCell(), "; "),
+			formatPreviewTime(r.From), formatPreviewTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
+			r.minReplicasCell(), maxReplicasCell(r.MaxReplicas), previewWordCell(r.Schedule), previewWordCell(r.Window), strings.Join(r.previewNotesCell(), "; "),
 		}
 		for i := range cells {
 			cells[i] = plaintext.Clean(cells[i])
@@ -48,37 +48,37 @@ func WriteJSON(out io.Writer, rows []PreviewRow) error {
 	return nil
 }
 
-func formatSchedulePreviewTime(t time.Time) string {
+func formatPreviewTime(t time.Time) string {
 	if t.Second() != 0 || t.Nanosecond() != 0 {
 		return t.Format("Mon 2006-01-02 15:04:05 -07:00")
 	}
 	return t.Format("Mon 2006-01-02 15:04 -07:00")
 }
 
-func (r *PreviewRow) scheduleMinReplicasCell() string {
+func (r *PreviewRow) minReplicasCell() string {
 	if r.MinReplicas == nil {
 		return "-"
 	}
 	return strconv.Itoa(int(*r.MinReplicas))
 }
 
-func (r *PreviewRow) scheduleNotesCell() []string {
+func (r *PreviewRow) previewNotesCell() []string {
 	if r.Ramping {
 		return append([]string{"ramp"}, r.Notes...)
 	}
 	return r.Notes
 }
 
-// scheduleMaxReplicasCell returns the cell of a maximum; 0 is no maximum.
-func scheduleMaxReplicasCell(n int32) string {
+// maxReplicasCell returns the cell of a maximum; 0 is no maximum.
+func maxReplicasCell(n int32) string {
 	if n == 0 {
 		return "-"
 	}
 	return strconv.Itoa(int(n))
 }
 
-// scheduleWordCell returns s, or a dash if s is empty: programs split the table at spaces.
-func scheduleWordCell(s string) string {
+// previewWordCell returns s, or a dash if s is empty: programs split the table at spaces.
+func previewWordCell(s string) string {
 	if s == "" {
 		return "-"
 	}

@@ -109,13 +109,13 @@ func TestClocks(t *testing.T) {
 		last := time.Time{}
 		start := time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)
 		for w := start; w.Year() < 2018; w = w.Add(5 * time.Minute) {
-			i := firstScheduleInstant(w, zone)
+			i := firstWallInstant(w, zone)
 			if i.Before(last) {
 				t.Fatalf("%s: %s is before what clocks showed earlier", name, w)
 			}
 			last = i
-			if latestScheduleWallTime(i, zone).Before(w) || !latestScheduleWallTime(i.Add(-1), zone).Before(w) {
-				t.Fatalf("%s: %s is first reached at %s, but then clocks had come to %s, and just before to %s", name, w, i, latestScheduleWallTime(i, zone), latestScheduleWallTime(i.Add(-1), zone))
+			if latestWallTime(i, zone).Before(w) || !latestWallTime(i.Add(-1), zone).Before(w) {
+				t.Fatalf("%s: %s is first reached at %s, but then clocks had come to %s, and just before to %s", name, w, i, latestWallTime(i, zone), latestWallTime(i.Add(-1), zone))
 			}
 		}
 	}

@@ -53,7 +53,7 @@ func (w ActiveWindow) From(replicas int32) ActiveWindow {
 	if !w.Ramping {
 		return w
 	}
-	w.MinReplicas = Ramp{Steps: w.Steps}.scheduleRampReplicas(replicas, w.Target, w.Step)
+	w.MinReplicas = Ramp{Steps: w.Steps}.rampReplicas(replicas, w.Target, w.Step)
 	w.Replicas = w.MinReplicas
 	if w.MaxReplicas > 0 {
 		w.MaxReplicas = max(w.MaxReplicas, w.MinReplicas)
@@ -98,8 +98,8 @@ func (s *Schedule) RampsBesideWindow(others []*Schedule, now time.Time) bool {
 
 // listActiveOccurrences lists the settings of the running windows at now.
 func (s *Schedule) listActiveOccurrences(others []*Schedule, now time.Time) (all []ActiveWindow) {
-	for _, o := range s.runningScheduleOccurrences(now, others) {
-		all = append(all, s.evaluateScheduleOccurrence(o, others, now))
+	for _, o := range s.runningOccurrences(now, others) {
+		all = append(all, s.evaluateOccurrence(o, others, now))
 	}
 	return all
 }
@@ -110,7 +110,7 @@ func (w ActiveWindow) isUnbegunRamp() bool { return w.Ramping && w.Step == 0 }
 // NextChange returns the next time after now at which the result of ActiveAt changes, or false if it never does.
 func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	want, found := s.ActiveAt(now)
-	for t, ok := s.nextScheduleBoundary(now); ok; t, ok = s.nextScheduleBoundary(t) {
+	for t, ok := s.nextWindowBoundary(now); ok; t, ok = s.nextWindowBoundary(t) {
 		if w, any := s.ActiveAt(t); any != found || w != want {
 			return t, true
 		}
@@ -118,43 +118,43 @@ func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// nextScheduleBoundary returns the first start, end or ramp step of any window after now.
-func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found bool) {
+// nextWindowBoundary returns the first start, end or ramp step of any window after now.
+func (s *Schedule) nextWindowBoundary(now time.Time) (first time.Time, found bool) {
 	offer := func(t time.Time) {
 		if t.After(now) && (!found || t.Before(first)) {
 			first, found = t, true
 		}
 	}
-	for _, o := range s.plannedScheduleOccurrences(now) { // of an exception too: the window of another schedule may stand in
+	for _, o := range s.plannedOccurrences(now) { // of an exception too: the window of another schedule may stand in
 		offer(o.until)
 		for k := 1; k <= o.window.Ramp.Steps && o.exception == nil; k++ {
-			if step := o.since.Add(o.window.Ramp.scheduleRampStepOffset(k)); step.Before(o.until) {
+			if step := o.since.Add(o.window.Ramp.rampStepOffset(k)); step.Before(o.until) {
 				offer(step)
 			}
 		}
 	}
 	for i := range s.Windows {
-		if t, ok := s.nextScheduleWindowStart(&s.Windows[i], now); ok {
+		if t, ok := s.nextWindowStart(&s.Windows[i], now); ok {
 			offer(t)
 		}
 	}
 	return first, found
 }
 
-// evaluateScheduleOccurrence returns the state that a running occurrence sets at now.
-func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) ActiveWindow {
+// evaluateOccurrence returns the state that a running occurrence sets at now.
+func (s *Schedule) evaluateOccurrence(o windowOccurrence, others []*Schedule, now time.Time) ActiveWindow {
 	w := o.window
-	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until, Start: o.startOfScheduleWindow()}
+	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until, Start: o.occurrenceStart()}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
-		base, any := s.scheduleMinReplicasBefore(o.since, others)
+		base, any := s.minReplicasBefore(o.since, others)
 		for _, other := range others {
-			if n, ok := other.scheduleMinReplicasBefore(o.since, others); ok && other != s && !other.Paused {
+			if n, ok := other.minReplicasBefore(o.since, others); ok && other != s && !other.Paused {
 				base, any = max(base, n), true
 			}
 		}
-		done := w.Ramp.completedScheduleRampSteps(into)
-		want.MinReplicas = w.Ramp.scheduleRampReplicas(base, w.MinReplicas, done)
+		done := w.Ramp.completedRampSteps(into)
+		want.MinReplicas = w.Ramp.rampReplicas(base, w.MinReplicas, done)
 		if want.Ramping = !any; !any || base != w.MinReplicas {
 			want.Step, want.Steps, want.Target = done, w.Ramp.Steps, w.MinReplicas
 		}
@@ -166,10 +166,10 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Sche
 	return want
 }
 
-// scheduleMinReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
+// minReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
 // counts with its final value; otherwise each ramp would depend on all earlier windows.
-func (s *Schedule) scheduleMinReplicasBefore(t time.Time, others []*Schedule) (minReplicas int32, any bool) {
-	for _, o := range s.runningScheduleOccurrences(t.Add(-1), others) {
+func (s *Schedule) minReplicasBefore(t time.Time, others []*Schedule) (minReplicas int32, any bool) {
+	for _, o := range s.runningOccurrences(t.Add(-1), others) {
 		minReplicas, any = max(minReplicas, o.window.MinReplicas), true
 	}
 	return minReplicas, any
@@ -181,22 +181,22 @@ type Ramp struct {
 	Steps int // 0: none
 }
 
-// scheduleRampStepOffset returns the time from the window's start to step k, counted from 1.
-func (r Ramp) scheduleRampStepOffset(k int) time.Duration {
+// rampStepOffset returns the time from the window's start to step k, counted from 1.
+func (r Ramp) rampStepOffset(k int) time.Duration {
 	return r.Over * time.Duration(k) / time.Duration(r.Steps)
 }
 
-// completedScheduleRampSteps returns the number of steps completed after the time into of the window.
-func (r Ramp) completedScheduleRampSteps(into time.Duration) int {
+// completedRampSteps returns the number of steps completed after the time into of the window.
+func (r Ramp) completedRampSteps(into time.Duration) int {
 	k := 0
-	for k < r.Steps && r.scheduleRampStepOffset(k+1) <= into {
+	for k < r.Steps && r.rampStepOffset(k+1) <= into {
 		k++
 	}
 	return k
 }
 
-// scheduleRampReplicas returns base + (minReplicas - base) * done/steps, rounded up.
-func (r Ramp) scheduleRampReplicas(base, minReplicas int32, done int) int32 {
+// rampReplicas returns base + (minReplicas - base) * done/steps, rounded up.
+func (r Ramp) rampReplicas(base, minReplicas int32, done int) int32 {
 	delta := (int(minReplicas) - int(base)) * done
 	if delta > 0 {
 		delta += r.Steps - 1

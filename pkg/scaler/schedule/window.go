@@ -70,7 +70,7 @@ type Date struct {
 	Day   int
 }
 
-func scheduleDateOf(t time.Time) Date {
+func calendarDateOf(t time.Time) Date {
 	y, m, d := t.Date()
 	return Date{y, m, d}
 }
@@ -110,51 +110,51 @@ type windowOccurrence struct {
 	goesOnFrom time.Time
 }
 
-// startOfScheduleWindow returns the start of the occurrence's window.
-func (o windowOccurrence) startOfScheduleWindow() time.Time {
+// occurrenceStart returns the start of the occurrence's window.
+func (o windowOccurrence) occurrenceStart() time.Time {
 	if o.goesOnFrom.IsZero() {
 		return o.since
 	}
 	return o.goesOnFrom
 }
 
-func (o windowOccurrence) coversScheduleTime(now time.Time) bool {
+func (o windowOccurrence) coversTime(now time.Time) bool {
 	return !now.Before(o.since) && now.Before(o.until)
 }
 
-// runningScheduleOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first. An
+// runningOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first. An
 // occurrence that starts on the day of an exception has the window that stands in for its own; it may be of another schedule of the workload.
-func (s *Schedule) runningScheduleOccurrences(now time.Time, others []*Schedule) []windowOccurrence {
+func (s *Schedule) runningOccurrences(now time.Time, others []*Schedule) []windowOccurrence {
 	budget := maxSubstituteSchedules
-	return s.substituteScheduleOccurrences(now, others, &budget)
+	return s.substituteOccurrences(now, others, &budget)
 }
 
-// substituteScheduleOccurrences is runningScheduleOccurrences with the number of looks at other schedules that are left.
-func (s *Schedule) substituteScheduleOccurrences(now time.Time, others []*Schedule, budget *int) []windowOccurrence {
-	all := s.plannedScheduleOccurrences(now)
+// substituteOccurrences is runningOccurrences with the number of looks at other schedules that are left.
+func (s *Schedule) substituteOccurrences(now time.Time, others []*Schedule, budget *int) []windowOccurrence {
+	all := s.plannedOccurrences(now)
 	for i := range all {
 		if all[i].exception != nil {
-			all[i] = s.substituteScheduleWindow(all[i], others, budget)
+			all[i] = s.substituteWindow(all[i], others, budget)
 		}
 	}
 	return slices.DeleteFunc(all, func(o windowOccurrence) bool { return o.window == nil })
 }
 
-// plannedScheduleOccurrences returns the occurrences that cover now, as if there were no exceptions.
-func (s *Schedule) plannedScheduleOccurrences(now time.Time) []windowOccurrence {
+// plannedOccurrences returns the occurrences that cover now, as if there were no exceptions.
+func (s *Schedule) plannedOccurrences(now time.Time) []windowOccurrence {
 	var all []windowOccurrence
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (windowOccurrence{window: w, since: w.From, until: w.To, exception: s.scheduleExceptionOn(w.From.In(s.Zone))}); o.coversScheduleTime(now) {
+			if o := (windowOccurrence{window: w, since: w.From, until: w.To, exception: s.exceptionOn(w.From.In(s.Zone))}); o.coversTime(now) {
 				all = append(all, o)
 			}
 			continue
 		}
 		first := len(all)
-		until := latestScheduleWallTime(now, s.Zone)
-		for t := w.starts.Next(latestScheduleWallTime(now.Add(-w.maxScheduleWindowDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
-			if o := s.newScheduleOccurrence(w, t); o.coversScheduleTime(now) {
+		until := latestWallTime(now, s.Zone)
+		for t := w.starts.Next(latestWallTime(now.Add(-w.maxWindowDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
+			if o := s.newWindowOccurrence(w, t); o.coversTime(now) {
 				all = append(all, o)
 			}
 		}
@@ -163,17 +163,17 @@ func (s *Schedule) plannedScheduleOccurrences(now time.Time) []windowOccurrence 
 	return all
 }
 
-// maxScheduleWindowDuration returns an upper bound of the length of an occurrence.
-func (w *Window) maxScheduleWindowDuration() time.Duration {
+// maxWindowDuration returns an upper bound of the length of an occurrence.
+func (w *Window) maxWindowDuration() time.Duration {
 	if w.For > 0 {
 		return w.For
 	}
-	return w.scheduleWallDuration() + 3*time.Hour // no zone puts clocks back as far
+	return w.windowWallDuration() + 3*time.Hour // no zone puts clocks back as far
 }
 
-// newScheduleOccurrence returns the occurrence of a window that starts at the wall-clock time start.
-func (s *Schedule) newScheduleOccurrence(w *Window, start time.Time) windowOccurrence {
-	since, exception := firstScheduleInstant(start, s.Zone), s.scheduleExceptionOn(start)
+// newWindowOccurrence returns the occurrence of a window that starts at the wall-clock time start.
+func (s *Schedule) newWindowOccurrence(w *Window, start time.Time) windowOccurrence {
+	since, exception := firstWallInstant(start, s.Zone), s.exceptionOn(start)
 	if w.For > 0 {
 		return windowOccurrence{window: w, since: since, until: since.Add(w.For), exception: exception}
 	}
@@ -181,18 +181,18 @@ func (s *Schedule) newScheduleOccurrence(w *Window, start time.Time) windowOccur
 	if w.End <= w.Start {
 		d++
 	}
-	until := firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), s.Zone)
+	until := firstWallInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), s.Zone)
 	return windowOccurrence{window: w, since: since, until: until, exception: exception}
 }
 
-// nextScheduleWindowStart returns the next start of a window after now, also on the day of an exception, or false if none follows.
-func (s *Schedule) nextScheduleWindowStart(w *Window, now time.Time) (time.Time, bool) {
+// nextWindowStart returns the next start of a window after now, also on the day of an exception, or false if none follows.
+func (s *Schedule) nextWindowStart(w *Window, now time.Time) (time.Time, bool) {
 	if w.starts == nil {
 		return w.From, w.From.After(now)
 	}
-	t := w.starts.Next(latestScheduleWallTime(now, s.Zone))
+	t := w.starts.Next(latestWallTime(now, s.Zone))
 	if t.IsZero() {
 		return t, false
 	}
-	return firstScheduleInstant(t, s.Zone), true
+	return firstWallInstant(t, s.Zone), true
 }

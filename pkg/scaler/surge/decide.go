@@ -90,24 +90,24 @@ const (
 
 // Decide returns the decision about an autoscaler, from an observation and the memory of the look before.
 func Decide(o Observed, before Memory) Decision {
-	d := Decision{Memory: cloneSurgeMemory(before)}
+	d := Decision{Memory: cloneLaneMemory(before)}
 	o.removeUnreadMetrics()
-	d.noteSurgeAnswers(&o)
+	d.noteGoodAnswers(&o)
 	d.noteSurgeHold(&o)
-	d.noteSurgeFollowing(&o)
-	w, isKnown := d.computeSurgeWish(&o)
-	if d.Skip = d.findSurgeObstacle(&o); d.Skip != "" {
+	d.noteFollowedRaises(&o)
+	w, isKnown := d.computeLaneWish(&o)
+	if d.Skip = d.findRaiseObstacle(&o); d.Skip != "" {
 		d.Memory.Agreement = Agreement{}
 		return d
 	}
 	if !isKnown { // between the two writes of a raise
 		return d
 	}
-	d.noteSurgeAgreement(&o, w)
+	d.noteWishAgreement(&o, w)
 	switch raise := d.Memory.Raise; {
-	case d.isSurgeCertain(&o, w) && (raise == nil || d.Memory.Agreement.Low > raise.Replicas):
-		d.raiseForSurge(&o, w)
-	case raise != nil && d.needsSurgeExtension(&o, w):
+	case d.isDemandCertain(&o, w) && (raise == nil || d.Memory.Agreement.Low > raise.Replicas):
+		d.raiseForWish(&o, w)
+	case raise != nil && d.needsHoldExtension(&o, w):
 		raise.Until = o.Now.Add(holdFor)
 		d.Place = true
 	}
@@ -116,8 +116,8 @@ func Decide(o Observed, before Memory) Decision {
 	return d
 }
 
-// noteSurgeAnswers notes whether the answers are good, and the longest windows. After an outage the good answers begin anew.
-func (d *Decision) noteSurgeAnswers(o *Observed) {
+// noteGoodAnswers notes whether the answers are good, and the longest windows. After an outage the good answers begin anew.
+func (d *Decision) noteGoodAnswers(o *Observed) {
 	m := &d.Memory
 	if o.hasFailedReading() {
 		if m.FailedSince.IsZero() {
@@ -205,8 +205,8 @@ func describeUndoneHold(h *hold.Object) string {
 	return fmt.Sprintf("another client set %v", h.Status.Yielded)
 }
 
-// noteSurgeFollowing notes that the autoscaler came to observed raises, or did not in time.
-func (d *Decision) noteSurgeFollowing(o *Observed) {
+// noteFollowedRaises notes that the autoscaler came to observed raises, or did not in time.
+func (d *Decision) noteFollowedRaises(o *Observed) {
 	d.Memory.Expected = slices.DeleteFunc(d.Memory.Expected, func(expected Raise) bool {
 		after := o.Now.Sub(expected.Began)
 		switch {
@@ -225,8 +225,8 @@ func (d *Decision) noteSurgeFollowing(o *Observed) {
 	})
 }
 
-// findSurgeObstacle returns why the lane may not raise now; empty: it may.
-func (d *Decision) findSurgeObstacle(o *Observed) Skip {
+// findRaiseObstacle returns why the lane may not raise now; empty: it may.
+func (d *Decision) findRaiseObstacle(o *Observed) Skip {
 	m := &d.Memory
 	switch {
 	case kube.FindScaledObject(o.Autoscaler) != "":
@@ -251,8 +251,8 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	return ""
 }
 
-// noteSurgeAgreement adds a look to the row of looks that find a surge, or ends the row.
-func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
+// noteWishAgreement adds a look to the row of looks that find a surge, or ends the row.
+func (d *Decision) noteWishAgreement(o *Observed, w surgeWish) {
 	a := d.Memory.Agreement
 	if !w.isSurge {
 		d.Memory.Agreement = Agreement{}
@@ -270,7 +270,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 		a.Samples++
 		a.Newest = w.reading.Newest
 	}
-	if d.isSurgeWindowShortened(w) {
+	if d.isWindowShortened(w) {
 		a.Shortened++
 	} else {
 		a.Shortened = 0
@@ -289,15 +289,15 @@ func (a *Agreement) noteStableWish(replicas int32, now time.Time, stabilization 
 	return a.Wishes[0].Replicas
 }
 
-// isSurgeWindowShortened reports whether the adapter shortened the window of the wish: it found a step that chance does not explain.
-func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
+// isWindowShortened reports whether the adapter shortened the window of the wish: it found a step that chance does not explain.
+func (d *Decision) isWindowShortened(w surgeWish) bool {
 	return w.reading.Window > 0 && float64(w.reading.Window) <= shortenedShare*float64(d.Memory.Metrics[w.metric].Longest)
 }
 
-// isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
+// isDemandCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
 // shortened window, or in three samples in a row with windows that do not overlap. Values over overlapping windows are one observation. Each look
 // of a row asks for another replica of the adapter than the look before, so that a wrong one cannot raise alone.
-func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
+func (d *Decision) isDemandCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
 	if w.isWake { // the autoscaler asks for as much at its next look, after any load before
@@ -310,20 +310,20 @@ func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	if a.IsConfirmed {
 		needed = shortenedLooks
 	}
-	if a.Shortened >= needed && (d.hasYoungRaise(o) || d.isSurgeComplete(o, w)) {
+	if a.Shortened >= needed && (d.hasYoungRaise(o) || d.isDemandComplete(o, w)) {
 		return true
 	}
 	return a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
 }
 
-// isSurgeComplete reports whether the demand over a shortened window covers the whole step. The shortest such window spans two scrape
+// isDemandComplete reports whether the demand over a shortened window covers the whole step. The shortest such window spans two scrape
 // intervals, and for an interval the newest increments have the step inside: they show a part of it. A raise to a part costs more time
 // than it gains: beside new pods the adapter reads all pods over a common stretch, which begins before the step.
 //
 // The demand is complete as soon as it has risen, two different samples agree, and the look before them, mostly of the same replica as the
 // latest, is within the tolerance: two replicas may agree by chance on their ways up. Else an interval must have passed; two if the looks
 // still differ by more than the tolerance, perhaps because one replica of the adapter lags.
-func (d *Decision) isSurgeComplete(o *Observed, w surgeWish) bool {
+func (d *Decision) isDemandComplete(o *Observed, w surgeWish) bool {
 	m, a := &d.Memory.Metrics[w.metric], d.Memory.Agreement
 	tolerance, change := hpa.DefaultSettings(hpaMinor).Tolerance, math.Abs(a.Demand-a.Before)
 	hasRisen, stands := min(a.Before, a.Demand) >= (1+tolerance)*a.First, math.Abs(a.Demand-a.Earlier) <= tolerance*a.Earlier
@@ -348,9 +348,9 @@ func (d *Decision) replicasBeforeRaise(o *Observed) int32 {
 	return o.Replicas
 }
 
-// raiseForSurge begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
+// raiseForWish begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
 // rises, as part of the same raise.
-func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
+func (d *Decision) raiseForWish(o *Observed, w surgeWish) {
 	m := &d.Memory
 	to := Raise{Replicas: m.Agreement.Low, From: o.Replicas, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
 	switch {
@@ -389,8 +389,8 @@ func (d *Decision) skipForBudget(o *Observed, to Raise) {
 	}
 }
 
-// needsSurgeExtension reports whether a hold ends before the autoscaler looked, and the wish still stands.
-func (d *Decision) needsSurgeExtension(o *Observed, w surgeWish) bool {
+// needsHoldExtension reports whether a hold ends before the autoscaler looked, and the wish still stands.
+func (d *Decision) needsHoldExtension(o *Observed, w surgeWish) bool {
 	r, status := d.Memory.Raise, o.Autoscaler.Status
 	hasAgreed := status.CurrentReplicas >= r.Replicas && status.DesiredReplicas >= r.Replicas
 	isEnding := r.Until.Sub(o.Now) <= hpaPeriod && o.Now.Add(holdFor).Sub(r.Began) <= maxHoldFor

@@ -16,26 +16,26 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 		"mode": func(path string, n *yaml.Node) {
 			c.Mode = Mode(d.DecodeEnum(path, n, string(ModeObserve), string(ModeAct), string(ModeOff)))
 		},
-		"budget": decodeSurgeBudget(d, &c.Budget),
+		"budget": decodePodBudget(d, &c.Budget),
 		"notify": func(path string, n *yaml.Node) { c.Notify = d.DecodeTexts(path, n) },
 		"autoscalers": func(path string, n *yaml.Node) {
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-				c.Autoscalers = append(c.Autoscalers, decodeSurgeRule(d, path, n))
+				c.Autoscalers = append(c.Autoscalers, decodeAutoscalerRule(d, path, n))
 			})
 		},
 	})
 	return c
 }
 
-// decodeSurgeRule decodes an element of autoscalers.
-func decodeSurgeRule(d *strict.Decoder, path string, n *yaml.Node) AutoscalerRule {
+// decodeAutoscalerRule decodes an element of autoscalers.
+func decodeAutoscalerRule(d *strict.Decoder, path string, n *yaml.Node) AutoscalerRule {
 	var r AutoscalerRule
 	maximum := 0
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"namespace":   d.Text(&r.Namespace),
-		"selector":    decodeSurgeSelector(d, &r.Selector),
+		"selector":    decodeLabelSelector(d, &r.Selector),
 		"maxReplicas": d.Integer(&maximum, 1, maxHoldReplicas),
-		"budget":      decodeSurgeBudget(d, &r.Budget),
+		"budget":      decodePodBudget(d, &r.Budget),
 	})
 	if r.Namespace == "" && !d.HasFault(path+".namespace") {
 		d.AddFault(path+".namespace", "required: the namespace of the autoscalers")
@@ -50,8 +50,8 @@ func decodeSurgeRule(d *strict.Decoder, path string, n *yaml.Node) AutoscalerRul
 // maxHoldReplicas is the largest number that the schema of Holds allows.
 const maxHoldReplicas = 10_000
 
-// decodeSurgeBudget returns the decoder of a budget such as 3/h.
-func decodeSurgeBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
+// decodePodBudget returns the decoder of a budget such as 3/h.
+func decodePodBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		text := ""
 		d.Text(&text)(path, n)
@@ -65,7 +65,7 @@ func decodeSurgeBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
 	}
 }
 
-func decodeSurgeSelector(d *strict.Decoder, to *labels.Selector) strict.FieldDecoder {
+func decodeLabelSelector(d *strict.Decoder, to *labels.Selector) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		text := ""
 		d.Text(&text)(path, n)

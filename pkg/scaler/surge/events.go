@@ -20,8 +20,8 @@ import (
 // maxEventText bounds the text of an Event: the API allows 1,024 bytes.
 const maxEventText = 1000
 
-// describeSurgeMetric returns the name of a metric for people. It is short: the reason of a hold is bounded.
-func describeSurgeMetric(m autoscalingv2.MetricSpec) string {
+// describeMetricSpec returns the name of a metric for people. It is short: the reason of a hold is bounded.
+func describeMetricSpec(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return "pods metric " + describeMetricIdentifier(m.Pods.Metric)
@@ -43,8 +43,8 @@ func describeMetricIdentifier(m autoscalingv2.MetricIdentifier) string {
 	return name
 }
 
-// tellSurgeNotice writes a notice to the log, and as an Event on the autoscaler.
-func (l *Lane) tellSurgeNotice(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, n Notice) {
+// recordLaneNotice writes a notice to the log, and as an Event on the autoscaler.
+func (l *Lane) recordLaneNotice(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, n Notice) {
 	log := klog.FromContext(ctx).WithValues("namespace", a.Namespace, "hpa", a.Name)
 	log.Info("Surge lane decided", "reason", n.Reason, "message", n.Message)
 	at, kind, text := metav1.NewTime(time.Now()), corev1.EventTypeNormal, []rune(n.Message)

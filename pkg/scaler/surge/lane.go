@@ -93,7 +93,7 @@ func (l *Lane) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			l.runSurgeRound(ctx)
+			l.runLaneRound(ctx)
 		}
 	}
 }
@@ -106,14 +106,14 @@ type laneMember struct {
 	isShared   bool // another autoscaler has the same target or the same pods
 }
 
-// runSurgeRound looks at the autoscalers in the lane once: at most maxRoundLooks of them, as many as it comes to within lookInterval.
-func (l *Lane) runSurgeRound(ctx context.Context) {
+// runLaneRound looks at the autoscalers in the lane once: at most maxRoundLooks of them, as many as it comes to within lookInterval.
+func (l *Lane) runLaneRound(ctx context.Context) {
 	members := l.listLaneMembers(ctx)
 	l.Metrics.autoscalers.Set(float64(len(members)))
 	begun := time.Now()
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentLooks)
-	for _, m := range l.orderSurgeLooks(members) {
+	for _, m := range l.orderLaneLooks(members) {
 		if time.Since(begun) >= lookInterval {
 			break
 		}
@@ -127,9 +127,9 @@ func (l *Lane) runSurgeRound(ctx context.Context) {
 	_ = group.Wait() // looks tell their errors themselves
 }
 
-// orderSurgeLooks returns the autoscalers of a round: one of each namespace in turn, so that the many or slow ones of a namespace delay no other's.
+// orderLaneLooks returns the autoscalers of a round: one of each namespace in turn, so that the many or slow ones of a namespace delay no other's.
 // The autoscalers of a namespace take turns over the rounds, and so do the namespaces.
-func (l *Lane) orderSurgeLooks(members []laneMember) (looks []laneMember) {
+func (l *Lane) orderLaneLooks(members []laneMember) (looks []laneMember) {
 	byNamespace := map[string][]laneMember{}
 	var namespaces []string
 	for _, m := range members {
@@ -209,7 +209,7 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 		delete(l.misread, a.UID)
 	case l.misread[a.UID] != fault.Error():
 		l.misread[a.UID] = fault.Error()
-		l.tellSurgeNotice(ctx, a, Notice{Reason: ReasonMisread, Message: fault.Error(), IsWarning: true})
+		l.recordLaneNotice(ctx, a, Notice{Reason: ReasonMisread, Message: fault.Error(), IsWarning: true})
 	}
 }
 
@@ -248,9 +248,9 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) (d Decisi
 		d.Memory.UnplacedToldAt = time.Time{}
 	}
 	*m.memory = d.Memory
-	l.Metrics.countSurgeDecision(o.Mode, d)
+	l.Metrics.countLaneDecision(o.Mode, d)
 	for _, n := range d.Notices {
-		l.tellSurgeNotice(ctx, m.autoscaler, n)
+		l.recordLaneNotice(ctx, m.autoscaler, n)
 	}
 	return d
 }

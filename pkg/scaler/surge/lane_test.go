@@ -156,7 +156,7 @@ func TestLaneCopiesAutoscalers(t *testing.T) {
 	cached.Annotations = map[string]string{Annotation: "maxReplicas=30"}
 	lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
 	lane.memories = map[types.UID]*Memory{}
-	looks := lane.orderSurgeLooks(lane.listLaneMembers(t.Context()))
+	looks := lane.orderLaneLooks(lane.listLaneMembers(t.Context()))
 	if len(looks) != 1 || looks[0].autoscaler == cached {
 		t.Errorf("%d looks, want one at a copy of the autoscaler", len(looks))
 	}

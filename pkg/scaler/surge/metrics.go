@@ -41,8 +41,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// countSurgeDecision counts a look and its decision.
-func (m *Metrics) countSurgeDecision(mode Mode, d Decision) {
+// countLaneDecision counts a look and its decision.
+func (m *Metrics) countLaneDecision(mode Mode, d Decision) {
 	m.looks.WithLabelValues(cmp.Or(string(d.Skip), "success")).Inc()
 	if d.IsNew {
 		m.raises.WithLabelValues(string(mode)).Inc()

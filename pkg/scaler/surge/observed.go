@@ -91,8 +91,8 @@ type Raise struct {
 	IsSeen       bool   // its hold was there at a look
 }
 
-// cloneSurgeMemory returns a copy that can be changed.
-func cloneSurgeMemory(m Memory) Memory {
+// cloneLaneMemory returns a copy that can be changed.
+func cloneLaneMemory(m Memory) Memory {
 	m.Metrics, m.Raises, m.Expected = slices.Clone(m.Metrics), slices.Clone(m.Raises), slices.Clone(m.Expected)
 	if m.Raise != nil {
 		raise := *m.Raise
@@ -163,8 +163,8 @@ func (o *Observed) scaleUpStabilization() time.Duration {
 	return time.Duration(*b.ScaleUp.StabilizationWindowSeconds) * time.Second
 }
 
-// maxSurgeReplicas returns the highest number of a raise.
-func (o *Observed) maxSurgeReplicas() int32 {
+// maxRaisedReplicas returns the highest number of a raise.
+func (o *Observed) maxRaisedReplicas() int32 {
 	highest := min(o.Autoscaler.Spec.MaxReplicas, maxHoldReplicas)
 	if o.Terms.MaxReplicas > 0 {
 		highest = min(highest, o.Terms.MaxReplicas)

@@ -23,8 +23,8 @@ type surgeWish struct {
 	cause    string
 }
 
-// computeSurgeWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
-func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
+// computeLaneWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
+func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
 	if o.hasFailedReading() {
 		return surgeWish{}, false
 	}
@@ -37,18 +37,18 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 		return surgeWish{}, false
 	}
 	d.limitCountedPods(o, decided.Metrics)
-	i := d.findSurgeMetric(o, decided.Metrics)
-	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
+	i := d.findWishMetric(o, decided.Metrics)
+	m, demand := decided.Metrics[i], measureMetricDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
-		replicas: min(m.Replicas, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
-		score: d.scoreSurgeMetric(o, i, demand),
-		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
+		replicas: min(m.Replicas, o.maxRaisedReplicas()), demand: demand, metric: i, reading: o.Readings[i],
+		score: d.scoreWishMetric(o, i, demand),
+		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeMetricSpec(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
 	if d.hasYoungRaise(o) { // it follows any change that the autoscaler would not tolerate
 		least = m.Tolerance.Up
 	}
-	w.isSurge = w.replicas > o.Replicas && min(demand, float64(o.maxSurgeReplicas())) > (1+least)*float64(o.Replicas)
+	w.isSurge = w.replicas > o.Replicas && min(demand, float64(o.maxRaisedReplicas())) > (1+least)*float64(o.Replicas)
 	if o.Replicas == 0 && w.isSurge {
 		w.replicas, w.isWake = 1, true
 	}
@@ -71,15 +71,15 @@ func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
 	}
 }
 
-// findSurgeMetric returns the metric with the largest wish among metrics with a demand that is no chance; of all, if there is none. A restless metric
+// findWishMetric returns the metric with the largest wish among metrics with a demand that is no chance; of all, if there is none. A restless metric
 // with a larger wish hides no surge of another.
-func (d *Decision) findSurgeMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
+func (d *Decision) findWishMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
 	isFoundCertain := false
 	for i, m := range metrics {
 		if m.Err != nil {
 			continue
 		}
-		isCertain := m.Replicas > o.Replicas && d.scoreSurgeMetric(o, i, measureSurgeDemand(m, o.Replicas)) >= minScore
+		isCertain := m.Replicas > o.Replicas && d.scoreWishMetric(o, i, measureMetricDemand(m, o.Replicas)) >= minScore
 		if metrics[found].Err != nil || isCertain && !isFoundCertain || isCertain == isFoundCertain && m.Replicas > metrics[found].Replicas {
 			found, isFoundCertain = i, isCertain
 		}
@@ -87,8 +87,8 @@ func (d *Decision) findSurgeMetric(o *Observed, metrics []hpa.MetricDecision) (f
 	return found
 }
 
-// scoreSurgeMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
-func (d *Decision) scoreSurgeMetric(o *Observed, metric int, demand float64) float64 {
+// scoreWishMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
+func (d *Decision) scoreWishMetric(o *Observed, metric int, demand float64) float64 {
 	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeRaise(o))
 }
 
@@ -111,7 +111,7 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 	}
 	for i, m := range metrics {
 		if m.Err == nil && len(m.Pods.Missing)+len(m.Pods.Unready) == 0 {
-			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], measureSurgeDemand(m, o.Replicas), o.Now)
+			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], measureMetricDemand(m, o.Replicas), o.Now)
 		}
 	}
 }
@@ -119,8 +119,8 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 // hpaMinor is the version of the arithmetic. The wish is the same in all versions that pkg/hpa has.
 const hpaMinor = 37
 
-// measureSurgeDemand returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
-func measureSurgeDemand(m hpa.MetricDecision, replicas int32) float64 {
+// measureMetricDemand returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
+func measureMetricDemand(m hpa.MetricDecision, replicas int32) float64 {
 	if replicas == 0 {
 		return float64(m.Replicas)
 	}

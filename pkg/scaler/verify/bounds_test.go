@@ -143,7 +143,7 @@ func TestS15RequestsAreBounded(t *testing.T) {
 		{1, 0, 100, 100}, {10, 0, maxRequests, maxRequests}, {10, 10, maxRequests, 5000}, {1000, 500, maxRequests, 66}, {1000, 0, 100, 100}, {200_000, 0, 100, 1},
 	} {
 		r := &podVerification{spec: Spec{Requests: c.asked, Concurrency: 70}, newPods: make([]podChecks, c.pods), oldPods: make([]podChecks, c.old)}
-		r.boundVerificationRequests()
+		r.boundPodRequests()
 		if r.spec.Requests != c.want || r.spec.Concurrency != min(70, c.want) {
 			t.Errorf("%+v: %d requests to each, %d at a time", c, r.spec.Requests, r.spec.Concurrency)
 		}
@@ -151,7 +151,7 @@ func TestS15RequestsAreBounded(t *testing.T) {
 	var sent atomic.Int64
 	a := transportFunc(func(*http.Request) (*http.Response, error) { sent.Add(1); return respondFine(1), nil })
 	v := &podVerification{
-		Checker: New(Options{Transport: a}), spec: Spec{URL: "/", Requests: 7, Concurrency: 2, Success: 1}, newTotal: newVerificationTally(), oldTotal: newVerificationTally(),
+		Checker: New(Options{Transport: a}), spec: Spec{URL: "/", Requests: 7, Concurrency: 2, Success: 1}, newTotal: newRequestTally(), oldTotal: newRequestTally(),
 		newPods: []podChecks{{podName: "web-0", skipReason: "skipped: no probe", load: &podRequest{url: "http://10.0.0.1/", timeout: time.Minute}}},
 	}
 	if r, err := v.runPodVerification(t.Context()); err != nil || !r.Passed || sent.Load() != 7 {

@@ -48,21 +48,21 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 	if len(now) == 0 {
 		return Report{}, errors.New("no pods to verify")
 	}
-	r := &podVerification{Checker: c, spec: spec, newTotal: newVerificationTally(), oldTotal: newVerificationTally()}
+	r := &podVerification{Checker: c, spec: spec, newTotal: newRequestTally(), oldTotal: newRequestTally()}
 	for i := range now {
-		a, err := resolveVerificationChecks(spec, &now[i])
+		a, err := resolvePodChecks(spec, &now[i])
 		if err != nil {
 			return Report{}, err
 		}
 		r.newPods = append(r.newPods, a)
 	}
-	r.sampleOldPodsForVerification(old)
-	r.boundVerificationRequests()
+	r.sampleOldPods(old)
+	r.boundPodRequests()
 	return r.runPodVerification(ctx)
 }
 
-// boundVerificationRequests reduces the requests to each pod, so that all together are at most maxTotalRequests.
-func (r *podVerification) boundVerificationRequests() {
+// boundPodRequests reduces the requests to each pod, so that all together are at most maxTotalRequests.
+func (r *podVerification) boundPodRequests() {
 	r.spec.Requests = min(r.spec.Requests, max(1, maxTotalRequests/(len(r.newPods)+len(r.oldPods))))
 	r.spec.Concurrency = min(r.spec.Concurrency, r.spec.Requests)
 }
@@ -75,14 +75,14 @@ type podVerification struct {
 	newTotal, oldTotal *requestTally
 }
 
-// sampleOldPodsForVerification selects the old pods to compare with, spread evenly over the serving old pods.
-func (r *podVerification) sampleOldPodsForVerification(old []corev1.Pod) {
+// sampleOldPods selects the old pods to compare with, spread evenly over the serving old pods.
+func (r *podVerification) sampleOldPods(old []corev1.Pod) {
 	if r.spec.Slower == 0 {
 		return
 	}
 	var all []podChecks
 	for i := range old {
-		if a, err := resolveVerificationChecks(r.spec, &old[i]); err == nil && isVerificationPodServing(&old[i]) {
+		if a, err := resolvePodChecks(r.spec, &old[i]); err == nil && isPodServing(&old[i]) {
 			all = append(all, a)
 		}
 	}
@@ -92,8 +92,8 @@ func (r *podVerification) sampleOldPodsForVerification(old []corev1.Pod) {
 	}
 }
 
-// isVerificationPodServing reports whether a pod is ready and not terminating.
-func isVerificationPodServing(pod *corev1.Pod) bool {
+// isPodServing reports whether a pod is ready and not terminating.
+func isPodServing(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			return c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
@@ -104,17 +104,17 @@ func isVerificationPodServing(pod *corev1.Pod) bool {
 
 // runPodVerification runs the verification within its time limit.
 func (r *podVerification) runPodVerification(ctx context.Context) (Report, error) {
-	limited, cancel := context.WithTimeout(ctx, r.spec.verificationTimeLimit())
+	limited, cancel := context.WithTimeout(ctx, r.spec.specTimeLimit())
 	defer cancel()
 	pods := make([]PodReport, len(r.newPods), len(r.newPods)+len(r.oldPods))
-	r.forEachVerifiedPod(limited, func(i int) { pods[i] = r.requestVerificationReadiness(limited, &r.newPods[i]) })
+	r.forEachCheckedPod(limited, func(i int) { pods[i] = r.requestPodReadiness(limited, &r.newPods[i]) })
 	report := Report{Pods: pods}
 	measured := false
 	if limited.Err() == nil {
-		report.Verdicts = append(report.Verdicts, decideVerificationReadiness(pods))
+		report.Verdicts = append(report.Verdicts, decideReadinessVerdict(pods))
 		if measured = r.spec.URL != "" && report.Verdicts[0].Passed; measured {
-			report.Pods = r.measureVerifiedPods(limited, pods)
-			report.New, report.Old = r.newTotal.summarizeVerificationRequests(), r.oldTotal.summarizeVerificationRequests()
+			report.Pods = r.measurePods(limited, pods)
+			report.New, report.Old = r.newTotal.summarizeRequests(), r.oldTotal.summarizeRequests()
 		}
 	}
 	switch {
@@ -122,11 +122,11 @@ func (r *podVerification) runPodVerification(ctx context.Context) (Report, error
 		return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
 	case limited.Err() != nil:
 		report.Pods = nameVerifiedPods(report.Pods, r.newPods)
-		report.Verdicts = append(report.Verdicts, Verdict{What: "duration", Got: "not finished", Limit: "at most " + strict.FormatDuration(r.spec.verificationTimeLimit())})
+		report.Verdicts = append(report.Verdicts, Verdict{What: "duration", Got: "not finished", Limit: "at most " + strict.FormatDuration(r.spec.specTimeLimit())})
 	case measured:
-		report.Verdicts = append(report.Verdicts, r.decideVerificationThresholds(&report)...)
+		report.Verdicts = append(report.Verdicts, r.decideThresholdVerdicts(&report)...)
 	}
-	report.Passed = allVerificationVerdictsPassed(report.Verdicts)
+	report.Passed = allVerdictsPassed(report.Verdicts)
 	return report, nil
 }
 
@@ -140,8 +140,8 @@ func nameVerifiedPods(reports []PodReport, pods []podChecks) []PodReport {
 	return reports
 }
 
-// forEachVerifiedPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
-func (r *podVerification) forEachVerifiedPod(ctx context.Context, f func(i int)) {
+// forEachCheckedPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
+func (r *podVerification) forEachCheckedPod(ctx context.Context, f func(i int)) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	room := make(chan struct{}, r.opts.Parallel)
@@ -158,15 +158,15 @@ func (r *podVerification) forEachVerifiedPod(ctx context.Context, f func(i int))
 	}
 }
 
-// requestVerificationReadiness requests the readiness addresses of a pod. Most pods have only one.
-func (r *podVerification) requestVerificationReadiness(ctx context.Context, a *podChecks) PodReport {
+// requestPodReadiness requests the readiness addresses of a pod. Most pods have only one.
+func (r *podVerification) requestPodReadiness(ctx context.Context, a *podChecks) PodReport {
 	report := PodReport{Name: a.podName, Readiness: readinessOK}
 	if len(a.readiness) == 0 {
 		report.Readiness = a.skipReason
 	}
 	for i := range a.readiness {
-		c := newVerificationPodClient(r.opts.Transport, a.readiness[i].host, 1)
-		_, cause := c.sendVerificationRequest(ctx, &a.readiness[i])
+		c := newPodClient(r.opts.Transport, a.readiness[i].host, 1)
+		_, cause := c.sendPodRequest(ctx, &a.readiness[i])
 		c.closeIdle()
 		if cause != "" {
 			report.Readiness = cause
@@ -176,27 +176,27 @@ func (r *podVerification) requestVerificationReadiness(ctx context.Context, a *p
 	return report
 }
 
-// measureVerifiedPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
-func (r *podVerification) measureVerifiedPods(ctx context.Context, pods []PodReport) []PodReport {
+// measurePods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
+func (r *podVerification) measurePods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
-	r.forEachVerifiedPod(ctx, func(i int) {
+	r.forEachCheckedPod(ctx, func(i int) {
 		var beside sync.WaitGroup
 		if i < len(r.oldPods) {
 			beside.Go(func() {
-				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measureVerificationPod(ctx, &r.oldPods[i], r.oldTotal)}
+				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measurePod(ctx, &r.oldPods[i], r.oldTotal)}
 			})
 		}
-		pods[i].Summary = r.measureVerificationPod(ctx, &r.newPods[i], r.newTotal)
+		pods[i].Summary = r.measurePod(ctx, &r.newPods[i], r.newTotal)
 		beside.Wait()
 	})
 	return append(pods, older...)
 }
 
-// measureVerificationPod sends the requests to a pod.
-func (r *podVerification) measureVerificationPod(ctx context.Context, a *podChecks, total *requestTally) Summary {
-	c := newVerificationPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
+// measurePod sends the requests to a pod.
+func (r *podVerification) measurePod(ctx context.Context, a *podChecks, total *requestTally) Summary {
+	c := newPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.closeIdle()
-	t := c.sendVerificationRequests(ctx, a.load, r.spec)
-	total.mergeVerificationTally(t)
-	return t.summarizeVerificationRequests()
+	t := c.sendPodRequests(ctx, a.load, r.spec)
+	total.mergeRequestTally(t)
+	return t.summarizeRequests()
 }

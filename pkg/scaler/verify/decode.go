@@ -19,7 +19,7 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 		"requests":    d.Integer(&s.Requests, 1, maxRequests),
 		"concurrency": d.Integer(&s.Concurrency, 1, maxConcurrency),
 		"timeout":     d.Duration(&s.Timeout.Duration, minTimeout, maxTimeout),
-		"success":     verificationShareField(d, &s.Success),
+		"success":     requestShareField(d, &s.Success),
 		"p50":         d.Duration(&s.P50.Duration, time.Millisecond, maxTimeout),
 		"p95":         d.Duration(&s.P95.Duration, time.Millisecond, maxTimeout),
 		"p99":         d.Duration(&s.P99.Duration, time.Millisecond, maxTimeout),
@@ -30,14 +30,14 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 	if d.HasFault(path) {
 		return s
 	}
-	for _, f := range s.findVerificationSpecErrors() {
+	for _, f := range s.findSpecErrors() {
 		d.AddFault(strict.JoinPath(path, f.key), "%s", f.text)
 	}
 	return s
 }
 
-// verificationShareField decodes a share, and rejects 0, which would mean the default.
-func verificationShareField(d *strict.Decoder, to *float64) strict.FieldDecoder {
+// requestShareField decodes a share, and rejects 0, which would mean the default.
+func requestShareField(d *strict.Decoder, to *float64) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); *to == 0 {
 			d.AddFault(path, "must be above 0 and at most 1, a share, not 0")

@@ -58,7 +58,7 @@ func (s Spec) WithDefaults() Spec {
 // Validate returns all errors of a completed spec, with the keys of the configuration file.
 func (s Spec) Validate() error {
 	var all []error
-	for _, f := range s.findVerificationSpecErrors() {
+	for _, f := range s.findSpecErrors() {
 		all = append(all, fmt.Errorf("%s: %s", f.key, f.text))
 	}
 	return errors.Join(all...)
@@ -67,15 +67,15 @@ func (s Spec) Validate() error {
 // fieldError is an error in the value of a key.
 type fieldError struct{ key, text string }
 
-// findVerificationSpecErrors returns the errors of a completed spec, at most one for each key.
-func (s Spec) findVerificationSpecErrors() []fieldError {
+// findSpecErrors returns the errors of a completed spec, at most one for each key.
+func (s Spec) findSpecErrors() []fieldError {
 	var all []fieldError
 	check := func(valid bool, key, format string, args ...any) {
 		if !valid {
 			all = append(all, fieldError{key, fmt.Sprintf(format, args...)})
 		}
 	}
-	text := describeVerificationURLError(s.URL)
+	text := describeSpecURLError(s.URL)
 	check(text == "", "url", "%s", text)
 	check(s.Requests >= 1 && s.Requests <= maxRequests, "requests", "must be from 1 to %d, not %d", maxRequests, s.Requests)
 	check(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "must be from 1 to %d, not %d", maxConcurrency, s.Concurrency)
@@ -86,15 +86,15 @@ func (s Spec) findVerificationSpecErrors() []fieldError {
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
 	check(s.Slower == 0 || s.URL != "", "slower", "needs url: it limits the latency of these requests")
-	return append(all, s.findVerificationLatencyErrors()...)
+	return append(all, s.findLatencyErrors()...)
 }
 
-// findVerificationLatencyErrors returns the errors of the latency thresholds.
-func (s Spec) findVerificationLatencyErrors() []fieldError {
+// findLatencyErrors returns the errors of the latency thresholds.
+func (s Spec) findLatencyErrors() []fieldError {
 	var all []fieldError
 	var before time.Duration
 	var above string
-	for _, l := range s.verificationLatencyLimits() {
+	for _, l := range s.specLatencyLimits() {
 		switch d := l.maximum.Duration; {
 		case d < 0:
 			all = append(all, fieldError{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
@@ -109,8 +109,8 @@ func (s Spec) findVerificationLatencyErrors() []fieldError {
 	return all
 }
 
-// verificationTimeLimit returns the time limit of the whole verification.
-func (s Spec) verificationTimeLimit() time.Duration { return cmp.Or(s.Within.Duration, DefaultWithin) }
+// specTimeLimit returns the time limit of the whole verification.
+func (s Spec) specTimeLimit() time.Duration { return cmp.Or(s.Within.Duration, DefaultWithin) }
 
 // latencyLimit is a threshold for a percentile of the latency.
 type latencyLimit struct {
@@ -119,7 +119,7 @@ type latencyLimit struct {
 	percentile func(*Summary) time.Duration
 }
 
-func (s Spec) verificationLatencyLimits() []latencyLimit {
+func (s Spec) specLatencyLimits() []latencyLimit {
 	return []latencyLimit{
 		{"p50", s.P50, func(s *Summary) time.Duration { return s.P50.Duration }},
 		{"p95", s.P95, func(s *Summary) time.Duration { return s.P95.Duration }},
@@ -127,8 +127,8 @@ func (s Spec) verificationLatencyLimits() []latencyLimit {
 	}
 }
 
-// describeVerificationURLError returns the error of a URL as text, or an empty text. It never quotes a URL with a password.
-func describeVerificationURLError(text string) string {
+// describeSpecURLError returns the error of a URL as text, or an empty text. It never quotes a URL with a password.
+func describeSpecURLError(text string) string {
 	if text == "" {
 		return ""
 	}

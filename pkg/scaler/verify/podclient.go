@@ -33,8 +33,8 @@ type podClient struct {
 	bytesLeft atomic.Int64 // of the pod's responses
 }
 
-// newVerificationPodClient returns a client of a pod. A nil shared transport means a transport of its own.
-func newVerificationPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
+// newPodClient returns a client of a pod. A nil shared transport means a transport of its own.
+func newPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
 	c := &podClient{closeIdle: func() {}}
 	c.bytesLeft.Store(maxPodBytes)
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -42,7 +42,7 @@ func newVerificationPodClient(shared http.RoundTripper, host string, concurrency
 	if shared == nil {
 		own := &http.Transport{
 			DialContext:            (&net.Dialer{}).DialContext,
-			TLSClientConfig:        verificationTLSConfig(host),
+			TLSClientConfig:        podTLSConfig(host),
 			MaxIdleConnsPerHost:    concurrency,
 			MaxResponseHeaderBytes: fieldlimit.MaxResponseHeaderBytes,
 			DisableCompression:     true, // the body is measured as the pod sends it
@@ -52,17 +52,17 @@ func newVerificationPodClient(shared http.RoundTripper, host string, concurrency
 	return c
 }
 
-// verificationTLSConfig accepts any certificate, as the kubelet does for its probes: no certificate names a pod's address, and the requests contain
+// podTLSConfig accepts any certificate, as the kubelet does for its probes: no certificate names a pod's address, and the requests contain
 // no secret.
-func verificationTLSConfig(host string) *tls.Config {
+func podTLSConfig(host string) *tls.Config {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	return &tls.Config{ServerName: host, InsecureSkipVerify: true}
 }
 
-// sendVerificationRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
-func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
+// sendPodRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
+func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
 	if c.bytesLeft.Load() <= 0 {
 		return 0, tooManyBytesCause
 	}
@@ -71,7 +71,7 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 	begin := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, http.NoBody)
 	if err != nil {
-		return 0, shortenVerificationCause(err)
+		return 0, shortenRequestCause(err)
 	}
 	req.Header.Set("User-Agent", "tachometer-scaler")
 	for name, values := range a.header {
@@ -80,7 +80,7 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 	req.Host = a.host
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return time.Since(begin), shortenVerificationCause(err)
+		return time.Since(begin), shortenRequestCause(err)
 	}
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
@@ -90,7 +90,7 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 	case resp.StatusCode >= http.StatusBadRequest:
 		return took, fmt.Sprintf("status %d", resp.StatusCode)
 	case err != nil:
-		return took, shortenVerificationCause(err)
+		return took, shortenRequestCause(err)
 	}
 	return took, ""
 }
@@ -101,9 +101,9 @@ const timeoutCause = "timeout"
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
 const tooManyBytesCause = "more than 256MiB of responses"
 
-// shortenVerificationCause returns an error as a short text that is fit for one line: an error may repeat a response. Requests that fail in
+// shortenRequestCause returns an error as a short text that is fit for one line: an error may repeat a response. Requests that fail in
 // the same way get the same text.
-func shortenVerificationCause(err error) string {
+func shortenRequestCause(err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -126,10 +126,10 @@ func shortenVerificationCause(err error) string {
 	return cmp.Or(strict.ShortenPlain(err.Error()), otherCause)
 }
 
-// sendVerificationRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass
+// sendPodRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass
 // because of timeouts: a hanging pod must not delay the rollback by the time of all its requests.
-func (c *podClient) sendVerificationRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
-	t := newVerificationTally()
+func (c *podClient) sendPodRequests(ctx context.Context, a *podRequest, spec Spec) *requestTally {
+	t := newRequestTally()
 	turns := make(chan struct{}, spec.Requests)
 	for range spec.Requests {
 		turns <- struct{}{}
@@ -139,11 +139,11 @@ func (c *podClient) sendVerificationRequests(ctx context.Context, a *podRequest,
 	for range min(spec.Requests, spec.Concurrency) {
 		workers.Go(func() {
 			for range turns {
-				took, cause := c.sendVerificationRequest(ctx, a)
+				took, cause := c.sendPodRequest(ctx, a)
 				if ctx.Err() != nil {
 					return // an interrupted request is not a failure of the pod
 				}
-				if t.countVerificationRequest(took, cause); t.cannotPassVerification(spec) {
+				if t.tallyRequest(took, cause); t.cannotPassSpec(spec) {
 					return
 				}
 			}

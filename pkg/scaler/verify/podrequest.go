@@ -37,15 +37,15 @@ type podChecks struct {
 	load       *podRequest  // nil: only the readiness is tested
 }
 
-// resolveVerificationChecks returns the requests to a pod.
-func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
+// resolvePodChecks returns the requests to a pod.
+func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
 	if ip, err := netip.ParseAddr(pod.Status.PodIP); err != nil {
 		return a, fmt.Errorf("pod %s has no IP address", pod.Name)
 	} else if kind := reserved.Classify(ip); kind != "" && kind != reserved.Loopback && kind != reserved.Metadata {
 		return a, fmt.Errorf("pod %s has the address %s, which no pod has", pod.Name, ip)
 	}
-	for _, c := range verificationProbeContainers(pod) {
+	for _, c := range probeContainers(pod) {
 		get := c.ReadinessProbe.HTTPGet
 		switch {
 		case get == nil:
@@ -54,7 +54,7 @@ func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 			a.skipReason = fmt.Sprintf("skipped: the readiness probe asks the host %q, not the pod", strict.Shorten(get.Host))
 			continue
 		}
-		readiness, err := buildVerificationProbeRequest(pod, c, spec.Timeout.Duration)
+		readiness, err := buildProbeRequest(pod, c, spec.Timeout.Duration)
 		if err != nil {
 			return a, err
 		}
@@ -63,13 +63,13 @@ func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	if spec.URL == "" {
 		return a, nil
 	}
-	load, err := buildVerificationLoadRequest(spec, pod)
+	load, err := buildLoadRequest(spec, pod)
 	a.load = load
 	return a, err
 }
 
-// verificationProbeContainers returns the containers with readiness probes, including sidecars among the init containers.
-func verificationProbeContainers(pod *corev1.Pod) []*corev1.Container {
+// probeContainers returns the containers with readiness probes, including sidecars among the init containers.
+func probeContainers(pod *corev1.Pod) []*corev1.Container {
 	var all []*corev1.Container
 	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		for i := range list {
@@ -81,11 +81,11 @@ func verificationProbeContainers(pod *corev1.Pod) []*corev1.Container {
 	return all
 }
 
-// buildVerificationProbeRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
+// buildProbeRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
 // machine; from another machine the timeout is at least the timeout of any other request. It is bounded, because the pod's owner chooses it.
-func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
+func buildProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
 	get := c.ReadinessProbe.HTTPGet
-	port, err := resolveVerificationProbePort(pod, c, get.Port)
+	port, err := resolveProbePort(pod, c, get.Port)
 	if err != nil {
 		return podRequest{}, err
 	}
@@ -93,7 +93,7 @@ func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout
 	if err != nil {
 		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, strict.Shorten(get.Path))
 	}
-	probeURL := url.URL{Scheme: verificationProbeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
+	probeURL := url.URL{Scheme: probeURLScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
 	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, min(maxReadinessTimeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second))}
 	for _, h := range get.HTTPHeaders {
 		if strings.EqualFold(h.Name, "Host") {
@@ -105,12 +105,12 @@ func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout
 	return a, nil
 }
 
-func verificationProbeScheme(get *corev1.HTTPGetAction) string {
+func probeURLScheme(get *corev1.HTTPGetAction) string {
 	return strings.ToLower(string(cmp.Or(get.Scheme, corev1.URISchemeHTTP)))
 }
 
-// resolveVerificationProbePort returns the number of a port. A name is looked up in the container.
-func resolveVerificationProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
+// resolveProbePort returns the number of a port. A name is looked up in the container.
+func resolveProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
 	number := port.IntVal
 	if port.Type == intstr.String {
 		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.StrVal })
@@ -126,8 +126,8 @@ func resolveVerificationProbePort(pod *corev1.Pod, c *corev1.Container, port int
 	return strconv.Itoa(int(number)), nil
 }
 
-// buildVerificationLoadRequest returns the request to the URL of the spec, with the pod's address.
-func buildVerificationLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
+// buildLoadRequest returns the request to the URL of the spec, with the pod's address.
+func buildLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, error) {
 	u, err := url.Parse(spec.URL)
 	if err != nil {
 		return nil, fmt.Errorf("parse the URL: %w", err)
@@ -136,7 +136,7 @@ func buildVerificationLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, erro
 	port := u.Port()
 	switch {
 	case u.Host == "":
-		if u.Scheme, port, err = findVerificationMainPort(pod); err != nil {
+		if u.Scheme, port, err = findMainPort(pod); err != nil {
 			return nil, err
 		}
 	case port == "" && u.Scheme == "https":
@@ -149,15 +149,15 @@ func buildVerificationLoadRequest(spec Spec, pod *corev1.Pod) (*podRequest, erro
 	return &a, nil
 }
 
-// findVerificationMainPort returns the scheme and port of the first readiness probe with a port.
-func findVerificationMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
-	for _, c := range verificationProbeContainers(pod) {
+// findMainPort returns the scheme and port of the first readiness probe with a port.
+func findMainPort(pod *corev1.Pod) (urlScheme, port string, err error) {
+	for _, c := range probeContainers(pod) {
 		switch {
 		case c.ReadinessProbe.HTTPGet != nil:
-			port, err = resolveVerificationProbePort(pod, c, c.ReadinessProbe.HTTPGet.Port)
-			return verificationProbeScheme(c.ReadinessProbe.HTTPGet), port, err
+			port, err = resolveProbePort(pod, c, c.ReadinessProbe.HTTPGet.Port)
+			return probeURLScheme(c.ReadinessProbe.HTTPGet), port, err
 		case c.ReadinessProbe.TCPSocket != nil:
-			port, err = resolveVerificationProbePort(pod, c, c.ReadinessProbe.TCPSocket.Port)
+			port, err = resolveProbePort(pod, c, c.ReadinessProbe.TCPSocket.Port)
 			return "http", port, err
 		}
 	}

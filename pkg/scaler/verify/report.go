@@ -69,11 +69,11 @@ func (r Report) SummaryLine() string {
 	case !r.Passed:
 		return "not verified"
 	}
-	return r.verificationPassedLine()
+	return r.reportPassedLine()
 }
 
-// verificationPassedLine returns the line of a report that passed.
-func (r Report) verificationPassedLine() string {
+// reportPassedLine returns the line of a report that passed.
+func (r Report) reportPassedLine() string {
 	skipped, fresh := 0, 0
 	for i := range r.Pods {
 		if r.Pods[i].Old {
@@ -92,7 +92,7 @@ func (r Report) verificationPassedLine() string {
 		return line
 	}
 	return line + fmt.Sprintf("; %d requests, %d failed, p50 %s, p95 %s, p99 %s",
-		r.New.Requests, r.New.Failed, formatVerificationLatency(r.New.P50.Duration), formatVerificationLatency(r.New.P95.Duration), formatVerificationLatency(r.New.P99.Duration))
+		r.New.Requests, r.New.Failed, formatRequestLatency(r.New.P50.Duration), formatRequestLatency(r.New.P95.Duration), formatRequestLatency(r.New.P99.Duration))
 }
 
 // WriteTable writes the report as tables: pods, totals, verdicts.
@@ -112,13 +112,13 @@ func (r Report) WriteTable(w io.Writer) {
 		if p.Old {
 			name += " (old)"
 		}
-		line(p.formatVerificationCells(name, cmp.Or(p.Readiness, "-"))...)
+		line(p.formatSummaryCells(name, cmp.Or(p.Readiness, "-"))...)
 	}
 	if r.New.Requests > 0 {
-		line(r.New.formatVerificationCells("all new", "-")...)
+		line(r.New.formatSummaryCells("all new", "-")...)
 	}
 	if r.Old.Requests > 0 {
-		line(r.Old.formatVerificationCells("all old", "-")...)
+		line(r.Old.formatSummaryCells("all old", "-")...)
 	}
 	fmt.Fprintln(t)
 	line("THRESHOLD", "GOT", "WANTED", "VERDICT")
@@ -131,25 +131,25 @@ func (r Report) WriteTable(w io.Writer) {
 	}
 }
 
-// formatVerificationCells returns the cells of a summary. A dash marks an unmeasured figure, because 0 is a figure.
-func (s *Summary) formatVerificationCells(name, readiness string) []string {
+// formatSummaryCells returns the cells of a summary. A dash marks an unmeasured figure, because 0 is a figure.
+func (s *Summary) formatSummaryCells(name, readiness string) []string {
 	cells := []string{name, readiness, "-", "-", "-", "-", "-", "-", "-"}
 	if s.Requests > 0 {
 		cells[2], cells[3] = fmt.Sprint(s.Requests), fmt.Sprint(s.Failed)
 	}
-	if s.hasVerificationLatencies() {
+	if s.hasLatencies() {
 		for i, d := range []metav1.Duration{s.P50, s.P95, s.P99, s.Max} {
-			cells[4+i] = formatVerificationLatency(d.Duration)
+			cells[4+i] = formatRequestLatency(d.Duration)
 		}
 	}
 	if len(s.Causes) > 0 {
-		cells[8] = formatVerificationCauses(s.Causes)
+		cells[8] = formatRequestCauses(s.Causes)
 	}
 	return cells
 }
 
-// formatVerificationCauses lists causes, most frequent first.
-func formatVerificationCauses(causes map[string]int) string {
+// formatRequestCauses lists causes, most frequent first.
+func formatRequestCauses(causes map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(causes[b], causes[a]), cmp.Compare(a, b))
 	})

@@ -30,19 +30,19 @@ const (
 	otherCause = "other"
 )
 
-func newVerificationTally() *requestTally {
+func newRequestTally() *requestTally {
 	return &requestTally{causes: map[string]int{}, latencies: hdrhistogram.New(1, maxTrackedLatency.Microseconds(), 3)}
 }
 
-// countVerificationRequest counts a request. The latencies include requests that timed out: without the slowest, the rest would look fast. They
+// tallyRequest counts a request. The latencies include requests that timed out: without the slowest, the rest would look fast. They
 // exclude other failures, which may be faster than any response.
-func (t *requestTally) countVerificationRequest(took time.Duration, cause string) {
+func (t *requestTally) tallyRequest(took time.Duration, cause string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requests++
 	if cause != "" {
 		t.failed++
-		t.countVerificationCause(cause, 1)
+		t.tallyCause(cause, 1)
 	}
 	if cause == "" || cause == timeoutCause {
 		took = min(max(took, time.Microsecond), maxTrackedLatency)
@@ -51,7 +51,7 @@ func (t *requestTally) countVerificationRequest(took time.Duration, cause string
 	}
 }
 
-func (t *requestTally) countVerificationCause(cause string, n int) {
+func (t *requestTally) tallyCause(cause string, n int) {
 	_, known := t.causes[cause]
 	if others := min(t.causes[otherCause], 1); !known && len(t.causes)-others >= maxCauses {
 		cause = otherCause
@@ -59,28 +59,28 @@ func (t *requestTally) countVerificationCause(cause string, n int) {
 	t.causes[cause] += n
 }
 
-// cannotPassVerification reports whether timeouts alone put a pod below the required success, even if all its other requests succeed.
-func (t *requestTally) cannotPassVerification(spec Spec) bool {
+// cannotPassSpec reports whether timeouts alone put a pod below the required success, even if all its other requests succeed.
+func (t *requestTally) cannotPassSpec(spec Spec) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return float64(spec.Requests-t.causes[timeoutCause])/float64(spec.Requests) < spec.Success
 }
 
-// mergeVerificationTally adds the counts of a finished tally.
-func (t *requestTally) mergeVerificationTally(from *requestTally) {
+// mergeRequestTally adds the counts of a finished tally.
+func (t *requestTally) mergeRequestTally(from *requestTally) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requests += from.requests
 	t.failed += from.failed
 	for _, cause := range slices.Sorted(maps.Keys(from.causes)) { // sorted, so that equal responses make equal reports
-		t.countVerificationCause(cause, from.causes[cause])
+		t.tallyCause(cause, from.causes[cause])
 	}
 	t.latencies.Merge(from.latencies)
 	t.max = max(t.max, from.max)
 }
 
-// summarizeVerificationRequests returns the counts and percentiles.
-func (t *requestTally) summarizeVerificationRequests() Summary {
+// summarizeRequests returns the counts and percentiles.
+func (t *requestTally) summarizeRequests() Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := Summary{Requests: t.requests, Failed: t.failed, Max: metav1.Duration{Duration: t.max.Truncate(time.Microsecond)}}
@@ -90,19 +90,19 @@ func (t *requestTally) summarizeVerificationRequests() Summary {
 	if t.failed > 0 {
 		s.Causes = maps.Clone(t.causes)
 	}
-	s.P50, s.P95, s.P99 = t.verificationLatencyPercentile(50), t.verificationLatencyPercentile(95), t.verificationLatencyPercentile(99)
+	s.P50, s.P95, s.P99 = t.latencyPercentile(50), t.latencyPercentile(95), t.latencyPercentile(99)
 	return s
 }
 
-// verificationLatencyPercentile returns a percentile with the three digits of the histogram's precision, and at most the maximum. The histogram rounds
+// latencyPercentile returns a percentile with the three digits of the histogram's precision, and at most the maximum. The histogram rounds
 // up by as much as a thousandth; without this rounding, a latency could break a threshold equal to its printed value.
-func (t *requestTally) verificationLatencyPercentile(percentile float64) metav1.Duration {
+func (t *requestTally) latencyPercentile(percentile float64) metav1.Duration {
 	us := t.latencies.ValueAtPercentile(percentile)
-	return metav1.Duration{Duration: min(roundVerificationLatency(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}
+	return metav1.Duration{Duration: min(roundLatency(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}
 }
 
-// roundVerificationLatency rounds to three digits, and to microseconds.
-func roundVerificationLatency(d time.Duration) time.Duration {
+// roundLatency rounds to three digits, and to microseconds.
+func roundLatency(d time.Duration) time.Duration {
 	step := time.Microsecond
 	for d >= 1000*step {
 		step *= 10

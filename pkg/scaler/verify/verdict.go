@@ -18,12 +18,12 @@ const readinessOK = "ok"
 // the machine.
 const minLatencyDifference = 5 * time.Millisecond
 
-func allVerificationVerdictsPassed(all []Verdict) bool {
+func allVerdictsPassed(all []Verdict) bool {
 	return !slices.ContainsFunc(all, func(v Verdict) bool { return !v.Passed })
 }
 
-// decideVerificationReadiness passes if every pod with a readiness address is ready.
-func decideVerificationReadiness(pods []PodReport) Verdict {
+// decideReadinessVerdict passes if every pod with a readiness address is ready.
+func decideReadinessVerdict(pods []PodReport) Verdict {
 	causes := map[string]int{}
 	asked, failed := 0, 0
 	for i := range pods {
@@ -42,36 +42,36 @@ func decideVerificationReadiness(pods []PodReport) Verdict {
 	case asked == 0:
 		v.Got = "nothing to ask"
 	case failed > 0:
-		v.Got += " (" + formatVerificationCauses(causes) + ")"
+		v.Got += " (" + formatRequestCauses(causes) + ")"
 	}
 	return v
 }
 
-// decideVerificationThresholds compares the responses with the thresholds.
-func (r *podVerification) decideVerificationThresholds(report *Report) []Verdict {
-	all := []Verdict{r.decideVerificationSuccess("success", &report.New), r.decideVerificationWorstPod(report.Pods)}
-	for _, l := range r.spec.verificationLatencyLimits() {
+// decideThresholdVerdicts compares the responses with the thresholds.
+func (r *podVerification) decideThresholdVerdicts(report *Report) []Verdict {
+	all := []Verdict{r.decideSuccessVerdict("success", &report.New), r.decideWorstPodVerdict(report.Pods)}
+	for _, l := range r.spec.specLatencyLimits() {
 		if l.maximum.Duration > 0 {
-			all = append(all, decideVerificationLatency(l.name, &report.New, l.percentile(&report.New), l.maximum.Duration, ""))
+			all = append(all, decideLatencyVerdict(l.name, &report.New, l.percentile(&report.New), l.maximum.Duration, ""))
 		}
 	}
 	if r.spec.Slower > 0 {
-		all = append(all, r.decideVerificationSlowdown(report)...)
+		all = append(all, r.decideSlowdownVerdicts(report)...)
 	}
 	return all
 }
 
-func (r *podVerification) decideVerificationSuccess(name string, s *Summary) Verdict {
-	got := fmt.Sprintf("%s of %d", formatVerificationShare(s.Success), s.Requests)
+func (r *podVerification) decideSuccessVerdict(name string, s *Summary) Verdict {
+	got := fmt.Sprintf("%s of %d", formatRequestShare(s.Success), s.Requests)
 	if s.Failed > 0 {
-		got += " (" + formatVerificationCauses(s.Causes) + ")"
+		got += " (" + formatRequestCauses(s.Causes) + ")"
 	}
-	return Verdict{What: name, Got: got, Limit: "at least " + formatVerificationShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
+	return Verdict{What: name, Got: got, Limit: "at least " + formatRequestShare(r.spec.Success), Passed: s.Requests > 0 && s.Success >= r.spec.Success}
 }
 
-// decideVerificationWorstPod compares the new pod with the lowest success with the threshold, and counts the other pods below it: a single bad pod
+// decideWorstPodVerdict compares the new pod with the lowest success with the threshold, and counts the other pods below it: a single bad pod
 // among many does not show in the total.
-func (r *podVerification) decideVerificationWorstPod(pods []PodReport) Verdict {
+func (r *podVerification) decideWorstPodVerdict(pods []PodReport) Verdict {
 	var worst *PodReport
 	bad := 0
 	for i := range pods {
@@ -86,26 +86,26 @@ func (r *podVerification) decideVerificationWorstPod(pods []PodReport) Verdict {
 			bad++
 		}
 	}
-	v := r.decideVerificationSuccess("success of each pod", &worst.Summary)
+	v := r.decideSuccessVerdict("success of each pod", &worst.Summary)
 	if v.Got += ", pod " + worst.Name; bad > 1 {
 		v.Got += fmt.Sprintf(" and %d more", bad-1)
 	}
 	return v
 }
 
-// decideVerificationLatency compares a latency with its limit. Without responses the latency is unknown, and does not pass.
-func decideVerificationLatency(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
-	v := Verdict{What: name, Got: formatVerificationLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
-	if !s.hasVerificationLatencies() {
+// decideLatencyVerdict compares a latency with its limit. Without responses the latency is unknown, and does not pass.
+func decideLatencyVerdict(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
+	v := Verdict{What: name, Got: formatRequestLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
+	if !s.hasLatencies() {
 		v.Got, v.Passed = "no answers", false
 	}
 	return v
 }
 
-// decideVerificationSlowdown compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
+// decideSlowdownVerdicts compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
 // not at fault.
-func (r *podVerification) decideVerificationSlowdown(report *Report) []Verdict {
-	if !report.Old.hasVerificationLatencies() {
+func (r *podVerification) decideSlowdownVerdicts(report *Report) []Verdict {
+	if !report.Old.hasLatencies() {
 		got := "no ready old pods"
 		if len(r.oldPods) > 0 {
 			got = "no answers of old pods"
@@ -113,22 +113,22 @@ func (r *podVerification) decideVerificationSlowdown(report *Report) []Verdict {
 		return []Verdict{{What: "slower", Got: "not compared: " + got, Limit: fmt.Sprintf("at most %v times", r.spec.Slower), Passed: true}}
 	}
 	var all []Verdict
-	for _, l := range r.spec.verificationLatencyLimits()[:2] {
+	for _, l := range r.spec.specLatencyLimits()[:2] {
 		theirs := l.percentile(&report.Old)
-		limit := roundVerificationLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
-		all = append(all, decideVerificationLatency(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatVerificationLatency(theirs)))
+		limit := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		all = append(all, decideLatencyVerdict(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatRequestLatency(theirs)))
 	}
 	return all
 }
 
-// hasVerificationLatencies reports whether a latency was measured: Max is at least a microsecond then.
-func (s *Summary) hasVerificationLatencies() bool { return s.Max.Duration > 0 }
+// hasLatencies reports whether a latency was measured: Max is at least a microsecond then.
+func (s *Summary) hasLatencies() bool { return s.Max.Duration > 0 }
 
-// formatVerificationShare formats a share as a percentage, rounded down, so that only a full share is 100%.
-func formatVerificationShare(share float64) string {
+// formatRequestShare formats a share as a percentage, rounded down, so that only a full share is 100%.
+func formatRequestShare(share float64) string {
 	const slack = 1e-9 // 0.57 is a little less than 57 hundredths
 	return strconv.FormatFloat(math.Floor(share*1e4+slack)/100, 'f', -1, 64) + "%"
 }
 
-// formatVerificationLatency formats a latency with the measured digits.
-func formatVerificationLatency(d time.Duration) string { return roundVerificationLatency(d).String() }
+// formatRequestLatency formats a latency with the measured digits.
+func formatRequestLatency(d time.Duration) string { return roundLatency(d).String() }

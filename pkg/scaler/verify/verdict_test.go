@@ -214,13 +214,13 @@ func TestReportAsJSON(t *testing.T) {
 
 func TestCausesAreBounded(t *testing.T) {
 	t.Parallel()
-	a, b := newVerificationTally(), newVerificationTally()
+	a, b := newRequestTally(), newRequestTally()
 	for i := range 100 {
-		a.countVerificationRequest(time.Millisecond, fmt.Sprint("nonsense ", i))
+		a.tallyRequest(time.Millisecond, fmt.Sprint("nonsense ", i))
 	}
-	b.mergeVerificationTally(a)
-	s := b.summarizeVerificationRequests()
-	if len(s.Causes) != maxCauses+1 || s.Causes["nonsense 9"] != 1 || s.Causes[otherCause] != 100-maxCauses || s.Failed != 100 || s.hasVerificationLatencies() {
+	b.mergeRequestTally(a)
+	s := b.summarizeRequests()
+	if len(s.Causes) != maxCauses+1 || s.Causes["nonsense 9"] != 1 || s.Causes[otherCause] != 100-maxCauses || s.Failed != 100 || s.hasLatencies() {
 		t.Errorf("summary %+v", s)
 	}
 }
@@ -228,7 +228,7 @@ func TestCausesAreBounded(t *testing.T) {
 func TestPercentIsNeverMoreThanIs(t *testing.T) {
 	t.Parallel()
 	for share, want := range map[float64]string{1: "100%", 0.99: "99%", 0.57: "57%", 0.99999: "99.99%", 0.9949: "99.49%", 0: "0%"} {
-		if got := formatVerificationShare(share); got != want {
+		if got := formatRequestShare(share); got != want {
 			t.Errorf("percent(%v) = %s, want %s", share, got, want)
 		}
 	}

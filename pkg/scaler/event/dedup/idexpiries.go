@@ -18,7 +18,7 @@ const fieldManager = hold.Manager
 // idHash is the first half of the SHA-256 of an id. Collisions do not occur in practice, and its length does not depend on the sender.
 type idHash [16]byte
 
-func hashDedupID(id string) idHash {
+func hashEventID(id string) idHash {
 	sum := sha256.Sum256([]byte(id))
 	return idHash(sum[:16])
 }
@@ -26,12 +26,12 @@ func hashDedupID(id string) idHash {
 // idExpiries maps ids to their expiry. An expired id is forgotten.
 type idExpiries map[idHash]time.Time
 
-// encodeDedupLines returns a line for each id: the hash in base64, a space, the expiry in seconds since 1970. The lines are sorted, so that a
+// encodeExpiryLines returns a line for each id: the hash in base64, a space, the expiry in seconds since 1970. The lines are sorted, so that a
 // diff of two versions shows the added ids.
-func (s idExpiries) encodeDedupLines() string {
+func (s idExpiries) encodeExpiryLines() string {
 	var b strings.Builder
 	b.Grow(len(s) * 34)
-	for _, k := range s.sortDedupIDs() {
+	for _, k := range s.sortIDHashes() {
 		b.WriteString(base64.RawURLEncoding.EncodeToString(k[:]))
 		b.WriteByte(' ')
 		b.WriteString(strconv.FormatInt(s[k].Unix(), 10))
@@ -40,17 +40,17 @@ func (s idExpiries) encodeDedupLines() string {
 	return b.String()
 }
 
-// sortDedupIDs returns the ids in the order of their expiry.
-func (s idExpiries) sortDedupIDs() []idHash {
+// sortIDHashes returns the ids in the order of their expiry.
+func (s idExpiries) sortIDHashes() []idHash {
 	return slices.SortedFunc(maps.Keys(s), func(a, b idHash) int {
 		return cmp.Or(s[a].Compare(s[b]), slices.Compare(a[:], b[:]))
 	})
 }
 
-// mergeDedupLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
-func (s idExpiries) mergeDedupLines(text string) (bad int) {
+// mergeExpiryLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
+func (s idExpiries) mergeExpiryLines(text string) (bad int) {
 	for line := range strings.Lines(text) {
-		k, until, ok := parseDedupLine(strings.TrimSuffix(line, "\n"))
+		k, until, ok := parseExpiryLine(strings.TrimSuffix(line, "\n"))
 		switch {
 		case !ok:
 			bad++
@@ -61,7 +61,7 @@ func (s idExpiries) mergeDedupLines(text string) (bad int) {
 	return bad
 }
 
-func parseDedupLine(line string) (k idHash, until time.Time, ok bool) {
+func parseExpiryLine(line string) (k idHash, until time.Time, ok bool) {
 	first, second, _ := strings.Cut(line, " ")
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	if err != nil || len(sum) != len(k) {
@@ -74,13 +74,13 @@ func parseDedupLine(line string) (k idHash, until time.Time, ok bool) {
 	return idHash(sum), time.Unix(seconds, 0), true
 }
 
-// forgetExpiredDedupIDs forgets expired ids, and the ids above maxIDs that expire first. It returns the number of the latter.
-func (s idExpiries) forgetExpiredDedupIDs(now time.Time, maxIDs int) (forgotten int) {
+// forgetExpiredIDs forgets expired ids, and the ids above maxIDs that expire first. It returns the number of the latter.
+func (s idExpiries) forgetExpiredIDs(now time.Time, maxIDs int) (forgotten int) {
 	maps.DeleteFunc(s, func(_ idHash, until time.Time) bool { return !now.Before(until) })
 	if len(s) <= maxIDs {
 		return 0
 	}
-	early := s.sortDedupIDs()[:len(s)-maxIDs]
+	early := s.sortIDHashes()[:len(s)-maxIDs]
 	for _, k := range early {
 		delete(s, k)
 	}

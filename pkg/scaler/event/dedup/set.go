@@ -79,7 +79,7 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until, ok := s.ids[hashDedupID(id)]
+	until, ok := s.ids[hashEventID(id)]
 	return ok && time.Now().Before(until), nil
 }
 
@@ -87,15 +87,15 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids[hashDedupID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
+	s.ids[hashEventID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
 	if len(s.ids) > maxStoredIDs+maxStoredIDs/10 {                        // a tenth above, so that not every Add sorts all ids
-		s.pruneDedupIDsLocked(time.Now())
+		s.pruneEventIDsLocked(time.Now())
 	}
-	s.scheduleDedupWriteLocked()
+	s.scheduleSetWriteLocked()
 }
 
-// scheduleDedupWriteLocked makes Run write soon. The caller holds mu.
-func (s *Set) scheduleDedupWriteLocked() {
+// scheduleSetWriteLocked makes Run write soon. The caller holds mu.
+func (s *Set) scheduleSetWriteLocked() {
 	s.dirty = true
 	select {
 	case s.added <- struct{}{}:
@@ -103,16 +103,16 @@ func (s *Set) scheduleDedupWriteLocked() {
 	}
 }
 
-// pruneDedupIDsLocked forgets expired and excess ids. The caller holds mu.
-func (s *Set) pruneDedupIDsLocked(now time.Time) {
-	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredDedupIDs(now, maxStoredIDs)))
+// pruneEventIDsLocked forgets expired and excess ids. The caller holds mu.
+func (s *Set) pruneEventIDsLocked(now time.Time) {
+	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredIDs(now, maxStoredIDs)))
 	s.metrics.ids.Set(float64(len(s.ids)))
 }
 
 // Run reads the ConfigMap, and writes added ids until ctx ends, and once more then. It must end after the last Add. It returns an error if
 // the last write fails: some events may then be delivered again.
 func (s *Set) Run(ctx context.Context) error {
-	if !s.retryDedupRequest(ctx, "read", s.loadDedupIDs) {
+	if !s.retrySetRequest(ctx, "read", s.loadEventIDs) {
 		return nil
 	}
 	close(s.loaded)
@@ -121,17 +121,17 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 			defer cancel()
-			return s.saveDedupIDs(last)
+			return s.saveEventIDs(last)
 		case <-s.added:
 		}
 		if retry.Sleep(ctx, writeInterval) {
-			s.retryDedupRequest(ctx, "write", s.saveDedupIDs)
+			s.retrySetRequest(ctx, "write", s.saveEventIDs)
 		}
 	}
 }
 
-// retryDedupRequest calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
-func (s *Set) retryDedupRequest(ctx context.Context, request string, do func(context.Context) error) bool {
+// retrySetRequest calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
+func (s *Set) retrySetRequest(ctx context.Context, request string, do func(context.Context) error) bool {
 	backoff := retry.Backoff{First: firstRetryPause, Max: maxRetryPause}
 	for failures := 1; ; failures++ {
 		err := do(ctx)
@@ -154,16 +154,16 @@ func (s *Set) retryDedupRequest(ctx context.Context, request string, do func(con
 // Reload merges the ids that other replicas have written since Run began. A new leader calls it before it reads its first event. It
 // retries until it succeeds, and returns false if ctx ends before.
 func (s *Set) Reload(ctx context.Context) bool {
-	return s.retryDedupRequest(ctx, "read", s.loadDedupIDs)
+	return s.retrySetRequest(ctx, "read", s.loadEventIDs)
 }
 
-func (s *Set) loadDedupIDs(ctx context.Context) error {
-	_, _, err := s.mergeDedupConfigMap(ctx)
+func (s *Set) loadEventIDs(ctx context.Context) error {
+	_, _, err := s.mergeIDConfigMap(ctx)
 	return err
 }
 
-// mergeDedupConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
-func (s *Set) mergeDedupConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
+// mergeIDConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
+func (s *Set) mergeIDConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	m, err = s.client.Get(ctx, s.configMapName, metav1.GetOptions{})
@@ -175,23 +175,23 @@ func (s *Set) mergeDedupConfigMap(ctx context.Context) (m *corev1.ConfigMap, exi
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bad := s.ids.mergeDedupLines(m.Data[dataKey]) + s.times.mergeEventTimes(m.Data[timesKey]); bad > 0 {
+	if bad := s.ids.mergeExpiryLines(m.Data[dataKey]) + s.times.mergeEventTimes(m.Data[timesKey]); bad > 0 {
 		klog.FromContext(ctx).Info("Invalid lines in the ConfigMap skipped", "configMap", s.configMapName, "lines", bad)
 	}
 	return m, true, nil
 }
 
-// saveDedupIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
-func (s *Set) saveDedupIDs(ctx context.Context) error {
+// saveEventIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
+func (s *Set) saveEventIDs(ctx context.Context) error {
 	var err error
 	for range maxConflicts {
-		if !s.clearDedupDirty() {
+		if !s.clearSetDirty() {
 			return nil
 		}
-		if err = s.writeDedupConfigMap(ctx); err == nil {
+		if err = s.writeIDConfigMap(ctx); err == nil {
 			return nil
 		}
-		s.markDedupDirty()
+		s.markSetDirty()
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
@@ -199,8 +199,8 @@ func (s *Set) saveDedupIDs(ctx context.Context) error {
 	return err
 }
 
-// clearDedupDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
-func (s *Set) clearDedupDirty() bool {
+// clearSetDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
+func (s *Set) clearSetDirty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.dirty
@@ -208,21 +208,21 @@ func (s *Set) clearDedupDirty() bool {
 	return was
 }
 
-func (s *Set) markDedupDirty() {
+func (s *Set) markSetDirty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty = true
 }
 
-func (s *Set) writeDedupConfigMap(ctx context.Context) error {
-	m, exists, err := s.mergeDedupConfigMap(ctx)
+func (s *Set) writeIDConfigMap(ctx context.Context) error {
+	m, exists, err := s.mergeIDConfigMap(ctx)
 	if err != nil {
 		return err
 	}
 	if m.Data == nil {
 		m.Data = map[string]string{}
 	}
-	s.encodeDedupData(m.Data)
+	s.encodeIDData(m.Data)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if exists {
@@ -237,14 +237,14 @@ func (s *Set) writeDedupConfigMap(ctx context.Context) error {
 	return nil
 }
 
-// encodeDedupData writes the ids and the times that have not expired.
-func (s *Set) encodeDedupData(data map[string]string) {
+// encodeIDData writes the ids and the times that have not expired.
+func (s *Set) encodeIDData(data map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.pruneDedupIDsLocked(now)
+	s.pruneEventIDsLocked(now)
 	s.times.forgetEventTimes(now)
-	data[dataKey] = s.ids.encodeDedupLines()
+	data[dataKey] = s.ids.encodeExpiryLines()
 	delete(data, timesKey)
 	if len(s.times) > 0 {
 		data[timesKey] = s.times.encodeEventTimes()

@@ -157,9 +157,9 @@ func TestConflict(t *testing.T) {
 			other := idExpiries{}
 			current, _ := c.Tracker().Get(configMapsResource, testNamespace, testConfigMap)
 			m := current.(*corev1.ConfigMap).DeepCopy()
-			other.mergeDedupLines(m.Data[dataKey])
-			other[hashDedupID("theirs")] = time.Now().Add(time.Hour)
-			m.Data[dataKey] = other.encodeDedupLines()
+			other.mergeExpiryLines(m.Data[dataKey])
+			other[hashEventID("theirs")] = time.Now().Add(time.Hour)
+			m.Data[dataKey] = other.encodeExpiryLines()
 			if err := c.Tracker().Update(configMapsResource, m, testNamespace); err != nil {
 				t.Error(err)
 			}
@@ -189,7 +189,7 @@ func TestCreatedMeanwhile(t *testing.T) {
 		c.PrependReactor("create", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 			if first {
 				first = false
-				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testConfigMap}, Data: map[string]string{dataKey: idExpiries{hashDedupID("theirs"): time.Now().Add(time.Hour)}.encodeDedupLines()}}
+				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: testConfigMap}, Data: map[string]string{dataKey: idExpiries{hashEventID("theirs"): time.Now().Add(time.Hour)}.encodeExpiryLines()}}
 				if err := c.Tracker().Create(configMapsResource, m, testNamespace); err != nil {
 					t.Error(err)
 				}
@@ -253,14 +253,14 @@ func TestLastWriteFails(t *testing.T) {
 }
 
 func FuzzIds(f *testing.F) {
-	f.Add(idExpiries{hashDedupID("a"): time.Unix(1_800_000_000, 0), hashDedupID("b"): time.Unix(1_900_000_000, 0)}.encodeDedupLines())
+	f.Add(idExpiries{hashEventID("a"): time.Unix(1_800_000_000, 0), hashEventID("b"): time.Unix(1_900_000_000, 0)}.encodeExpiryLines())
 	f.Add("")
 	f.Add("no id\n\n AAAA 5\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		first := idExpiries{}
-		first.mergeDedupLines(text)
+		first.mergeExpiryLines(text)
 		second := idExpiries{}
-		if bad := second.mergeDedupLines(first.encodeDedupLines()); bad != 0 || len(second) != len(first) {
+		if bad := second.mergeExpiryLines(first.encodeExpiryLines()); bad != 0 || len(second) != len(first) {
 			t.Errorf("%d ids and %d bad lines after a second reading of %d ids", len(second), bad, len(first))
 		}
 		for k, until := range first {
@@ -318,7 +318,7 @@ func TestTimesAreBounded(t *testing.T) {
 }
 
 func FuzzTimes(f *testing.F) {
-	f.Add(eventTimes{hashDedupID("a"): {time.Unix(0, 1_800_000_000_000_000_001), time.Unix(1_900_000_000, 0)}}.encodeEventTimes())
+	f.Add(eventTimes{hashEventID("a"): {time.Unix(0, 1_800_000_000_000_000_001), time.Unix(1_900_000_000, 0)}}.encodeEventTimes())
 	f.Add("")
 	f.Add("AAAA 5\n\n5")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -33,20 +33,20 @@ var _ event.CommandTimes = (*Set)(nil)
 func (s *Set) LatestAt(key string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.times[hashDedupID(key)].at
+	return s.times[hashEventID(key)].at
 }
 
 // NoteAt implements event.CommandTimes.
 func (s *Set) NoteAt(key string, at, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.times.noteEventTime(hashDedupID(key), eventTime{at, until}) {
+	if !s.times.noteEventTime(hashEventID(key), eventTime{at, until}) {
 		return
 	}
 	if len(s.times) > maxTimes+maxTimes/10 {
 		s.times.forgetEventTimes(time.Now())
 	}
-	s.scheduleDedupWriteLocked()
+	s.scheduleSetWriteLocked()
 }
 
 // noteEventTime keeps the later of two times of a key, and reports whether the new time is later.
@@ -94,7 +94,7 @@ func (t eventTimes) mergeEventTimes(text string) (bad int) {
 	for line := range strings.Lines(text) {
 		end := strings.LastIndexByte(line, ' ')
 		nanos, err := strconv.ParseInt(strings.TrimSuffix(line[end+1:], "\n"), 10, 64)
-		k, until, ok := parseDedupLine(line[:max(end, 0)])
+		k, until, ok := parseExpiryLine(line[:max(end, 0)])
 		if err != nil || !ok {
 			bad++
 			continue

@@ -209,11 +209,11 @@ func TestSignedRequestGetsItsResponse(t *testing.T) {
 // TestPlacesAreGivenBack: interrupted and ended requests leave nothing behind.
 func TestPlacesAreGivenBack(t *testing.T) {
 	t.Parallel()
-	p := newHTTPEventReadPlaces(3, 2)
+	p := newReadPlaces(3, 2)
 	var interrupted []string
 	var back []func()
 	for i, a := range []string{"10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"} {
-		back = append(back, p.takeHTTPEventPlace(netip.MustParseAddr(a), func() { interrupted = append(interrupted, fmt.Sprint(i)) }))
+		back = append(back, p.takeReadPlace(netip.MustParseAddr(a), func() { interrupted = append(interrupted, fmt.Sprint(i)) }))
 	}
 	if diff := cmp.Diff([]string{"0", "1"}, interrupted); diff != "" || p.taken != 3 {
 		t.Errorf("%d places are taken; interrupted (-want +got):\n%s", p.taken, diff)

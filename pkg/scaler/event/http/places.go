@@ -24,19 +24,19 @@ type readPlace struct {
 	interrupt func()
 }
 
-func newHTTPEventReadPlaces(total, perAddress int) *readPlaces {
+func newReadPlaces(total, perAddress int) *readPlaces {
 	return &readPlaces{total: total, perAddress: perAddress, byAddress: map[netip.Addr]*list.List{}}
 }
 
-// takeHTTPEventPlace takes a place, and returns the function that gives it back. If the address has all its places, its oldest request is
+// takeReadPlace takes a place, and returns the function that gives it back. If the address has all its places, its oldest request is
 // interrupted; if all places are taken, the oldest request of the address with the most.
-func (p *readPlaces) takeHTTPEventPlace(address netip.Addr, interrupt func()) (giveBack func()) {
+func (p *readPlaces) takeReadPlace(address netip.Addr, interrupt func()) (giveBack func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if all := p.byAddress[address]; all != nil && all.Len() >= p.perAddress {
-		p.interruptOldestHTTPEvent(all)
+		p.interruptOldestRead(all)
 	} else if p.taken >= p.total {
-		p.interruptOldestHTTPEvent(p.largestHTTPEventAddress())
+		p.interruptOldestRead(p.busiestAddressReads())
 	}
 	all := p.byAddress[address]
 	if all == nil {
@@ -48,19 +48,19 @@ func (p *readPlaces) takeHTTPEventPlace(address netip.Addr, interrupt func()) (g
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.removeHTTPEventPlace(all, place)
+		p.removeReadPlace(all, place)
 	}
 }
 
-// interruptOldestHTTPEvent interrupts the oldest of the requests, and frees its place. The caller holds mu.
-func (p *readPlaces) interruptOldestHTTPEvent(all *list.List) {
+// interruptOldestRead interrupts the oldest of the requests, and frees its place. The caller holds mu.
+func (p *readPlaces) interruptOldestRead(all *list.List) {
 	oldest := all.Front()
 	oldest.Value.(*readPlace).interrupt()
-	p.removeHTTPEventPlace(all, oldest)
+	p.removeReadPlace(all, oldest)
 }
 
-// removeHTTPEventPlace frees a place unless it is free. The caller holds mu.
-func (p *readPlaces) removeHTTPEventPlace(all *list.List, place *list.Element) {
+// removeReadPlace frees a place unless it is free. The caller holds mu.
+func (p *readPlaces) removeReadPlace(all *list.List, place *list.Element) {
 	before := all.Len()
 	all.Remove(place)
 	p.taken -= before - all.Len()
@@ -69,8 +69,8 @@ func (p *readPlaces) removeHTTPEventPlace(all *list.List, place *list.Element) {
 	}
 }
 
-// largestHTTPEventAddress returns the requests of the address with the most. The caller holds mu.
-func (p *readPlaces) largestHTTPEventAddress() (largest *list.List) {
+// busiestAddressReads returns the requests of the address with the most. The caller holds mu.
+func (p *readPlaces) busiestAddressReads() (largest *list.List) {
 	for _, all := range p.byAddress {
 		if largest == nil || all.Len() > largest.Len() {
 			largest = all

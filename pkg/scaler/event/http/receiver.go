@@ -106,14 +106,14 @@ func New(cfg event.HTTPConfig, deliver MessageFunc, opts Options) *Receiver {
 	}
 	return &Receiver{
 		cfg: cfg, deliver: deliver, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
-		places: newHTTPEventReadPlaces(maxReading, maxReadingPerAddress), connections: connlimit.New(maxConnections, maxAddressConnections),
+		places: newReadPlaces(maxReading, maxReadingPerAddress), connections: connlimit.New(maxConnections, maxAddressConnections),
 		metrics: newMetrics(opts.Registerer), fileErrors: retry.Throttle{Interval: fileLogInterval},
 	}
 }
 
 // Run serves until ctx ends, waits for the requests in progress, and returns nil.
 func (r *Receiver) Run(ctx context.Context) error {
-	l, err := r.openHTTPEventListener(ctx)
+	l, err := r.openReceiverListener(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 	return nil
 }
 
-func (r *Receiver) openHTTPEventListener(ctx context.Context) (net.Listener, error) {
+func (r *Receiver) openReceiverListener(ctx context.Context) (net.Listener, error) {
 	l := r.opts.Listener
 	if l == nil {
 		var err error
@@ -169,10 +169,10 @@ func (r *Receiver) openHTTPEventListener(ctx context.Context) (net.Listener, err
 func (r *Receiver) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Path, func(w http.ResponseWriter, req *http.Request) {
-		m, rejection := r.readHTTPEvent(w, req)
+		m, rejection := r.readEventRequest(w, req)
 		if rejection != nil {
 			w.Header().Set("Connection", "close") // the rest of the body may never come
-			r.writeHTTPEventResponse(w, *rejection)
+			r.writeEventResponse(w, *rejection)
 			return
 		}
 		r.connections.MarkSigned(req.Context())
@@ -181,9 +181,9 @@ func (r *Receiver) Handler() http.Handler {
 			defer func() { <-r.slots }()
 			ctx, cancel := context.WithTimeout(req.Context(), r.opts.DeliveryTimeout)
 			defer cancel()
-			r.writeHTTPEventResponse(w, httpEventOutcomeResponse(r.deliver(ctx, m)))
+			r.writeEventResponse(w, outcomeResponse(r.deliver(ctx, m)))
 		default:
-			r.writeHTTPEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many events at a time"})
+			r.writeEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many events at a time"})
 		}
 	})
 	return mux
@@ -196,32 +196,32 @@ type eventResponse struct {
 	Error      string        `json:"error,omitempty"`
 }
 
-// readHTTPEvent reads a request and checks its signature, or returns the response that rejects it. It takes no slot: only signed events have
+// readEventRequest reads a request and checks its signature, or returns the response that rejects it. It takes no slot: only signed events have
 // slots.
-func (r *Receiver) readHTTPEvent(w http.ResponseWriter, req *http.Request) (event.Message, *eventResponse) {
-	sent, mac, err := parseHTTPEventSignature(req.Header, time.Now())
+func (r *Receiver) readEventRequest(w http.ResponseWriter, req *http.Request) (event.Message, *eventResponse) {
+	sent, mac, err := parseEventSignature(req.Header, time.Now())
 	if err != nil {
 		return event.Message{}, &eventResponse{statusCode: http.StatusUnauthorized, Error: err.Error()}
 	}
-	body, rejection := r.readHTTPEventBody(w, req)
+	body, rejection := r.readEventBody(w, req)
 	if rejection != nil {
 		return event.Message{}, rejection
 	}
-	known, err := r.readHTTPEventSecrets(req.Context())
+	known, err := r.readEventSecrets(req.Context())
 	if err != nil {
 		return event.Message{}, &eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret to check the signature with"}
 	}
-	if !matchesHTTPEventSecret(known, httpEventSignedText(sent, req.Header, body), mac) {
+	if !matchesEventSecret(known, signedEventText(sent, req.Header, body), mac) {
 		return event.Message{}, &eventResponse{statusCode: http.StatusUnauthorized, Error: wrongSignatureMessage}
 	}
-	return newHTTPEventMessage(sent, req.Header, body, mac), nil
+	return newRequestMessage(sent, req.Header, body, mac), nil
 }
 
-// readHTTPEventBody reads the body of a request in a place of its own.
-func (r *Receiver) readHTTPEventBody(w http.ResponseWriter, req *http.Request) ([]byte, *eventResponse) {
+// readEventBody reads the body of a request in a place of its own.
+func (r *Receiver) readEventBody(w http.ResponseWriter, req *http.Request) ([]byte, *eventResponse) {
 	var interrupted atomic.Bool
 	control := http.NewResponseController(w)
-	giveBack := r.places.takeHTTPEventPlace(connlimit.Peer(req.RemoteAddr), func() {
+	giveBack := r.places.takeReadPlace(connlimit.Peer(req.RemoteAddr), func() {
 		interrupted.Store(true)
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // an error means that the request has ended
 	})
@@ -238,13 +238,13 @@ func (r *Receiver) readHTTPEventBody(w http.ResponseWriter, req *http.Request) (
 	return body, nil
 }
 
-// newHTTPEventMessage returns a signed request as a message. A request that is sent again has the same signature, and so the same position.
-func newHTTPEventMessage(sent string, header http.Header, body, mac []byte) event.Message {
+// newRequestMessage returns a signed request as a message. A request that is sent again has the same signature, and so the same position.
+func newRequestMessage(sent string, header http.Header, body, mac []byte) event.Message {
 	m := event.Message{Source: event.SourceHTTP, Data: body, Position: "http/" + hex.EncodeToString(mac[:16]), Headers: map[string]string{}}
 	if seconds, err := strconv.ParseInt(sent, 10, 64); err == nil {
 		m.Time = time.Unix(seconds, 0)
 	}
-	for name, value := range cloudEventHTTPHeaders(header) {
+	for name, value := range cloudEventHeaders(header) {
 		if plain, err := url.PathUnescape(value); err == nil { // the HTTP binding of CloudEvents escapes values
 			value = plain
 		}
@@ -253,8 +253,8 @@ func newHTTPEventMessage(sent string, header http.Header, body, mac []byte) even
 	return m
 }
 
-// httpEventOutcomeResponse maps the outcome of an event to a response.
-func httpEventOutcomeResponse(err error) eventResponse {
+// outcomeResponse maps the outcome of an event to a response.
+func outcomeResponse(err error) eventResponse {
 	var rejection *event.OutcomeError
 	switch {
 	case err == nil:
@@ -275,7 +275,7 @@ func httpEventOutcomeResponse(err error) eventResponse {
 	return out
 }
 
-func (r *Receiver) writeHTTPEventResponse(w http.ResponseWriter, a eventResponse) {
+func (r *Receiver) writeEventResponse(w http.ResponseWriter, a eventResponse) {
 	r.metrics.requests.WithLabelValues(fmt.Sprint(a.statusCode)).Inc()
 	if a.statusCode == http.StatusTooManyRequests || a.statusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")

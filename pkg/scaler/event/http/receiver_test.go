@@ -146,7 +146,7 @@ func TestClockSkew(t *testing.T) {
 		h := http.Header{}
 		h.Set(TimestampHeader, timestamp)
 		h.Set(SignatureHeader, mac)
-		if _, _, err := parseHTTPEventSignature(h, now); (err == nil) != want {
+		if _, _, err := parseEventSignature(h, now); (err == nil) != want {
 			t.Errorf("%s off: %v", off, err)
 		}
 	}
@@ -318,8 +318,8 @@ func FuzzSignature(f *testing.F) {
 		h.Set(TimestampHeader, timestamp)
 		h.Set(SignatureHeader, mac)
 		now := time.Unix(1_700_000_000, 0)
-		sent, sum, err := parseHTTPEventSignature(h, now)
-		if err != nil || !matchesHTTPEventSecret([][]byte{[]byte(testSecret)}, httpEventSignedText(sent, nil, []byte(testBody)), sum) {
+		sent, sum, err := parseEventSignature(h, now)
+		if err != nil || !matchesEventSecret([][]byte{[]byte(testSecret)}, signedEventText(sent, nil, []byte(testBody)), sum) {
 			return
 		}
 		if _, want := Sign([]byte(testSecret), nil, []byte(testBody), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {

@@ -39,11 +39,11 @@ const wrongSignatureMessage = "wrong signature: it is the HMAC-SHA256 of timesta
 // ce- headers too.
 func Sign(secret []byte, header http.Header, body []byte, now time.Time) (timestamp, signature string) {
 	timestamp = strconv.FormatInt(now.Unix(), 10)
-	return timestamp, signaturePrefix + hex.EncodeToString(computeHTTPEventSignature(secret, httpEventSignedText(timestamp, header, body)))
+	return timestamp, signaturePrefix + hex.EncodeToString(computeEventSignature(secret, signedEventText(timestamp, header, body)))
 }
 
-// cloudEventHTTPHeaders returns the headers with the attributes of a CloudEvent, under their lower-case names.
-func cloudEventHTTPHeaders(header http.Header) map[string]string {
+// cloudEventHeaders returns the headers with the attributes of a CloudEvent, under their lower-case names.
+func cloudEventHeaders(header http.Header) map[string]string {
 	all := map[string]string{}
 	for name, values := range header {
 		if lower := strings.ToLower(name); strings.HasPrefix(lower, "ce-") {
@@ -53,11 +53,11 @@ func cloudEventHTTPHeaders(header http.Header) map[string]string {
 	return all
 }
 
-// httpEventSignedText returns the text that a sender signs. The byte after the timestamp tells the two forms apart: a part of a body can
+// signedEventText returns the text that a sender signs. The byte after the timestamp tells the two forms apart: a part of a body can
 // never become a header.
-func httpEventSignedText(timestamp string, header http.Header, body []byte) []byte {
+func signedEventText(timestamp string, header http.Header, body []byte) []byte {
 	text := []byte(timestamp)
-	headers := cloudEventHTTPHeaders(header)
+	headers := cloudEventHeaders(header)
 	if len(headers) == 0 {
 		return append(append(text, '.'), body...)
 	}
@@ -68,14 +68,14 @@ func httpEventSignedText(timestamp string, header http.Header, body []byte) []by
 	return append(append(text, '\n'), body...)
 }
 
-func computeHTTPEventSignature(secret, text []byte) []byte {
+func computeEventSignature(secret, text []byte) []byte {
 	h := hmac.New(sha256.New, secret)
 	h.Write(text)
 	return h.Sum(nil)
 }
 
-// parseHTTPEventSignature parses and validates the headers. It comes before the body is read.
-func parseHTTPEventSignature(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
+// parseEventSignature parses and validates the headers. It comes before the body is read.
+func parseEventSignature(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
 	for _, name := range []string{TimestampHeader, SignatureHeader} {
 		if len(h.Values(name)) > 1 { // a proxy on the way may check another one
 			return "", nil, errors.New(name + ": must come once")
@@ -97,21 +97,21 @@ func parseHTTPEventSignature(h http.Header, now time.Time) (timestamp string, ma
 	return timestamp, mac, nil
 }
 
-// matchesHTTPEventSecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
-func matchesHTTPEventSecret(secrets [][]byte, text, mac []byte) bool {
+// matchesEventSecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
+func matchesEventSecret(secrets [][]byte, text, mac []byte) bool {
 	ok := false
 	for _, s := range secrets {
-		ok = hmac.Equal(computeHTTPEventSignature(s, text), mac) || ok
+		ok = hmac.Equal(computeEventSignature(s, text), mac) || ok
 	}
 	return ok
 }
 
-// readHTTPEventSecrets returns the secrets in all readable files, and an error if no file is readable.
-func (r *Receiver) readHTTPEventSecrets(ctx context.Context) ([][]byte, error) {
+// readEventSecrets returns the secrets in all readable files, and an error if no file is readable.
+func (r *Receiver) readEventSecrets(ctx context.Context) ([][]byte, error) {
 	var secrets [][]byte
 	var problems []error
 	for _, path := range r.cfg.SecretFiles {
-		s, err := readHTTPEventSecretFile(path)
+		s, err := readEventSecretFile(path)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -128,8 +128,8 @@ func (r *Receiver) readHTTPEventSecrets(ctx context.Context) ([][]byte, error) {
 	return nil, err
 }
 
-// readHTTPEventSecretFile returns the content of a file without trailing line ends, which editors add.
-func readHTTPEventSecretFile(path string) ([]byte, error) {
+// readEventSecretFile returns the content of a file without trailing line ends, which editors add.
+func readEventSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read secret: %w", err)

@@ -92,13 +92,13 @@ func (c *Consumer) CheckTopic(ctx context.Context) error {
 	if err := client.Ping(ctx); err != nil {
 		return fmt.Errorf("reach a broker: %w", err)
 	}
-	return c.checkKafkaTopicExists(ctx, client)
+	return c.checkTopicExists(ctx, client)
 }
 
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
 // returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {
-	t := newKafkaErrorLog(ctx, c.metrics)
+	t := newBrokerErrorLog(ctx, c.metrics)
 	if c.cfg.SASL != nil && c.cfg.TLS == nil {
 		klog.FromContext(ctx).Info("Reading without TLS: the events are not hidden, and the brokers are not proven", "mechanism", c.cfg.SASL.Mechanism)
 	}
@@ -111,7 +111,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
 		s := &kafkaSession{Consumer: c, client: client, unzip: unzip, errors: t, from: from, last: last, next: map[int32]int64{}}
-		s.readKafkaRecords(ctx)
+		s.consumeRecords(ctx)
 		last = s.last
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
@@ -131,30 +131,30 @@ type kafkaSession struct {
 	next   map[int32]int64 // the offset behind the last handled record, by partition
 }
 
-// readKafkaRecords reads until ctx ends, or until the topic was replaced.
-func (s *kafkaSession) readKafkaRecords(ctx context.Context) {
+// consumeRecords reads until ctx ends, or until the topic was replaced.
+func (s *kafkaSession) consumeRecords(ctx context.Context) {
 	for ctx.Err() == nil {
-		polled := s.pollKafkaRecords(ctx, s.client, s.errors)
+		polled := s.pollRecords(ctx, s.client, s.errors)
 		topicReplaced := false
 		var tooLarge error
 		polled.EachError(func(_ string, partition int32, err error) {
 			switch {
-			case errors.Is(err, errBufferFull), s.skipLargeKafkaBatch(ctx, err):
-			case isKafkaResponseTooLarge(err):
+			case errors.Is(err, errBufferFull), s.skipLargeBatch(ctx, err):
+			case isResponseTooLarge(err):
 				tooLarge = err
 			default:
-				s.errors.reportKafkaReadError(partition, err)
+				s.errors.reportPartitionError(partition, err)
 				topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
 			}
 		})
 		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
-			s.handleKafkaRecord(ctx, records.Next())
+			s.handleRecord(ctx, records.Next())
 		}
 		if s.client.BufferedFetchRecords() == 0 {
-			s.unzip.forgetHandledKafkaRecords()
+			s.unzip.forgetHandledRecords()
 		}
 		if tooLarge != nil {
-			s.readLargeKafkaBatches(ctx, tooLarge)
+			s.readLargeBatches(ctx, tooLarge)
 		}
 		if topicReplaced {
 			klog.FromContext(ctx).Info("Topic was deleted and made anew, reading the new one", "topic", s.cfg.Topic, "from", s.last.Add(-s.cfg.Rewind))
@@ -163,7 +163,7 @@ func (s *kafkaSession) readKafkaRecords(ctx context.Context) {
 	}
 }
 
-func (s *kafkaSession) handleKafkaRecord(ctx context.Context, r *kgo.Record) {
+func (s *kafkaSession) handleRecord(ctx context.Context, r *kgo.Record) {
 	s.last = time.Now()
 	s.metrics.records.Inc()
 	s.metrics.lag.Observe(s.last.Sub(r.Timestamp).Seconds())
@@ -171,34 +171,34 @@ func (s *kafkaSession) handleKafkaRecord(ctx context.Context, r *kgo.Record) {
 	_ = s.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
 }
 
-// skipLargeKafkaBatch continues behind a batch above the limits of a batch. Without it, the client stops reading the partition for good. The
+// skipLargeBatch continues behind a batch above the limits of a batch. Without it, the client stops reading the partition for good. The
 // batch counts as a malformed event: the handler gets a message above the size limit. The result is false for any other error.
-func (s *kafkaSession) skipLargeKafkaBatch(ctx context.Context, err error) bool {
+func (s *kafkaSession) skipLargeBatch(ctx context.Context, err error) bool {
 	var large *kgo.ErrDecompressTooLarge
 	if !errors.As(err, &large) {
 		return false
 	}
-	s.continueKafkaPartition(large.Partition, large.NextOffset, large.Epoch)
+	s.continuePartition(large.Partition, large.NextOffset, large.Epoch)
 	s.metrics.skippedBatches.Inc()
 	klog.FromContext(ctx).Error(nil, "Batch skipped, because it is above a limit; find its producer", "partition", large.Partition, "offset", large.Offset,
 		"records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes, "limitRecords", maxBatchRecords, "limitHeaders", maxBatchHeaders)
-	_ = s.handleMessage(ctx, newOversizedKafkaMessage())
+	_ = s.handleMessage(ctx, newOversizedMessage())
 	return true
 }
 
-// continueKafkaPartition makes the client read a partition from an offset on. It drops the records that the client has read of it before.
-func (s *kafkaSession) continueKafkaPartition(partition int32, next int64, epoch int32) {
+// continuePartition makes the client read a partition from an offset on. It drops the records that the client has read of it before.
+func (s *kafkaSession) continuePartition(partition int32, next int64, epoch int32) {
 	s.next[partition] = next
 	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.cfg.Topic: {partition: {Epoch: epoch, Offset: next}}})
 }
 
-// newOversizedKafkaMessage returns a message above the limit of an event, which the handler counts as malformed.
-func newOversizedKafkaMessage() event.Message {
+// newOversizedMessage returns a message above the limit of an event, which the handler counts as malformed.
+func newOversizedMessage() event.Message {
 	return event.Message{Source: event.SourceKafka, Data: make([]byte, event.MaxBytes+1)}
 }
 
-// isOversizedKafkaRecord reports whether the key and the headers of a record are above the limit of an event.
-func isOversizedKafkaRecord(r *kgo.Record) bool {
+// isOversizedRecord reports whether the key and the headers of a record are above the limit of an event.
+func isOversizedRecord(r *kgo.Record) bool {
 	size := len(r.Key) + len(r.Headers)*headerBytes
 	for _, h := range r.Headers {
 		size += len(h.Key) + len(h.Value)
@@ -208,8 +208,8 @@ func isOversizedKafkaRecord(r *kgo.Record) bool {
 
 // newKafkaMessage returns a record as a message. Its position has the timestamp, because a topic that is created again has its offsets again.
 func newKafkaMessage(r *kgo.Record) event.Message {
-	if isOversizedKafkaRecord(r) {
-		return newOversizedKafkaMessage()
+	if isOversizedRecord(r) {
+		return newOversizedMessage()
 	}
 	m := event.Message{
 		Source: event.SourceKafka, Data: r.Value, Key: string(r.Key), Time: r.Timestamp,
@@ -224,9 +224,9 @@ func newKafkaMessage(r *kgo.Record) event.Message {
 	return m
 }
 
-// pollKafkaRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
+// pollRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
 // silently for a missing topic.
-func (c *Consumer) pollKafkaRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
+func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, topicCheckInterval)
 		polled := client.PollRecords(waiting, maxPollRecords)
@@ -234,14 +234,14 @@ func (c *Consumer) pollKafkaRecords(ctx context.Context, client *kgo.Client, t *
 		if ctx.Err() != nil || polled.NumRecords() > 0 || !errors.Is(polled.Err0(), context.DeadlineExceeded) {
 			return polled
 		}
-		if err := c.checkKafkaTopicExists(ctx, client); err != nil {
-			t.reportKafkaTopicError(err)
+		if err := c.checkTopicExists(ctx, client); err != nil {
+			t.reportTopicError(err)
 		}
 	}
 }
 
-// checkKafkaTopicExists returns the brokers' error about the topic, and nil if no broker responds: OnBrokerConnect reports that.
-func (c *Consumer) checkKafkaTopicExists(ctx context.Context, client *kgo.Client) error {
+// checkTopicExists returns the brokers' error about the topic, and nil if no broker responds: OnBrokerConnect reports that.
+func (c *Consumer) checkTopicExists(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	of := kmsg.NewMetadataRequestTopic()
@@ -257,7 +257,7 @@ func (c *Consumer) checkKafkaTopicExists(ctx context.Context, client *kgo.Client
 
 // kafkaClientOptions returns the options of a client that reads records from the time from on.
 func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
-	return c.withKafkaConnectionOptions(
+	return c.withBrokerOptions(
 		kgo.ConsumeTopics(c.cfg.Topic),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())),
 		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
@@ -266,22 +266,22 @@ func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
 	)
 }
 
-// withKafkaConnectionOptions adds the options of each client.
-func (c *Consumer) withKafkaConnectionOptions(opts ...kgo.Opt) []kgo.Opt {
+// withBrokerOptions adds the options of each client.
+func (c *Consumer) withBrokerOptions(opts ...kgo.Opt) []kgo.Opt {
 	opts = append(opts,
 		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
 		kgo.SeedBrokers(c.cfg.Brokers...),
 		kgo.MetadataMaxAge(metadataMaxAge), kgo.MetadataMinAge(metadataMinAge),
-		kgo.RetryBackoffFn(kafkaBrokerBackoff),
-		kgo.Dialer(c.dialKafkaBroker),
+		kgo.RetryBackoffFn(brokerBackoff),
+		kgo.Dialer(c.dialBroker),
 	)
 	if c.cfg.SASL != nil {
-		opts = append(opts, kgo.SASL(newKafkaSASLMechanism(c.cfg.SASL)))
+		opts = append(opts, kgo.SASL(newSASLMechanism(c.cfg.SASL)))
 	}
 	return opts
 }
 
-// kafkaBrokerBackoff returns the pause after failures, counted by the client from 0.
-func kafkaBrokerBackoff(failures int) time.Duration {
+// brokerBackoff returns the pause after failures, counted by the client from 0.
+func brokerBackoff(failures int) time.Duration {
 	return retry.Backoff{First: minBackoff, Max: maxBackoff}.Delay(failures + 1)
 }

@@ -47,11 +47,11 @@ func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecT
 	if d.buffered.Load() >= maxBufferedBytes {
 		return nil, errBufferFull
 	}
-	out, err := decompressKafkaBatch(src, codec)
+	out, err := decompressBatch(src, codec)
 	if err != nil {
 		return nil, err
 	}
-	records, headers := countKafkaRecords(out)
+	records, headers := countBatchRecords(out)
 	if records > maxBatchRecords || headers > maxBatchHeaders {
 		return nil, fmt.Errorf("more than %d records or %d headers: %w", maxBatchRecords, maxBatchHeaders, kgo.ErrMaxDecompress)
 	}
@@ -59,11 +59,11 @@ func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecT
 	return out, nil
 }
 
-// forgetHandledKafkaRecords makes room after the handler has had all records.
-func (d *boundedDecompressor) forgetHandledKafkaRecords() { d.buffered.Store(0) }
+// forgetHandledRecords makes room after the handler has had all records.
+func (d *boundedDecompressor) forgetHandledRecords() { d.buffered.Store(0) }
 
-// decompressKafkaBatch decompresses the records of a batch, up to maxBatchBytes.
-func decompressKafkaBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+// decompressBatch decompresses the records of a batch, up to maxBatchBytes.
+func decompressBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
 	var r io.Reader
 	switch codec {
 	case kgo.CodecGzip:
@@ -82,7 +82,7 @@ func decompressKafkaBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, e
 		defer unzip.Close()
 		r = unzip
 	case kgo.CodecSnappy:
-		return decompressKafkaSnappy(src)
+		return decompressSnappy(src)
 	case kgo.CodecNone:
 		return src, nil
 	default:
@@ -103,10 +103,10 @@ func decompressKafkaBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, e
 // snappyHeader begins the framing of Java's producers: it, two versions of four bytes, and then blocks that begin with their length.
 var snappyHeader = []byte("\x82SNAPPY\x00")
 
-// decompressKafkaSnappy decompresses a block, or the blocks of Java's framing.
-func decompressKafkaSnappy(src []byte) ([]byte, error) {
+// decompressSnappy decompresses a block, or the blocks of Java's framing.
+func decompressSnappy(src []byte) ([]byte, error) {
 	if !bytes.HasPrefix(src, snappyHeader) || len(src) < len(snappyHeader)+8 {
-		return appendKafkaSnappyBlock(nil, src)
+		return appendSnappyBlock(nil, src)
 	}
 	var out []byte
 	for src = src[len(snappyHeader)+8:]; len(src) > 0; {
@@ -118,7 +118,7 @@ func decompressKafkaSnappy(src []byte) ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		var err error
-		if out, err = appendKafkaSnappyBlock(out, src[:length]); err != nil {
+		if out, err = appendSnappyBlock(out, src[:length]); err != nil {
 			return nil, err
 		}
 		src = src[length:]
@@ -126,7 +126,7 @@ func decompressKafkaSnappy(src []byte) ([]byte, error) {
 	return out, nil
 }
 
-func appendKafkaSnappyBlock(out, block []byte) ([]byte, error) {
+func appendSnappyBlock(out, block []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(block)
 	switch {
 	case err != nil:
@@ -141,9 +141,9 @@ func appendKafkaSnappyBlock(out, block []byte) ([]byte, error) {
 	return append(out, plain...), nil
 }
 
-// countKafkaRecords counts the records of a batch, each of which begins with its length, and the headers that they claim to have. Of data in
+// countBatchRecords counts the records of a batch, each of which begins with its length, and the headers that they claim to have. Of data in
 // another form it returns smaller numbers: the client rejects it later.
-func countKafkaRecords(data []byte) (records, headers int) {
+func countBatchRecords(data []byte) (records, headers int) {
 	for len(data) > 0 {
 		length, size := binary.Varint(data)
 		if size <= 0 || length < 0 || length > int64(len(data)-size) {
@@ -151,14 +151,14 @@ func countKafkaRecords(data []byte) (records, headers int) {
 		}
 		record := data[size : int64(size)+length]
 		data = data[int64(size)+length:]
-		records, headers = records+1, headers+countKafkaHeaders(record)
+		records, headers = records+1, headers+countRecordHeaders(record)
 	}
 	return records, headers
 }
 
-// countKafkaHeaders returns the number of headers that a record claims to have, at most as many as it has bytes: the client makes room for
+// countRecordHeaders returns the number of headers that a record claims to have, at most as many as it has bytes: the client makes room for
 // them before it reads the first. A record is its attributes, two deltas, key, value, and the number of headers.
-func countKafkaHeaders(record []byte) int {
+func countRecordHeaders(record []byte) int {
 	if len(record) == 0 {
 		return 0
 	}

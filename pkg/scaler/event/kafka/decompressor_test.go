@@ -187,7 +187,7 @@ func TestS11WaitingBatchesAreBounded(t *testing.T) {
 		if plain, err := d.Decompress([]byte("x"), kgo.CodecNone); err != nil || string(plain) != "x" {
 			t.Errorf("not compressed: %q, %v", plain, err)
 		}
-		d.forgetHandledKafkaRecords()
+		d.forgetHandledRecords()
 		if _, err := d.Decompress(batch, kgo.CodecGzip); err != nil {
 			t.Errorf("%s: after the handler: %v", name, err)
 		}
@@ -214,11 +214,11 @@ func FuzzLargeBatch(f *testing.F) {
 	f.Add(batch[:60], int64(5))
 	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
 		response := &kmsg.FetchResponseTopicPartition{RecordBatches: data}
-		b := newLargeKafkaBatch(response, offset)
+		b := newLargeBatch(response, offset)
 		if b == nil {
 			return
 		}
-		records, _, err := b.decodeKafkaBatch("topic")
+		records, _, err := b.decodeBatchRecords("topic")
 		if err == nil && len(records) > maxBatchRecords {
 			t.Errorf("%d records", len(records))
 		}

@@ -17,22 +17,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// dialKafkaBroker connects to a broker. It reads the certificate files anew.
-func (c *Consumer) dialKafkaBroker(ctx context.Context, network, address string) (net.Conn, error) {
+// dialBroker connects to a broker. It reads the certificate files anew.
+func (c *Consumer) dialBroker(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var d net.Dialer
 	if c.cfg.TLS == nil {
 		return d.DialContext(ctx, network, address)
 	}
-	config, err := loadKafkaBrokerTLS(c.cfg.TLS)
+	config, err := loadBrokerTLS(c.cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
 	return (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, network, address)
 }
 
-func loadKafkaBrokerTLS(t *event.KafkaTLS) (*tls.Config, error) {
+func loadBrokerTLS(t *event.KafkaTLS) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
 		data, err := os.ReadFile(t.CAFile)
@@ -54,11 +54,11 @@ func loadKafkaBrokerTLS(t *event.KafkaTLS) (*tls.Config, error) {
 	return config, nil
 }
 
-// newKafkaSASLMechanism returns a mechanism that reads the credentials for each connection.
-func newKafkaSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
+// newSASLMechanism returns a mechanism that reads the credentials for each connection.
+func newSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
 	credentials := func() (user, password string, err error) {
-		if user, err = readKafkaCredential(s.UsernameFile); err == nil {
-			password, err = readKafkaCredential(s.PasswordFile)
+		if user, err = readBrokerCredential(s.UsernameFile); err == nil {
+			password, err = readBrokerCredential(s.PasswordFile)
 		}
 		return user, password, err
 	}
@@ -78,8 +78,8 @@ func newKafkaSASLMechanism(s *event.KafkaSASL) sasl.Mechanism {
 	return scram.Sha512(auth)
 }
 
-// readKafkaCredential returns the content of a file without trailing line ends, which editors add.
-func readKafkaCredential(path string) (string, error) {
+// readBrokerCredential returns the content of a file without trailing line ends, which editors add.
+func readBrokerCredential(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("read credentials: %w", err)

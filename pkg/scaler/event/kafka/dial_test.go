@@ -17,16 +17,16 @@ func TestUnreadableFiles(t *testing.T) {
 		}
 		return path
 	}
-	if _, err := loadKafkaBrokerTLS(&event.KafkaTLS{CAFile: "/nowhere/ca.crt"}); err == nil {
+	if _, err := loadBrokerTLS(&event.KafkaTLS{CAFile: "/nowhere/ca.crt"}); err == nil {
 		t.Error("a CA file that does not exist is accepted")
 	}
-	if _, err := loadKafkaBrokerTLS(&event.KafkaTLS{CAFile: write("ca.crt", "no certificate")}); err == nil {
+	if _, err := loadBrokerTLS(&event.KafkaTLS{CAFile: write("ca.crt", "no certificate")}); err == nil {
 		t.Error("a CA file without certificates is accepted")
 	}
-	if _, err := loadKafkaBrokerTLS(&event.KafkaTLS{CertFile: "/nowhere/tls.crt", KeyFile: "/nowhere/tls.key"}); err == nil {
+	if _, err := loadBrokerTLS(&event.KafkaTLS{CertFile: "/nowhere/tls.crt", KeyFile: "/nowhere/tls.key"}); err == nil {
 		t.Error("a client certificate that does not exist is accepted")
 	}
-	if _, err := readKafkaCredential(write("password", "\n")); err == nil {
+	if _, err := readBrokerCredential(write("password", "\n")); err == nil {
 		t.Error("an empty password is accepted")
 	}
 }

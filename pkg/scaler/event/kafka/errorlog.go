@@ -24,7 +24,7 @@ type brokerErrorLog struct {
 
 var _ kgo.HookBrokerConnect = (*brokerErrorLog)(nil)
 
-func newKafkaErrorLog(ctx context.Context, m *metrics) *brokerErrorLog {
+func newBrokerErrorLog(ctx context.Context, m *metrics) *brokerErrorLog {
 	return &brokerErrorLog{ctx: ctx, metrics: m, throttle: retry.Throttle{Interval: errorLogInterval}}
 }
 
@@ -34,38 +34,38 @@ func (t *brokerErrorLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Durat
 		return
 	}
 	t.metrics.failures.Inc()
-	if t.allowKafkaErrorKind("broker") {
+	if t.allowErrorKind("broker") {
 		klog.FromContext(t.ctx).Error(err, "Broker not reached, retrying", "broker", broker.Host, "port", broker.Port)
 	}
 }
 
-// reportKafkaReadError counts and logs an error of reading a partition.
-func (t *brokerErrorLog) reportKafkaReadError(partition int32, err error) {
+// reportPartitionError counts and logs an error of reading a partition.
+func (t *brokerErrorLog) reportPartitionError(partition int32, err error) {
 	var loss *kgo.ErrDataLoss
 	switch {
 	case t.ctx.Err() != nil:
 	case errors.As(err, &loss):
 		t.metrics.losses.Inc()
-		if t.allowKafkaErrorKind("loss") {
+		if t.allowErrorKind("loss") {
 			klog.FromContext(t.ctx).Error(err, "Records lost by the broker, reading again from further back", "partition", partition)
 		}
 	default:
 		t.metrics.failures.Inc()
-		if t.allowKafkaErrorKind("read") {
+		if t.allowErrorKind("read") {
 			klog.FromContext(t.ctx).Error(err, "Events not read, retrying", "partition", partition)
 		}
 	}
 }
 
-// reportKafkaTopicError counts and logs the brokers' error about the topic itself.
-func (t *brokerErrorLog) reportKafkaTopicError(err error) {
+// reportTopicError counts and logs the brokers' error about the topic itself.
+func (t *brokerErrorLog) reportTopicError(err error) {
 	t.metrics.failures.Inc()
-	if t.allowKafkaErrorKind("topic") {
+	if t.allowErrorKind("topic") {
 		klog.FromContext(t.ctx).Error(err, "Topic not found, waiting for it")
 	}
 }
 
-// allowKafkaErrorKind reports whether a line about a kind of error may be written now.
-func (t *brokerErrorLog) allowKafkaErrorKind(kind string) bool {
+// allowErrorKind reports whether a line about a kind of error may be written now.
+func (t *brokerErrorLog) allowErrorKind(kind string) bool {
 	return t.throttle.Allow(kind, time.Now())
 }

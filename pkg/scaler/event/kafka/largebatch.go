@@ -23,27 +23,27 @@ const (
 	largeReadTimeout = 10 * time.Second
 )
 
-// isKafkaResponseTooLarge reports whether an error is about a response above BrokerMaxReadBytes, which the client does not export.
-func isKafkaResponseTooLarge(err error) bool {
+// isResponseTooLarge reports whether an error is about a response above BrokerMaxReadBytes, which the client does not export.
+func isResponseTooLarge(err error) bool {
 	return strings.Contains(err.Error(), "BrokerMaxReadBytes")
 }
 
-// readLargeKafkaBatches reads the large batches that stop partitions, and continues behind them. It reports cause if it finds none.
-func (s *kafkaSession) readLargeKafkaBatches(ctx context.Context, cause error) {
+// readLargeBatches reads the large batches that stop partitions, and continues behind them. It reports cause if it finds none.
+func (s *kafkaSession) readLargeBatches(ctx context.Context, cause error) {
 	// FetchMaxBytes is for the client's check of its options: it fetches nothing by itself.
-	client, err := kgo.NewClient(s.withKafkaConnectionOptions(kgo.FetchMaxBytes(1), kgo.BrokerMaxReadBytes(maxLargeReadBytes))...)
+	client, err := kgo.NewClient(s.withBrokerOptions(kgo.FetchMaxBytes(1), kgo.BrokerMaxReadBytes(maxLargeReadBytes))...)
 	if err != nil {
-		s.errors.reportKafkaReadError(-1, err)
+		s.errors.reportPartitionError(-1, err)
 		return
 	}
 	defer client.Close()
 	r := &largeBatchReader{kafkaSession: s, own: client}
-	found, err := r.readLargeBatchOfEachKafkaPartition(ctx)
+	found, err := r.readEachPartition(ctx)
 	if err == nil && !found {
 		err = fmt.Errorf("%w, and no batch of up to %d bytes is the reason", cause, maxLargeReadBytes)
 	}
 	if err != nil {
-		s.errors.reportKafkaReadError(-1, err)
+		s.errors.reportPartitionError(-1, err)
 	}
 }
 
@@ -54,30 +54,30 @@ type largeBatchReader struct {
 	topic kmsg.MetadataResponseTopic
 }
 
-// readLargeBatchOfEachKafkaPartition reads the large batch at the position of each partition that has one. It returns the first error, after
+// readEachPartition reads the large batch at the position of each partition that has one. It returns the first error, after
 // all partitions.
-func (r *largeBatchReader) readLargeBatchOfEachKafkaPartition(ctx context.Context) (found bool, err error) {
+func (r *largeBatchReader) readEachPartition(ctx context.Context) (found bool, err error) {
 	searching, cancel := context.WithTimeout(ctx, largeReadTimeout)
 	defer cancel()
-	if err := r.loadKafkaPartitions(searching); err != nil {
+	if err := r.loadPartitions(searching); err != nil {
 		return false, err
 	}
 	var first error
 	for _, p := range r.topic.Partitions {
-		batch, err := r.findLargeKafkaBatch(searching, p)
+		batch, err := r.findLargeBatch(searching, p)
 		if err != nil && first == nil {
 			first = fmt.Errorf("read a large batch of partition %d: %w", p.Partition, err)
 		}
 		if batch != nil {
 			found = true
-			r.handleLargeKafkaBatch(ctx, batch)
+			r.handleLargeBatch(ctx, batch)
 		}
 	}
 	return found, first
 }
 
-// loadKafkaPartitions asks the brokers for the topic's partitions.
-func (r *largeBatchReader) loadKafkaPartitions(ctx context.Context) error {
+// loadPartitions asks the brokers for the topic's partitions.
+func (r *largeBatchReader) loadPartitions(ctx context.Context) error {
 	of := kmsg.NewMetadataRequestTopic()
 	of.Topic = kmsg.StringPtr(r.cfg.Topic)
 	req := kmsg.NewPtrMetadataRequest()
@@ -101,25 +101,25 @@ type largeBatch struct {
 	response  *kmsg.FetchResponseTopicPartition // with this batch alone
 }
 
-// findLargeKafkaBatch returns the batch at the partition's position if it is large, and nil if it is not: the session's client reads a smaller
+// findLargeBatch returns the batch at the partition's position if it is large, and nil if it is not: the session's client reads a smaller
 // batch. It passes over batches without a record to handle, such as the marks of transactions.
-func (r *largeBatchReader) findLargeKafkaBatch(ctx context.Context, p kmsg.MetadataResponseTopicPartition) (*largeBatch, error) {
+func (r *largeBatchReader) findLargeBatch(ctx context.Context, p kmsg.MetadataResponseTopicPartition) (*largeBatch, error) {
 	offset, known := r.next[p.Partition]
 	if !known {
 		var err error
-		if offset, err = r.findFirstKafkaOffset(ctx, p); err != nil {
+		if offset, err = r.findFirstOffset(ctx, p); err != nil {
 			return nil, err
 		}
 	}
 	for {
-		batch, err := r.fetchKafkaBatch(ctx, p, offset)
+		batch, err := r.fetchBatch(ctx, p, offset)
 		if err != nil || batch == nil {
 			return nil, err
 		}
 		if len(batch.response.RecordBatches) > maxBytes {
 			return batch, nil
 		}
-		records, next, err := batch.decodeKafkaBatch(r.cfg.Topic)
+		records, next, err := batch.decodeBatchRecords(r.cfg.Topic)
 		if err != nil || len(records) > 0 || next <= offset { // the session's client gets the same
 			return nil, nil
 		}
@@ -127,8 +127,8 @@ func (r *largeBatchReader) findLargeKafkaBatch(ctx context.Context, p kmsg.Metad
 	}
 }
 
-// findFirstKafkaOffset returns the offset at which the session began to read a partition. It is -1 if the partition had no record since then.
-func (r *largeBatchReader) findFirstKafkaOffset(ctx context.Context, p kmsg.MetadataResponseTopicPartition) (int64, error) {
+// findFirstOffset returns the offset at which the session began to read a partition. It is -1 if the partition had no record since then.
+func (r *largeBatchReader) findFirstOffset(ctx context.Context, p kmsg.MetadataResponseTopicPartition) (int64, error) {
 	of := kmsg.NewListOffsetsRequestTopicPartition()
 	of.Partition, of.Timestamp = p.Partition, r.from.UnixMilli()
 	topic := kmsg.NewListOffsetsRequestTopic()
@@ -147,9 +147,9 @@ func (r *largeBatchReader) findFirstKafkaOffset(ctx context.Context, p kmsg.Meta
 	return found.Offset, kerr.ErrorForCode(found.ErrorCode)
 }
 
-// fetchKafkaBatch returns the batch with the offset, and nil if there is none: a broker sends one batch, of any size, for a limit of one
+// fetchBatch returns the batch with the offset, and nil if there is none: a broker sends one batch, of any size, for a limit of one
 // byte.
-func (r *largeBatchReader) fetchKafkaBatch(ctx context.Context, p kmsg.MetadataResponseTopicPartition, offset int64) (*largeBatch, error) {
+func (r *largeBatchReader) fetchBatch(ctx context.Context, p kmsg.MetadataResponseTopicPartition, offset int64) (*largeBatch, error) {
 	if offset < 0 {
 		return nil, nil
 	}
@@ -171,11 +171,11 @@ func (r *largeBatchReader) fetchKafkaBatch(ctx context.Context, p kmsg.MetadataR
 	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
 		return nil, err
 	}
-	return newLargeKafkaBatch(&response, offset), nil
+	return newLargeBatch(&response, offset), nil
 }
 
-// newLargeKafkaBatch returns the first batch of a response; nil if there is none, or none in today's format.
-func newLargeKafkaBatch(response *kmsg.FetchResponseTopicPartition, offset int64) *largeBatch {
+// newLargeBatch returns the first batch of a response; nil if there is none, or none in today's format.
+func newLargeBatch(response *kmsg.FetchResponseTopicPartition, offset int64) *largeBatch {
 	const magic, lengthEnd = 2, 12 // the format, and the bytes that Length does not count
 	b := &largeBatch{partition: response.Partition, from: offset, response: response}
 	if err := b.ReadFrom(response.RecordBatches); err != nil || b.Magic != magic {
@@ -185,16 +185,16 @@ func newLargeKafkaBatch(response *kmsg.FetchResponseTopicPartition, offset int64
 	return b
 }
 
-// nextKafkaOffset returns the offset behind the last record.
-func (b *largeBatch) nextKafkaOffset() int64 { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
+// nextOffset returns the offset behind the last record.
+func (b *largeBatch) nextOffset() int64 { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
 
-// decodeKafkaBatch returns the records from the offset on, and the offset behind the batch. The error is a kgo.ErrDecompressTooLarge for a batch
+// decodeBatchRecords returns the records from the offset on, and the offset behind the batch. The error is a kgo.ErrDecompressTooLarge for a batch
 // above the limits.
-func (b *largeBatch) decodeKafkaBatch(topic string) (records []*kgo.Record, next int64, err error) {
+func (b *largeBatch) decodeBatchRecords(topic string) (records []*kgo.Record, next int64, err error) {
 	const compression = 7
 	if b.Attributes&compression == 0 {
-		if count, headers := countKafkaRecords(b.Records); count > maxBatchRecords || headers > maxBatchHeaders {
-			next = b.nextKafkaOffset()
+		if count, headers := countBatchRecords(b.Records); count > maxBatchRecords || headers > maxBatchHeaders {
+			next = b.nextOffset()
 			return nil, next, &kgo.ErrDecompressTooLarge{Topic: topic, Partition: b.partition, Offset: b.FirstOffset, Epoch: b.PartitionLeaderEpoch, NextOffset: next}
 		}
 	}
@@ -203,14 +203,14 @@ func (b *largeBatch) decodeKafkaBatch(topic string) (records []*kgo.Record, next
 	return decoded.Records, next, decoded.Err
 }
 
-// handleLargeKafkaBatch handles the records of a batch, or skips it if it is above the limits, and continues behind it.
-func (r *largeBatchReader) handleLargeKafkaBatch(ctx context.Context, b *largeBatch) {
-	records, _, err := b.decodeKafkaBatch(r.cfg.Topic)
+// handleLargeBatch handles the records of a batch, or skips it if it is above the limits, and continues behind it.
+func (r *largeBatchReader) handleLargeBatch(ctx context.Context, b *largeBatch) {
+	records, _, err := b.decodeBatchRecords(r.cfg.Topic)
 	switch {
-	case r.skipLargeKafkaBatch(ctx, err):
+	case r.skipLargeBatch(ctx, err):
 		return
 	case err != nil:
-		r.errors.reportKafkaReadError(b.partition, err)
+		r.errors.reportPartitionError(b.partition, err)
 		return
 	}
 	klog.FromContext(ctx).Info("Large batch read alone", "partition", b.partition, "offset", b.FirstOffset, "records", len(records), "bytes", len(b.response.RecordBatches))
@@ -218,7 +218,7 @@ func (r *largeBatchReader) handleLargeKafkaBatch(ctx context.Context, b *largeBa
 		if ctx.Err() != nil {
 			return
 		}
-		r.handleKafkaRecord(ctx, record)
+		r.handleRecord(ctx, record)
 	}
-	r.continueKafkaPartition(b.partition, b.nextKafkaOffset(), b.PartitionLeaderEpoch)
+	r.continuePartition(b.partition, b.nextOffset(), b.PartitionLeaderEpoch)
 }
