@@ -13,6 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
@@ -64,6 +65,10 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 	}
 	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
 		return err
+	}
+	if len(budgets) == 0 && len(unread) == 0 {
+		fmt.Fprintf(p.errs, "The adapter has no record of an autoscaler in %s.\n", output.DescribeScope(c.namespace))
+		return nil
 	}
 	return budget.Print(p.out, budgets, p.newPluginTableOptions())
 }

@@ -103,14 +103,23 @@ func (p *pluginProgram) findPluginContext() string {
 	return config.CurrentContext
 }
 
-// shownPluginFlags are the connection flags that commands on the page repeat: none holds a secret.
-var shownPluginFlags = []string{"as", "as-group", "as-uid", "cluster", "context", "kubeconfig", "server", "user"}
+// shownPluginFlags are the connection flags that shown commands repeat: none holds a secret.
+var shownPluginFlags = []string{
+	"as", "as-group", "as-uid", "certificate-authority", "client-certificate", "client-key", "cluster", "context", "insecure-skip-tls-verify", "kubeconfig", "server",
+	"tls-server-name", "user",
+}
 
 // listPluginConnectionFlags returns the connection flags that the user gave, as words of a command line.
 func listPluginConnectionFlags(set *pflag.FlagSet) []string {
 	var words []string
 	set.Visit(func(f *pflag.Flag) {
 		if !slices.Contains(shownPluginFlags, f.Name) {
+			return
+		}
+		if f.Value.Type() == "bool" {
+			if f.Value.String() == "true" {
+				words = append(words, "--"+f.Name)
+			}
 			return
 		}
 		values := []string{f.Value.String()}

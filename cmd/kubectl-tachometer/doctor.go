@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
 )
@@ -27,14 +29,16 @@ func newPluginDoctorCommand(p *pluginProgram) *cobra.Command {
 		Example: `  kubectl tachometer doctor -A
   kubectl tachometer doctor hpa/web -n shop`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginHPAs,
-		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginDoctor(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.runPluginDoctor(cmd.Context(), cmd.Flags(), args)
+		},
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
 	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginDoctor(ctx context.Context, args []string) error {
+func (p *pluginProgram) runPluginDoctor(ctx context.Context, set *pflag.FlagSet, args []string) error {
 	if err := p.checkPluginOutput("json", "yaml"); err != nil {
 		return err
 	}
@@ -51,7 +55,11 @@ func (p *pluginProgram) runPluginDoctor(ctx context.Context, args []string) erro
 	}
 	report := doctor.Run(ctx, doctor.Options{
 		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now,
+		Flags: listPluginConnectionFlags(set),
 	})
+	if ctx.Err() != nil { // reads that ended early prove nothing
+		return errors.New("interrupted before the last check")
+	}
 	printed, err := p.printPluginObject("DoctorReport", report)
 	if err == nil && !printed {
 		err = report.Print(p.out, p.newPluginTableOptions())

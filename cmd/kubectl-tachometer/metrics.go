@@ -61,13 +61,16 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	if len(args) == 0 {
 		return p.printPluginNamedMetrics(ctx, c)
 	}
-	workload, pod, err := c.findPluginPod(ctx, args[0])
+	workload, pods, err := c.findPluginPods(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	report, err := p.readPluginFamilies(ctx, c, workload, pod)
+	report, err := p.readPluginFamilies(ctx, c, workload, pods)
 	if err != nil {
 		return err
+	}
+	if workload != nil {
+		report.Workload, report.Pods = workload.Ref(), len(pods)
 	}
 	switch p.output {
 	case "yaml":
@@ -84,18 +87,40 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	return report.Print(p.out, p.newPluginTableOptions())
 }
 
-// readPluginFamilies returns the families of a pod: values from its page, types and metrics from the adapter's list of the workload's pods or
-// of those with the pod's labels. Standard error has the reason if one of the two is missing.
-func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pod *corev1.Pod) (*families.Report, error) {
-	list, unlisted := listPluginPodMetrics(ctx, c, workload, pod)
-	report, unread := families.ReadPod(ctx, c.reader, pod)
+// maxTriedPages bounds the pods of a workload with pages that are tried.
+const maxTriedPages = 3
+
+// readPluginPage returns the families of the first pod with a page that can be read, and the error of an earlier pod; without such a pod the
+// first error alone. A missing right is one for all pods.
+func readPluginPage(ctx context.Context, c *pluginConnection, pods []*corev1.Pod) (report *families.Report, failed error) {
+	for _, pod := range pods[:min(len(pods), maxTriedPages)] {
+		report, err := families.ReadPod(ctx, c.reader, pod)
+		if err == nil {
+			return report, failed
+		}
+		if failed = cmp.Or(failed, err); reading.IsOwnFailure(err) {
+			break
+		}
+	}
+	return nil, failed
+}
+
+// readPluginFamilies returns the families of a pod, or of the ready pods of a workload: values from one page, types and metrics from the adapter's
+// list of the workload's pods or of those with the pod's labels. Standard error has the reason if one of the two is missing.
+func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pods []*corev1.Pod) (*families.Report, error) {
+	list, unlisted := listPluginPodMetrics(ctx, c, workload, pods[0])
+	report, unread := readPluginPage(ctx, c, pods)
+	if report != nil && unread != nil {
+		fmt.Fprintf(p.errs, "took the page of pod %s: %s\n", report.Pod, plaintext.Clean(unread.Error()))
+		unread = nil
+	}
 	switch {
 	case unread != nil && unlisted != nil && !errors.Is(unlisted, records.ErrNotServed):
 		return nil, fmt.Errorf("%w; and of the adapter's list: %w", unread, unlisted)
 	case unread != nil && (unlisted != nil || !slices.ContainsFunc(list.Items, func(m explainapi.Metric) bool { return m.IsFamily() })):
 		return nil, unread
 	case unread != nil:
-		report = &families.Report{Namespace: pod.Namespace, Families: []families.Family{}}
+		report = &families.Report{Namespace: pods[0].Namespace, Families: []families.Family{}}
 		fmt.Fprintf(p.errs, "no values: %s\n", plaintext.Clean(unread.Error()))
 	case unlisted != nil:
 		fmt.Fprintf(p.errs, "could not list the families by the rules in force: %s\n", plaintext.Clean(unlisted.Error()))
@@ -143,14 +168,14 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 	return nil
 }
 
-// findPluginPod returns the pod of an argument, or a ready pod of the workload that it names.
-func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inventory.Workload, *corev1.Pod, error) {
+// findPluginPods returns the pod of an argument, or the ready pods of the workload that it names: at least one.
+func (c *pluginConnection) findPluginPods(ctx context.Context, arg string) (*inventory.Workload, []*corev1.Pod, error) {
 	kind, name, isWorkload := strings.Cut(arg, "/")
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ".") // as kubectl get -o name writes it: deployment.apps
 	if !isWorkload || kind == "po" || kind == "pod" || kind == "pods" {
 		name = arg[strings.Index(arg, "/")+1:]
 		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, name, metav1.GetOptions{})
-		return nil, pod, err
+		return nil, []*corev1.Pod{pod}, err
 	}
 	kinds := map[string]string{
 		"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
@@ -165,10 +190,8 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 		if w.Kind != kinds[kind] || w.Name != name {
 			continue
 		}
-		for _, pod := range objects.PodsOf(w) {
-			if inventory.IsReady(pod) {
-				return w, pod, nil
-			}
+		if ready := slices.DeleteFunc(objects.PodsOf(w), func(pod *corev1.Pod) bool { return !inventory.IsReady(pod) }); len(ready) > 0 {
+			return w, ready, nil
 		}
 		return nil, nil, cmp.Or(describePluginUnread(objects, "pods"), fmt.Errorf("%s has no ready pod to read a page of", w.Ref()))
 	}

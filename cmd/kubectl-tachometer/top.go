@@ -68,6 +68,9 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
 	objects.AddScaleTargets(ctx, c.metricReader())
 	report := top.Read(ctx, objects, c.metricReader(), c.now())
+	if ctx.Err() != nil { // the last table of a watch stays
+		return ctx.Err()
+	}
 	unreadErr := inventory.AutoscalerError(report.Unread)
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
 		return cmp.Or(err, unreadErr)

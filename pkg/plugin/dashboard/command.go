@@ -3,8 +3,6 @@ package dashboard
 // The page's commands for a terminal.
 
 import (
-	"strings"
-
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
@@ -29,18 +27,7 @@ func (w commandWriter) writeShellCommand(words ...string) string {
 	} else {
 		words = append(words, "-n", w.namespace)
 	}
-	return quoteShellWords(append(words, w.flags...))
-}
-
-// quoteShellWords joins words so that a shell takes each as one, with any characters.
-func quoteShellWords(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		if quoted[i] = word; !output.IsShellWord(strings.TrimLeft(word, "-")) {
-			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
+	return output.JoinShellWords(append(words, w.flags...))
 }
 
 func (w commandWriter) writeTopCommand() string {
@@ -64,7 +51,7 @@ func (w commandWriter) writeRawCommand(path string) string {
 	if path == "" {
 		return ""
 	}
-	return quoteShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
+	return output.JoinShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
 }
 
 func (w commandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {

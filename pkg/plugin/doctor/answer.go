@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -48,10 +49,12 @@ func (v *autoscalerVisit) checkMetricAnswer(i int) {
 	a := v.answers[i]
 	words := a.Metric + ": "
 	switch {
-	case errors.Is(a.Err, errNoTarget), apierrors.IsForbidden(a.Err):
+	case errors.Is(a.Err, errNoTarget), reading.IsOwnFailure(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
 	case len(a.Values) == 0 && v.isTargetAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
 		v.addVisitCheck("metric", StatusOK, words+"no pod has a value, since the target is at 0 replicas", "")
+	case a.Err != nil && v.describeOtherServer(i) != "":
+		v.addVisitCheck("metric", StatusFail, words+a.Err.Error()+v.describeOtherServer(i), "kubectl get apiservice "+checkedAPIServices[2])
 	case errors.Is(a.Err, reading.ErrNoValues):
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:
@@ -68,6 +71,17 @@ func (v *autoscalerVisit) checkMetricAnswer(i int) {
 	default:
 		v.checkAnswerValues(words, i)
 	}
+}
+
+// describeOtherServer says that another adapter answers reads of an external metric; empty for other metrics, and where KEDA serves its own
+// autoscaler.
+func (v *autoscalerVisit) describeOtherServer(i int) string {
+	for _, s := range v.services {
+		if at := s.Spec.Service; v.hpa.Spec.Metrics[i].External != nil && s.Name == checkedAPIServices[2] && at != nil && !v.isAdapterAPIService(s) && kube.FindScaledObject(v.hpa) == "" {
+			return fmt.Sprintf("; %s/%s serves all external metrics of this cluster, not the adapter", at.Namespace, at.Name)
+		}
+	}
+	return ""
 }
 
 // isTargetAtZero reports whether the scale target has been scaled to 0.

@@ -114,6 +114,8 @@ func (d *doctor) addMissingAPIServiceCheck(name string) {
 		d.addReportCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
 	case strings.HasSuffix(name, "."+reading.ExternalGroup) && !d.usesExternalMetric():
 		d.addReportCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
+	case name == checkedAPIServices[1] && slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Subject == checkedAPIServices[0] && c.Status == StatusUnread }):
+		d.addReportCheck("apiservice", name, StatusUnread, "not registered; v1beta2 would be enough for the HPA", "")
 	default:
 		d.addReportCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
 	}
@@ -141,8 +143,10 @@ func (d *doctor) checkAPIRegistration(service *apiregistration.APIService) {
 	case !d.isAdapterAPIService(service) && name == checkedAPIServices[1] && d.needsAPIService(service):
 		d.addReportCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
 			at.Namespace, at.Name, service.Spec.VersionPriority), applyAdapterCommand)
-	case !d.isAdapterAPIService(service):
-		d.addReportCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
+	case !d.isAdapterAPIService(service) && name == checkedAPIServices[1]:
+		d.addReportCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s; the HPA controller takes v1beta2", at.Namespace, at.Name), applyAdapterCommand)
+	case !d.isAdapterAPIService(service): // such as KEDA: a metric that it does not serve has a check of its own
+		d.addReportCheck("apiservice", name, StatusOK, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
 	default:
 		d.addReportCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
 	}
@@ -482,7 +486,7 @@ func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 	for _, s := range d.services {
 		path := "/apis/" + s.Spec.Group + "/" + s.Spec.Version
 		data, err := d.Metrics.Reader.Read(ctx, path)
-		if apierrors.IsForbidden(err) {
+		if reading.IsOwnFailure(err) {
 			d.addReportCheck("discovery", path, StatusUnread, err.Error(), "")
 			continue
 		}

@@ -5,8 +5,8 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -77,7 +77,9 @@ type Options struct {
 	Certificates CertificateReader
 	// Namespace and HPA choose the autoscalers; empty for all.
 	Namespace, HPA string
-	Now            func() time.Time
+	// Flags are the connection flags that the user gave. Each command repeats them: without them it would act on another cluster.
+	Flags []string
+	Now   func() time.Time
 }
 
 // doctor is a run.
@@ -130,13 +132,17 @@ func Run(ctx context.Context, opts Options) *Report {
 }
 
 func (d *doctor) addReportCheck(name, subject string, status Status, message, fix string) {
+	if len(d.Flags) > 0 && strings.HasPrefix(fix, "kubectl ") {
+		fix += " " + output.JoinShellWords(d.Flags)
+	}
 	d.report.Checks = append(d.report.Checks, Check{name, subject, status, message, fix})
 }
 
-// checkClusterAPI reports whether kube-apiserver answers, and accepts the user. A denied or unknown path is an answer too.
+// checkClusterAPI reports whether kube-apiserver answers, and accepts the user. A denied or unknown path is an answer too; a fault of the
+// server is none.
 func (d *doctor) checkClusterAPI(ctx context.Context) bool {
 	_, err := discovery.ToServerVersionInterfaceWithContext(d.Client.Discovery()).ServerVersionWithContext(ctx)
-	if err == nil || errors.As(err, new(apierrors.APIStatus)) && !apierrors.IsUnauthorized(err) {
+	if err == nil || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return true
 	}
 	d.addReportCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
@@ -145,7 +151,12 @@ func (d *doctor) checkClusterAPI(ctx context.Context) bool {
 
 // checkAllAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.
 func (d *doctor) checkAllAutoscalers(ctx context.Context) {
-	if len(d.hpas) == 0 && inventory.AutoscalerError(d.objects.Unread) == nil {
+	_, isNamespace := d.objects.Namespaces[d.Namespace]
+	switch {
+	case len(d.hpas) > 0 || inventory.AutoscalerError(d.objects.Unread) != nil:
+	case d.Namespace != "" && !isNamespace && len(d.objects.Namespaces) > 0:
+		d.addReportCheck("namespace", d.Namespace, StatusFail, "does not exist", "kubectl get namespaces")
+	default:
 		subject, status := "hpa/"+d.HPA, StatusFail
 		if d.HPA == "" {
 			subject, status = "", StatusOK

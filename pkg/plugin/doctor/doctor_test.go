@@ -339,10 +339,6 @@ func TestChain(t *testing.T) {
 		"no APIService": {
 			func(w *world) { w.answers = map[string]any{} }, "apiservice", StatusFail, "not registered: kube-apiserver knows no server",
 		},
-		"another adapter's external metrics": {
-			func(w *world) { w.apiService(2).Spec.Service.Name = "keda-operator-metrics-apiserver" },
-			"apiservice", StatusWarning, "served by another adapter, tachometer/keda-operator-metrics-apiserver",
-		},
 		"no APIService of the records": {
 			func(w *world) { delete(w.answers, explainServicePath) }, "apiservice", StatusWarning, "not registered: explain --since, replay, budget and try",
 		},
@@ -612,6 +608,9 @@ func TestUnansweredClusterIsBroken(t *testing.T) {
 		"an unknown user":   {apierrors.NewUnauthorized("token expired"), true},
 		"a forbidden path":  {apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no right")), false},
 		"a path is unknown": {apierrors.NewNotFound(schema.GroupResource{}, "version"), false},
+		"no server behind":  {apierrors.NewServiceUnavailable("no healthy upstream"), true},
+		"too many requests": {apierrors.NewTooManyRequestsError("the server has asked for the client to slow down"), true},
+		"storage is gone":   {apierrors.NewInternalError(errors.New("etcdserver: request timed out")), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -20,7 +19,7 @@ const usageAPIService = "v1beta1." + reading.ResourceGroup
 func (v *autoscalerVisit) readUsageAPI(ctx context.Context) {
 	isBroken := false
 	for i, a := range v.answers {
-		isBroken = isBroken || isUsageMetric(v.hpa.Spec.Metrics[i]) && a.Path != "" && a.Err != nil && !apierrors.IsForbidden(a.Err)
+		isBroken = isBroken || isUsageMetric(v.hpa.Spec.Metrics[i]) && a.Path != "" && a.Err != nil && !reading.IsOwnFailure(a.Err)
 	}
 	if !isBroken {
 		return

@@ -13,7 +13,6 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -175,7 +174,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 		}
 		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
 		if answers[i].Err != nil {
-			m.Error, m.Unread = answers[i].Err.Error(), apierrors.IsForbidden(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
+			m.Error, m.Unread = answers[i].Err.Error(), reading.IsOwnFailure(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
 		e.Metrics = append(e.Metrics, m)
 		e.addPodValues(spec, answers[i])

@@ -67,7 +67,11 @@ func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOp
 		}
 		table.Add(cells...)
 	}
-	return table.Print(out, opts)
+	if err := table.Print(out, opts); err != nil || opts.NoHeaders || len(list.Pages) == 0 {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "\nOne pod's page stands for all pods of a workload: name another pod, as POD, to see its own families.")
+	return err
 }
 
 // ListGaps returns what the adapter's list lacks, a sentence each.

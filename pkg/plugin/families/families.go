@@ -47,8 +47,10 @@ type Family struct {
 type Report struct {
 	Namespace string   `json:"namespace"`
 	Pod       string   `json:"pod"`
-	Page      string   `json:"page,omitempty"`    // below kube-apiserver's root; empty if it was not read
-	Replica   string   `json:"replica,omitempty"` // the adapter's, whose list has the rules in force; empty without the list
+	Page      string   `json:"page,omitempty"`     // below kube-apiserver's root; empty if it was not read
+	Workload  string   `json:"workload,omitempty"` // KIND/NAME; empty for a named pod
+	Pods      int      `json:"pods,omitempty"`     // of the workload, ready: the page stands for them
+	Replica   string   `json:"replica,omitempty"`  // the adapter's, whose list has the rules in force; empty without the list
 	Families  []Family `json:"families"`
 }
 
@@ -147,9 +149,17 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 		return err
 	}
 	if !opts.NoHeaders {
-		fmt.Fprintf(out, "\nOf pod %s. %s\n", r.Pod, r.describeFamilyRules())
+		fmt.Fprintf(out, "\nOf pod %s%s. %s\n", r.Pod, r.describeSingledPod(), r.describeFamilyRules())
 	}
 	return nil
+}
+
+// describeSingledPod says which pods the page stands for, where there are others.
+func (r *Report) describeSingledPod() string {
+	if r.Pods < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" alone: its page stands for the %d ready pods of %s, and lacks families of other pods, such as a canary", r.Pods, plaintext.Clean(r.Workload))
 }
 
 // describeFamilyRules names the rules behind the metrics.

@@ -61,6 +61,17 @@ var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 // references and names of metrics may hold anything.
 func IsShellWord(text string) bool { return shellWord.MatchString(text) }
 
+// JoinShellWords joins words into a command line. A shell takes each as one word, with any characters.
+func JoinShellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		if quoted[i] = word; !IsShellWord(strings.TrimLeft(word, "-")) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
 // wrapObject returns the fields of an object in an envelope with apiVersion and kind.
 func wrapObject(kind string, object any) (map[string]any, error) {
 	data, err := json.Marshal(object)

@@ -2,8 +2,10 @@ package reading
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -33,9 +35,23 @@ func NewRESTReader(cfg *rest.Config) (RESTReader, error) {
 func (r RESTReader) Read(ctx context.Context, path string) ([]byte, error) {
 	result := r.client.Get().RequestURI(path).Do(ctx)
 	if err := result.Error(); err != nil { // with the server's own status, which DoRaw loses
+		if !errors.As(err, new(apierrors.APIStatus)) {
+			err = unansweredError{err}
+		}
 		return nil, err
 	}
 	return result.Raw()
+}
+
+// unansweredError is the error of a read without any answer of kube-apiserver.
+type unansweredError struct{ error }
+
+func (e unansweredError) Unwrap() error { return e.error }
+
+// IsOwnFailure reports whether an error concerns the user's read alone: a missing right, a limit of the user's requests, or no answer. The HPA
+// controller's own read may succeed.
+func IsOwnFailure(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || errors.As(err, new(unansweredError))
 }
 
 // Create creates a JSON object at a path, and returns the answer.

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -156,7 +155,7 @@ func (r *topRead) newRowMetric(i int) (m Metric, isFailed bool) {
 	switch {
 	case answer.Metric == "":
 		m.Error, m.Value = "its pods are unknown", formatStatusValue(r.autoscaler, i)
-	case apierrors.IsForbidden(err): // to the user: the HPA controller reads it all the same
+	case reading.IsOwnFailure(err):
 		m.Error, m.Value = err.Error(), formatStatusValue(r.autoscaler, i)
 	case err != nil:
 		m.Error = err.Error()

@@ -5,6 +5,7 @@ package try
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +82,9 @@ func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (
 // ReviewFor computes the decision of an autoscaler with the rules of the file. It reads metrics that these rules do not serve from the
 // metrics APIs, by the deployed rules. If the rules serve none of the autoscaler's metrics, that is an error.
 func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
+	if !slices.ContainsFunc(autoscaler.Spec.Metrics, isTriableMetric) {
+		return nil, fmt.Errorf("hpa/%s names no metric that a rule can serve, of type Pods, Object or External", autoscaler.Name)
+	}
 	reviewed := &reviewReader{next: metrics.Reader, opts: opts}
 	metrics.Reader = reviewed
 	e := explain.Live(ctx, newTrialAutoscaler(autoscaler, objects), explain.Options{Objects: objects, Metrics: metrics, Now: opts.Now()})
@@ -97,6 +101,11 @@ func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutos
 		e.Time = t.Time // after the wait for scrapes
 	}
 	return t, nil
+}
+
+// isTriableMetric reports whether rules can serve a metric: CPU and memory come from the kubelet.
+func isTriableMetric(m autoscalingv2.MetricSpec) bool {
+	return m.Pods != nil || m.Object != nil || m.External != nil
 }
 
 // newTrialAutoscaler returns the autoscaler with the present number of pods: a manifest has no status. The conditions of a deployed

@@ -146,7 +146,7 @@ function drawFamilies({ items, all, gaps = [], replica, error, command }, query)
   const more = all > items.length ? `, the first ${items.length} of ${all}` : "";
   const columns = [{ name: "Family" }, { name: "Type" }, { name: "Pods", class: "number" }, { name: "Metrics", class: "why" }, { name: "Demanded by" }];
   return h("section", { class: "panel", "aria-label": title },
-    h("header", {}, h("h3", {}, title, replica && h("span", { class: "muted" }, ` as ${replica} reads them${more}`)), copyButton(command, "the families")),
+    h("header", {}, h("h3", {}, title, replica && h("span", { class: "muted" }, ` as ${replica} reads them from one pod of each workload${more}`)), copyButton(command, "the families")),
     error && h("p", { class: "empty fault-text" }, error),
     gaps.map((gap) => h("p", { class: "empty fault-text" }, gap)),
     shown.length > 0 && table(title, columns, shown.map((f) => ({
