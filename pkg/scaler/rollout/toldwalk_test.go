@@ -29,7 +29,8 @@ func (w *walker) noteMessages(before, after *hold.Object) {
 			continue
 		}
 		w.note("hold %s tells %s: %s", after.Name, m.Outcome, m.Text)
-		if n := len(told); n > 0 && told[n-1].kind == now.kind && told[n-1].attempt == now.attempt && now.kind != notify.KindYielded { // of another number
+		if n := len(told); n > 0 && told[n-1].kind == now.kind && told[n-1].attempt == now.attempt &&
+			now.kind != notify.KindYielded && now.kind != notify.KindStuck { // of another number, or another trouble
 			w.fail("hold %s tells %s twice", after.Name, m.Outcome)
 		}
 		w.told[uid] = append(told, now)
