@@ -127,8 +127,8 @@ type Status struct {
 	// numbers that were above their bound, without a break.
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
 	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
-	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them. YieldedUntil is
-	// the end, and YieldedWindow the start of the window, that the hold had then.
+	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them, or in another window
+	// may raise them. YieldedUntil is the end, and YieldedWindow the start of the window, that the hold had then.
 	Yielded       []string    `json:"yielded,omitempty"`
 	YieldedUntil  metav1.Time `json:"yieldedUntil,omitzero"`
 	YieldedWindow metav1.Time `json:"yieldedWindow,omitzero"`

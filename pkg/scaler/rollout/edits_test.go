@@ -127,6 +127,52 @@ func TestD5WindowInAWindow(t *testing.T) {
 	}
 }
 
+// TestD5HigherNumberInAWindow: a window inside the one in which a person set a number may raise above it, and takes nothing of it back.
+func TestD5HigherNumberInAWindow(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ peak, inPeak, after int32 }{
+		"a lower peak":  {12, 16, 16},
+		"a higher peak": {20, 20, 16},
+	} {
+		for kind, bounds := range autoscaledAndPlain {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				b := newBench()
+				w := b.addWorkload("shop", 2, bounds)
+				day, peak := nightHold(8), nightHold(c.peak)
+				day.Reason, day.WindowStart = "day", benchStart.Add(-time.Hour)
+				peak.Reason, peak.WindowStart, peak.Until = "peak", benchStart.Add(2*time.Hour), benchStart.Add(4*time.Hour+hold.WindowOverlap)
+				b.apply(t, "shop", day)
+				b.mustPass(t)
+				w.ready = w.replicas
+				b.mustPass(t)
+				b.now = b.now.Add(time.Hour)
+				b.setByPerson(w, 16)
+				b.mustPass(t)
+				for i, h := range []struct {
+					hold hold.Hold
+					want int32
+				}{{peak, c.inPeak}, {peak, c.inPeak}, {day, c.after}} {
+					b.now = b.now.Add(time.Hour)
+					h.hold.Notify = []string{"oncall", "team"}[:i%2+1] // an edit
+					b.apply(t, "shop", h.hold)
+					b.restart()
+					b.mustPass(t)
+					w.ready = w.replicas
+					if got := shopNumber(w); got != h.want {
+						t.Errorf("%s in %s: %d; want %d: %+v", b.now.Format("15:04"), h.hold.Reason, got, h.want, b.find("shop", "schedule/hours").Status)
+					}
+				}
+				b.release(t, "shop", "schedule/hours")
+				b.mustPass(t)
+				if got := shopNumber(w); got != 16 {
+					t.Errorf("released: %d; want the person's 16", got)
+				}
+			})
+		}
+	}
+}
+
 // TestD5WindowGoesOn: a window that goes on over a holiday, from the moment of its end, leaves the person's number.
 func TestD5WindowGoesOn(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
 	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
 		allowed = max(allowed, held.CountedNumbers().MaxReplicas)
 	}
-	if h.Spec.Replicas <= allowed || hasYieldedField(h, fieldMaxReplicas) {
+	if h.Spec.Replicas <= allowed || leavesField(h, fieldMaxReplicas) {
 		return ""
 	}
 	return fmt.Sprintf("autoscaler %s allows at most %d replicas; the hold asks for %d: raise its maxReplicas, or set the hold's maxReplicas",

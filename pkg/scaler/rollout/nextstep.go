@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,6 +50,7 @@ var decisions = []decision{
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
 	(*Observed).endYields,
+	(*Observed).endWindowYields,
 	(*Observed).yieldNumbers,
 	(*Observed).reportMaximum,
 	(*Observed).verifyReplacedPods,
@@ -124,10 +124,10 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if h.Fault != "" || h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
 			continue
 		}
-		before := h.Status.DeepCopy()
-		if isLeftInWindow(h, now) {
-			before.ObservedGeneration, before.ReplicasAsked, before.YieldedUntil, before.YieldedWindow = h.Generation, h.Spec.Replicas, endOfHold(h), startOfWindow(h)
-			return o.writeStatusStep(i, before), true
+		before, kept := h.Status.DeepCopy(), keepYields(h, now)
+		if isLeftToOther(h, kept) {
+			kept.ObservedGeneration, kept.ReplicasAsked = h.Generation, h.Spec.Replicas
+			return o.writeStatusStep(i, kept), true
 		}
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
@@ -155,8 +155,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true
 		}
-		if keepsYields(h, now) {
-			status.Yielded, status.YieldedUntil, status.YieldedWindow = before.Yielded, endOfHold(h), startOfWindow(h)
+		if len(kept.Yielded) > 0 {
+			status.Yielded, status.YieldedUntil, status.YieldedWindow, status.Conditions = kept.Yielded, kept.YieldedUntil, kept.YieldedWindow, keepYieldTime(kept.Conditions)
 			status = noteYields(status, now)
 			if slices.Contains(before.Told, reasonYielded) && !slices.Contains(status.Told, reasonYielded) {
 				status.Told = append(status.Told, reasonYielded)
@@ -171,24 +171,53 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// keepsYields reports whether a hold that changed still leaves numbers to another client. A schedule's hold does in the window in which they were set,
-// whatever else the schedule asks for by now; any other hold that is open, if it asks for the same numbers until the same end.
-func keepsYields(h *hold.Object, now time.Time) bool {
-	s := h.Status
-	if len(s.Yielded) == 0 || isPauseNoted(h) || s.State == "" || s.State == hold.Released {
-		return false
+// keepYields returns the status of a hold that changed, with the numbers that it still leaves to another client. A schedule's hold leaves them until the end
+// of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
+// that is open leaves them if it asks for the same numbers until the same end.
+func keepYields(h *hold.Object, now time.Time) hold.Status {
+	s, until, start := h.Status.DeepCopy(), endOfHold(h), startOfWindow(h)
+	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
+	switch numbers := openHoldNumbers(h); {
+	case len(s.Yielded) == 0 || c == nil || isPauseNoted(h) || s.State == "" || s.State == hold.Released:
+		s.Yielded = nil
+	case h.Spec.WindowStart == nil:
+		if !until.Equal(&s.YieldedUntil) || s.State != hold.Open || s.Up == nil || numbers == nil || *s.Up != *numbers {
+			s.Yielded = nil
+		}
+	case !isInLaterWindow(h) || lasts && !start.After(c.LastTransitionTime.Time):
+		s.YieldedUntil, s.YieldedWindow = until, start
+	case !lasts:
+		s.Yielded = nil
 	}
-	until, start := endOfHold(h), startOfWindow(h)
-	isSameEnd := until.Equal(&s.YieldedUntil)
-	if !strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
-		numbers := openHoldNumbers(h)
-		return isSameEnd && s.State == hold.Open && s.Up != nil && numbers != nil && *s.Up == *numbers
+	return s
+}
+
+// isYieldWindowOpen reports whether the schedule's window goes on in which another client set numbers.
+func isYieldWindowOpen(h *hold.Object, now time.Time) bool {
+	return now.Add(hold.WindowOverlap).Before(h.Status.YieldedUntil.Time)
+}
+
+// isInLaterWindow reports whether a schedule's hold is in another window than the one in which another client set numbers: it may raise them.
+func isInLaterWindow(h *hold.Object) bool {
+	return h.Spec.WindowStart != nil && !h.Spec.WindowStart.Equal(&h.Status.YieldedWindow)
+}
+
+// endWindowYields ends the yields of a hold in a later window with the window in which another client set the numbers.
+func (o *Observed) endWindowYields(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if len(h.Status.Yielded) > 0 && !h.IsOver(now) && isInLaterWindow(h) && !isYieldWindowOpen(h, now) {
+			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, h.Status.Yielded...))
+			s.Confirm = true
+			return s, true
+		}
 	}
-	if c := findHoldCondition(h, conditionYielded); c != nil && h.Spec.WindowStart != nil {
-		isEdited := now.Add(hold.WindowOverlap).Before(s.YieldedUntil.Time) && !start.After(c.LastTransitionTime.Time)
-		return isEdited || start.Equal(&s.YieldedWindow)
-	}
-	return h.Spec.Until != nil && isSameEnd
+	return Step{}, false
+}
+
+// keepYieldTime returns the condition of a hold's yields alone: its time is that of the yield.
+func keepYieldTime(all []metav1.Condition) []metav1.Condition {
+	return slices.DeleteFunc(slices.Clone(all), func(c metav1.Condition) bool { return c.Type != conditionYielded })
 }
 
 // endOfHold returns the end of a hold; zero: it has none.
@@ -207,10 +236,12 @@ func startOfWindow(h *hold.Object) (start metav1.Time) {
 	return start
 }
 
-// isLeftInWindow reports whether such a hold has nothing to do before its end: another client has decided on its replicas.
-func isLeftInWindow(h *hold.Object, now time.Time) bool {
-	settled := h.Status.State == hold.Open || h.Status.State == hold.RolledBack && h.Status.RetryAt.IsZero()
-	return settled && keepsYields(h, now) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))
+// isLeftToOther reports whether a hold with a status has nothing to do before its end: another client has decided on its replicas.
+func isLeftToOther(h *hold.Object, s hold.Status) bool {
+	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
+	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
+	start := startOfWindow(h)
+	return settled && isKept && start.Equal(&s.YieldedWindow)
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.

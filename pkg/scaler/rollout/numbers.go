@@ -252,6 +252,10 @@ func recordForeignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers
 // yieldHold returns the hold's status with the fields left to another client, and whether it changed.
 func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
 	status = h.Status.DeepCopy()
+	if isInLaterWindow(h) { // all are of this window from now on
+		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
+		changed = true
+	}
 	status.YieldedUntil, status.YieldedWindow = endOfHold(h), startOfWindow(h)
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {

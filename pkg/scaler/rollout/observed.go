@@ -96,12 +96,17 @@ const (
 	fieldReplicas    = "replicas"
 )
 
-// hasYieldedField reports whether the hold leaves a number to another client.
+// hasYieldedField reports whether another client has set a number during the hold.
 func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
-// isFieldYielded reports whether a hold that lasts, or has a gate still open, leaves a number to another client: a later hold may raise that number,
+// leavesField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
+func leavesField(h *hold.Object, field string) bool {
+	return hasYieldedField(h, field) && !isInLaterWindow(h)
+}
+
+// isFieldYielded reports whether a hold that lasts, or has a gate still open, has a number of another client: a later hold may raise that number,
 // and not lower it.
 func (o *Observed) isFieldYielded(field string, now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
@@ -147,7 +152,7 @@ func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 // listCountedHolds lists the holds that count towards a number; an empty field: towards any.
 func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !hasYieldedField(h, field) {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesField(h, field) {
 			all = append(all, h)
 		}
 	}

@@ -133,11 +133,11 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 // yieldFailure returns why a hold lost its numbers to another client; empty: it did not. A higher number is no loss.
 func (o *Observed) yieldFailure(h *hold.Object) string {
 	switch a := o.Autoscaler; {
-	case a != nil && hasYieldedField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
+	case a != nil && leavesField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
 		return fmt.Sprintf("another client set minReplicas %d; the hold needs %d", a.Bounds.MinReplicas, h.MinReplicasOrReplicas())
-	case a != nil && hasYieldedField(h, fieldMaxReplicas) && a.Bounds.MaxReplicas < h.Spec.Replicas:
+	case a != nil && leavesField(h, fieldMaxReplicas) && a.Bounds.MaxReplicas < h.Spec.Replicas:
 		return fmt.Sprintf("another client set maxReplicas %d; the hold needs %d", a.Bounds.MaxReplicas, h.Spec.Replicas)
-	case a == nil && hasYieldedField(h, fieldReplicas) && o.Scale.Replicas < h.Spec.Replicas:
+	case a == nil && leavesField(h, fieldReplicas) && o.Scale.Replicas < h.Spec.Replicas:
 		return fmt.Sprintf("another client set %d replicas; the hold needs %d", o.Scale.Replicas, h.Spec.Replicas)
 	}
 	return ""

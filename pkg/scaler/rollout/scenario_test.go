@@ -17,7 +17,7 @@ func saleHold() hold.Hold {
 }
 
 func nightHold(replicas int32) hold.Hold {
-	return hold.Hold{ID: "schedule/hours", By: "scaler", Replicas: replicas, Lower: true, Until: benchStart.Add(14 * time.Hour)}
+	return hold.Hold{ID: "schedule/hours", By: "scaler", Replicas: replicas, Lower: true, WindowStart: benchStart, Until: benchStart.Add(14 * time.Hour)}
 }
 
 func (b *bench) apply(t *testing.T, workload string, h hold.Hold) {
@@ -182,7 +182,7 @@ func TestD5YieldEndsWithWindow(t *testing.T) {
 		t.Fatalf("taken back: %+v", w.hpa.bounds)
 	}
 	next := nightHold(5)
-	next.Until = next.Until.Add(10 * time.Hour)
+	next.WindowStart, next.Until = next.Until, next.Until.Add(10*time.Hour)
 	b.apply(t, "shop", next)
 	b.mustPass(t)
 	if w.hpa.bounds.MinReplicas != 5 {
@@ -420,7 +420,7 @@ func TestD5YieldLastsForTheWindow(t *testing.T) {
 			window.Paused = false
 			pass(window, 2) // resumed, it states its number anew
 			night := nightHold(5)
-			night.Reason, night.Until = "night", window.Until.Add(8*time.Hour)
+			night.Reason, night.WindowStart, night.Until = "night", window.Until, window.Until.Add(8*time.Hour)
 			pass(night, 5)
 			if told := b.notifier.told["shop schedule/hours"]; slices.ContainsFunc(told, func(m string) bool { return strings.HasPrefix(m, "RolledBack") }) {
 				t.Errorf("told %v", told)

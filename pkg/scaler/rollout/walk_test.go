@@ -29,13 +29,25 @@ type walker struct {
 	was   map[string]int32  // the number that must come back, by workload and field
 	last  map[string]string // the bound that a person edited last, by workload: it displaces the other
 
-	skipReplicas bool // autoscalers came and went: the replicas may be theirs
+	told map[string][]toldOutcome // messages, by the hold's UID
+
+	wild bool // autoscalers come and go, and receivers: the replicas may be an autoscaler's, and messages wait
 }
 
 // edit is a person's number, with the holds of that moment and their generations.
 type edit struct {
 	value int32
 	holds map[string]string // UID and generation, by name
+}
+
+// newWalker returns a walker with a seed and the number of its test.
+func newWalker(t *testing.T, seed, test uint64) *walker {
+	w := &walker{
+		bench: newBench(), Rand: rand.New(rand.NewPCG(seed, test)), t: t,
+		edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}, told: map[string][]toldOutcome{},
+	}
+	w.note("seed %d", seed)
+	return w
 }
 
 func (w *walker) note(format string, args ...any) {
@@ -361,6 +373,9 @@ func (w *walker) step() {
 		w.writesLeft, w.afterWrite = w.IntN(8)+1, w.IntN(2) == 0
 		w.note("a process that dies after %d writes", w.writesLeft)
 		_ = w.pass(w.t.Context())
+		if w.writesLeft > 0 { // it lives, and hands over
+			_ = w.engine.SettleMessages(w.t.Context(), []string{"sale"})
+		}
 		w.restart()
 		w.checkBounds()
 	case 11:
@@ -374,6 +389,7 @@ func (w *walker) step() {
 		w.checkGates()
 		w.checkMaximums()
 		w.checkBounds()
+		w.checkTold()
 	}
 }
 
@@ -390,6 +406,8 @@ func (w *walker) end() {
 		}
 	}
 	w.checkGates()
+	w.checkTold()
+	w.checkDelivered()
 	if len(w.holds) > 0 {
 		w.fail("holds are left")
 	}
@@ -397,7 +415,7 @@ func (w *walker) end() {
 		if want := w.wantBounds(work); work.hpa != nil && work.hpa.bounds != want {
 			w.fail("the bounds of %s are %+v; want %+v back", work.name, work.hpa.bounds, want)
 		}
-		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.skipReplicas {
+		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.wild {
 			w.fail("%s has %d replicas; want %d back", work.name, work.replicas, want)
 		}
 		if work.owned || work.hpa != nil && work.hpa.owned {
@@ -412,8 +430,7 @@ func TestWalks(t *testing.T) {
 	t.Parallel()
 	for i := range *walks {
 		seed := *walkSeed + uint64(i)
-		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}
-		w.note("seed %d", seed)
+		w := newWalker(t, seed, 0)
 		if seed%2 == 0 {
 			w.readLive()
 		}
@@ -421,7 +438,7 @@ func TestWalks(t *testing.T) {
 		w.was["cart replicas"] = 2
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
-		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
+		w.onSet, w.onStatus, w.gates.onOpen = w.checkSet, w.noteMessages, w.checkOpen
 		for range 40 {
 			w.step()
 		}

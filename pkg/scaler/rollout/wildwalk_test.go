@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -431,8 +430,8 @@ func TestWildWalks(t *testing.T) {
 	t.Parallel()
 	for i := range max(*walks/20, 1) {
 		seed := *walkSeed + uint64(i)
-		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}, &memoryWatcher{}}
-		w.note("seed %d", seed)
+		w := &wildWalker{newWalker(t, seed, 2), &memoryWatcher{}}
+		w.wild = true
 		if seed%2 == 0 {
 			w.readLive()
 		}
@@ -444,7 +443,7 @@ func TestWildWalks(t *testing.T) {
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
-		w.onSet = w.checkSet
+		w.onSet, w.onStatus = w.checkSet, w.noteMessages
 		for range 60 {
 			w.disturb()
 		}
@@ -457,7 +456,6 @@ func TestWildWalks(t *testing.T) {
 		if cart.hpa == nil { // its replicas were an autoscaler's in between
 			delete(w.edits, "cart replicas")
 		}
-		w.skipReplicas = true
 		w.end()
 	}
 }
@@ -485,12 +483,11 @@ func TestCopyWalks(t *testing.T) {
 	t.Parallel()
 	for i := range max(*walks/20, 1) {
 		seed := *walkSeed + uint64(i)
-		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 3)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}
-		w.note("seed %d", seed)
+		w := newWalker(t, seed, 3)
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["cart replicas"], w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 2, 12
-		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
+		w.onSet, w.onStatus, w.gates.onOpen = w.checkSet, w.noteMessages, w.checkOpen
 		for range 40 {
 			if w.step(); w.IntN(6) == 0 {
 				w.copyWorkload()
