@@ -24,6 +24,7 @@ const minEdgeCounts = 1
 
 // setQueriedEdgeCounts sets the counts of the series until both edges of a stretch, for pods with series that do not add up.
 func (s *seriesScan) setQueriedEdgeCounts(selectors []exprSelector, stretch timeSpan, interval int64) {
+	var buffers edgeBuffers
 	for i, series := range s.seriesBySelector {
 		if !selectors[i].isCounter || selectors[i].lastBucketOnly {
 			continue // the buckets of a histogram are parts of each other
@@ -34,7 +35,7 @@ func (s *seriesScan) setQueriedEdgeCounts(selectors []exprSelector, stretch time
 				n = len(series)
 			}
 			for _, at := range [...]int64{stretch.from, stretch.to} {
-				s.shareQueriedEdgeCount(series[:n], at, interval)
+				s.shareQueriedEdgeCount(series[:n], at, interval, &buffers)
 			}
 			series = series[n:]
 		}
@@ -47,12 +48,19 @@ type edgeIncrement struct {
 	count, until float64
 }
 
+// edgeBuffers are the buffers of one pod's edge, for the next.
+type edgeBuffers struct {
+	times  []int64
+	values []float64
+	parts  []edgeIncrement
+}
+
 // shareQueriedEdgeCount sets the counts until an edge for the series of a pod. It sets none if a series began again near the edge.
-func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval int64) {
+func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval int64, b *edgeBuffers) {
 	if len(series) < 2 {
 		return
 	}
-	total, ok := sumQueriedSeriesAround(series, at, interval)
+	total, ok := b.sumQueriedSeriesAround(series, at, interval)
 	if !ok {
 		return
 	}
@@ -60,12 +68,13 @@ func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval 
 	if !ok {
 		return
 	}
-	parts, sum := make([]edgeIncrement, 0, len(series)), 0.0
+	parts, sum := b.parts[:0], 0.0
 	for i := range series {
 		if part, ok := series[i].incrementAtQueriedEdge(at, interval); ok {
 			parts, sum = append(parts, part), sum+part.until
 		}
 	}
+	b.parts = parts
 	if math.Abs(whole.until-sum) < minEdgeCounts {
 		return
 	}
@@ -128,26 +137,36 @@ func (s *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrem
 // edgeSamples is the number of samples on each side of an edge that tell how much counts until then.
 const edgeSamples = 3
 
-// sumQueriedSeriesAround returns the sum of a pod's series at the pages around an edge; false if a series began again there. A series that
-// is not on a page has its value from before.
-func sumQueriedSeriesAround(series []scannedSeries, at, interval int64) (sum scannedSeries, ok bool) {
-	sum.pod = series[0].pod
-	for i := range series {
-		times := sampleTimes(series[i].times)
-		k := times.queriedSampleIndexAfter(at)
-		sum.times = append(sum.times, times[max(0, k-edgeSamples):min(len(times), k+edgeSamples)]...)
+// sumQueriedSeriesAround returns the sum of a pod's series at the pages around an edge, until the next use of the buffers; false if a series
+// began again there. A series that is not on a page has its value from before.
+func (b *edgeBuffers) sumQueriedSeriesAround(series []scannedSeries, at, interval int64) (sum scannedSeries, ok bool) {
+	b.times = append(b.times[:0], series[0].timesAroundQueriedEdge(at)...)
+	pages := len(b.times)
+	for i := range series[1:] {
+		if times := series[1+i].timesAroundQueriedEdge(at); !slices.Equal(times, b.times[:pages]) {
+			b.times = append(b.times, times...)
+		}
 	}
-	slices.Sort(sum.times)
-	sum.times = slices.Compact(sum.times)
-	k := sampleTimes(sum.times).queriedSampleIndexAfter(at)
-	sum.times = sum.times[max(0, k-edgeSamples):min(len(sum.times), k+edgeSamples)]
-	sum.values = make([]float64, len(sum.times))
+	if len(b.times) > pages {
+		slices.Sort(b.times)
+		b.times = slices.Compact(b.times)
+	}
+	sum = scannedSeries{pod: series[0].pod, times: b.times}
+	sum.times = sum.timesAroundQueriedEdge(at)
+	b.values = append(b.values[:0], make([]float64, len(sum.times))...)
+	sum.values = b.values
 	for i := range series {
 		if !series[i].addToQueriedSum(&sum, interval) {
 			return sum, false
 		}
 	}
 	return sum, true
+}
+
+// timesAroundQueriedEdge returns the times of the samples on both sides of an edge.
+func (s *scannedSeries) timesAroundQueriedEdge(at int64) []int64 {
+	k := sampleTimes(s.times).queriedSampleIndexAfter(at)
+	return s.times[max(0, k-edgeSamples):min(len(s.times), k+edgeSamples)]
 }
 
 // addToQueriedSum adds a counter to a sum of counters; false if it began again, or paused.
