@@ -52,12 +52,19 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case s == hold.Released && findLeftOpenGate(h.Status) != nil: // its end would end that at a receiver
-		return "", ""
-	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack)) || told(toldBefore)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
+	case owesHoldEnd(h):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
+}
+
+// owesHoldEnd reports whether the end of a hold is to be told: it is over, and its other messages were told. The end of a hold with an open gate
+// would end that message at a receiver.
+func owesHoldEnd(h *hold.Object) bool {
+	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
+	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
+		(told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack)) || told(toldBefore)) &&
+		!told(string(hold.Released)) && told(reasonPaused) == told(reasonResumed)
 }
 
 // toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.

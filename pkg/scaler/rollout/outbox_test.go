@@ -150,3 +150,35 @@ func TestSlackDownDelaysNoHold(t *testing.T) {
 	b.mustPass(t)
 	b.wantTold(t, h.ID, "Up", "Ended", "Up")
 }
+
+// TestEndIsToldBeforeItsNextHold: a hold that was released, of a process that died after any of its writes, tells its end before the next of its
+// name begins.
+func TestEndIsToldBeforeItsNextHold(t *testing.T) {
+	t.Parallel()
+	for writes := range 12 {
+		b := newBench()
+		w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+		h := nightHold(8)
+		h.Notify = []string{"oncall"}
+		b.apply(t, "shop", h)
+		b.mustPass(t)
+		w.ready = 8
+		b.mustPass(t)
+		b.release(t, "shop", h.ID)
+		b.writesLeft, b.afterWrite = writes+1, true
+		if err := b.pass(t.Context()); err != nil && !errors.Is(err, errDead) {
+			t.Fatal(err)
+		}
+		b.restart()
+		if _, err := b.engine.ApplyHold(t.Context(), memoryRef("shop"), h); errors.Is(err, errBeingReleased) {
+			b.mustPass(t)
+			b.apply(t, "shop", h)
+		} else if err != nil {
+			t.Fatalf("after %d writes: %v", writes+1, err)
+		}
+		b.mustPass(t)
+		w.ready = 8
+		b.mustPass(t)
+		b.wantTold(t, h.ID, "Up", "Ended", "Up")
+	}
+}
