@@ -2,8 +2,11 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -18,14 +23,10 @@ import (
 // values would be served for maxAge, 10 s, and the pages scraped for longer.
 const atOnce = 3 * time.Second
 
-// TestEndedPods ends pods in every way while their pages continue to count: the adapter omits them at once. It is not parallel,
-// because it counts targets.
+// TestEndedPods ends pods in every way while their pages continue to count: the adapter omits them at once. It is not
+// parallel: others would delay the events.
 func TestEndedPods(t *testing.T) {
 	requireCluster(t)
-	others, err := tacho.counted(t.Context(), "tachometer_scrape_targets")
-	if err != nil {
-		t.Fatal(err)
-	}
 	namespace := newNamespace(t)
 	want := map[string]float64{"stays": 1000, "terminates": 2000, "succeeds": 3000, "fails": 4000, "goes": 5000}
 	counters := map[string]*counter{}
@@ -79,6 +80,16 @@ func TestEndedPods(t *testing.T) {
 			if err != nil {
 				t.Errorf("when %s ends: %v", end.pod, err)
 			}
+			if !maps.EqualFunc(found, want, func(float64, float64) bool { return true }) {
+				return fmt.Errorf("values %v, want those of %v", found, slices.Sorted(maps.Keys(want)))
+			}
+			return nil
+		})
+		eventually(t, 20*time.Second, func(ctx context.Context) error { // the others have its counts until the window begins after its end
+			found, err := admin.values(ctx, all)
+			if err != nil {
+				return err
+			}
 			return agree(found, want, never)
 		})
 		_, err := admin.raw(t.Context(), stack.CustomMetrics+"/namespaces/"+namespace+"/pods/"+end.pod+"/"+requests)
@@ -89,10 +100,10 @@ func TestEndedPods(t *testing.T) {
 
 	// Another pod of the same name has another load: no value of the first pod is in its values. A kubelet needs seconds to start it;
 	// by then the adapter has removed the first pod's target.
-	eventually(t, atOnce, func(ctx context.Context) error {
-		targets, err := tacho.counted(ctx, "tachometer_scrape_targets")
-		if want := others + 2; err == nil && targets != want { // "terminates" is one for as long as it answers
-			err = fmt.Errorf("%v targets, want %v", targets, want)
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		targets, err := listTargets(ctx, namespace)
+		if err == nil && !slices.Equal(targets, []string{"stays", "terminates"}) { // "terminates" is one for as long as it answers
+			err = fmt.Errorf("the targets are %v", targets)
 		}
 		return err
 	})
@@ -114,4 +125,21 @@ func TestEndedPods(t *testing.T) {
 		}
 		return agree(found, want, close5)
 	})
+}
+
+// listTargets returns the names of a namespace's targets, ascending.
+func listTargets(ctx context.Context, namespace string) (names []string, err error) {
+	body, err := admin.raw(ctx, "/apis/"+domain.ExplainGroup+"/v1alpha1/namespaces/"+namespace+"/targets")
+	if err != nil {
+		return nil, err
+	}
+	var list explainapi.TargetList
+	if err := json.Unmarshal(body, &list); err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	slices.Sort(names)
+	return names, nil
 }
