@@ -141,8 +141,11 @@ func (a *adapter) await(ctx context.Context) error {
 	return err
 }
 
+// ready returns an error until the adapter is ready. A connection from before the adapter knew the authority of its clients has no certificate: it
+// is closed.
 func (a *adapter) ready(ctx context.Context) error {
 	_, err := a.get(ctx, "/readyz")
+	a.reader.CloseIdleConnections()
 	return err
 }
 
