@@ -74,7 +74,7 @@ func (t *Throttle) AllowLine(key string, now time.Time) (suppressed int, ok bool
 	defer t.mu.Unlock()
 	l := t.passed[key]
 	if l == nil {
-		if l = t.addThrottledRetryKey(key, now); l == nil {
+		if l = t.addThrottledKey(key, now); l == nil {
 			return 0, true
 		}
 	}
@@ -101,8 +101,8 @@ func (t *Throttle) TakeSuppressed() (suppressed int) {
 	return suppressed
 }
 
-// addThrottledRetryKey adds a key. It returns nil if there is no room. The caller holds the lock.
-func (t *Throttle) addThrottledRetryKey(key string, now time.Time) *throttledLines {
+// addThrottledKey adds a key. It returns nil if there is no room. The caller holds the lock.
+func (t *Throttle) addThrottledKey(key string, now time.Time) *throttledLines {
 	if len(t.passed) >= maxThrottled {
 		t.forgetThrottledRetryLines(now.Add(-t.Interval))
 	}

@@ -47,14 +47,14 @@ var (
 // checkMetricAnswer judges the answer to the i-th metric.
 func (v *autoscalerVisit) checkMetricAnswer(i int) {
 	a := v.answers[i]
-	words := a.Metric + ": "
+	words, other := a.Metric+": ", v.describeOtherServer(i)
 	switch {
 	case errors.Is(a.Err, errNoTarget), reading.IsOwnFailure(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
 	case len(a.Values) == 0 && v.isTargetAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
 		v.addVisitCheck("metric", StatusOK, words+"no pod has a value, since the target is at 0 replicas", "")
-	case a.Err != nil && v.describeOtherServer(i) != "":
-		v.addVisitCheck("metric", StatusFail, words+a.Err.Error()+v.describeOtherServer(i), "kubectl get apiservice "+checkedAPIServices[2])
+	case a.Err != nil && other != "":
+		v.addVisitCheck("metric", StatusFail, words+a.Err.Error()+other, "kubectl get apiservice "+checkedAPIServices[2])
 	case errors.Is(a.Err, reading.ErrNoValues):
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:

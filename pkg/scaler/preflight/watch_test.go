@@ -16,20 +16,27 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/watch"
 )
 
-// TestWatchRights: a gate that a metric watches needs the right to read it, in each of its namespaces.
-func TestWatchRights(t *testing.T) {
-	t.Parallel()
+// loadWatchedGates returns a configuration of gates with a metric, a metric of pods, and a query for the given namespaces.
+func loadWatchedGates(t *testing.T, queried string) *config.Config {
+	t.Helper()
 	const open = "open: [{patch: {apiVersion: v1, kind: ConfigMap, name: gate, merge: {data: {open: \"true\"}}}}]"
 	cfg, err := config.Load([]byte(`apiVersion: config.tachometer.dev/v1alpha1
 kind: ScalerConfig
 gates:
 - {name: a, namespaces: [cart, shop], ` + open + `, after: {for: 5m, metric: error_ratio, max: 0.01}}
 - {name: b, namespaces: [shop], ` + open + `, after: {for: 5m, metric: latency_p99, of: pods, max: 0.25}}
-- {name: c, namespaces: [shop], ` + open + `, after: {for: 5m, query: up, prometheus: "http://prometheus:9090", max: 1}}
+- {name: c, namespaces: ` + queried + `, ` + open + `, after: {for: 5m, query: up, prometheus: "http://prometheus:9090", max: 1}}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cfg
+}
+
+// TestWatchRights: a gate that a metric watches needs the right to read it, in each of its namespaces.
+func TestWatchRights(t *testing.T) {
+	t.Parallel()
+	cfg := loadWatchedGates(t, "[shop]")
 	var got []string
 	for _, r := range listPreflightWatchRights(cfg) {
 		got = append(got, r.String())
@@ -59,17 +66,7 @@ func (w watcher) ReadWatch(_ context.Context, namespace, _ string, of action.Wat
 // value is unknown.
 func TestCheckReadsWatches(t *testing.T) {
 	t.Parallel()
-	const open = "open: [{patch: {apiVersion: v1, kind: ConfigMap, name: gate, merge: {data: {open: \"true\"}}}}]"
-	cfg, err := config.Load([]byte(`apiVersion: config.tachometer.dev/v1alpha1
-kind: ScalerConfig
-gates:
-- {name: a, namespaces: [cart, shop], ` + open + `, after: {for: 5m, metric: error_ratio, max: 0.01}}
-- {name: b, namespaces: [shop], ` + open + `, after: {for: 5m, metric: latency_p99, of: pods, max: 0.25}}
-- {name: c, namespaces: [cart, shop], ` + open + `, after: {for: 5m, query: up, prometheus: "http://prometheus:9090", max: 1}}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := loadWatchedGates(t, "[cart, shop]")
 	for name, tc := range map[string]struct {
 		err    error
 		status Status

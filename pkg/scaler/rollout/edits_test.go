@@ -14,6 +14,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
+// wantPersonsNumber releases the schedule's hold, after which the workload has the number that a person set.
+func (b *bench) wantPersonsNumber(t *testing.T, w *memoryWorkload, want int32) {
+	t.Helper()
+	b.release(t, "shop", "schedule/hours")
+	b.mustPass(t)
+	if got := shopNumber(w); got != want {
+		t.Errorf("released: %d; want the person's %d", got, want)
+	}
+}
+
 // shopNumber returns the number of a workload that a hold sets.
 func shopNumber(w *memoryWorkload) int32 {
 	if w.hpa != nil {
@@ -81,11 +91,7 @@ func TestD5ScheduleEditedInItsWindow(t *testing.T) {
 				if got := shopNumber(w); got != c.want {
 					t.Errorf("%d; want %d: %+v", got, c.want, b.find("shop", "schedule/hours").Status)
 				}
-				b.release(t, "shop", "schedule/hours")
-				b.mustPass(t)
-				if got := shopNumber(w); got != 3 {
-					t.Errorf("released: %d; want the person's 3", got)
-				}
+				b.wantPersonsNumber(t, w, 3)
 			})
 		}
 	}
@@ -163,11 +169,7 @@ func TestD5HigherNumberInAWindow(t *testing.T) {
 						t.Errorf("%s in %s: %d; want %d: %+v", b.now.Format("15:04"), h.hold.Reason, got, h.want, b.find("shop", "schedule/hours").Status)
 					}
 				}
-				b.release(t, "shop", "schedule/hours")
-				b.mustPass(t)
-				if got := shopNumber(w); got != 16 {
-					t.Errorf("released: %d; want the person's 16", got)
-				}
+				b.wantPersonsNumber(t, w, 16)
 			})
 		}
 	}

@@ -175,7 +175,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 // of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
 // that is open leaves them if it asks for the same numbers until the same end.
 func keepYields(h *hold.Object, now time.Time) hold.Status {
-	s, until, start := h.Status.DeepCopy(), endOfHold(h), startOfWindow(h)
+	s, until, start := h.Status.DeepCopy(), timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
 	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
 	switch numbers := openHoldNumbers(h); {
 	case len(s.Yielded) == 0 || c == nil || isPauseNoted(h) || s.State == "" || s.State == hold.Released:
@@ -220,27 +220,19 @@ func keepYieldTime(all []metav1.Condition) []metav1.Condition {
 	return slices.DeleteFunc(slices.Clone(all), func(c metav1.Condition) bool { return c.Type != conditionYielded })
 }
 
-// endOfHold returns the end of a hold; zero: it has none.
-func endOfHold(h *hold.Object) (end metav1.Time) {
-	if h.Spec.Until != nil {
-		end = *h.Spec.Until
+// timeOrZero returns a time that may be unknown: zero then.
+func timeOrZero(t *metav1.Time) (at metav1.Time) {
+	if t != nil {
+		at = *t
 	}
-	return end
-}
-
-// startOfWindow returns the start of the schedule's window of a hold; zero: the hold is not a schedule's.
-func startOfWindow(h *hold.Object) (start metav1.Time) {
-	if h.Spec.WindowStart != nil {
-		start = *h.Spec.WindowStart
-	}
-	return start
+	return at
 }
 
 // isLeftToOther reports whether a hold with a status has nothing to do before its end: another client has decided on its replicas.
 func isLeftToOther(h *hold.Object, s hold.Status) bool {
 	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
 	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
-	start := startOfWindow(h)
+	start := timeOrZero(h.Spec.WindowStart)
 	return settled && isKept && start.Equal(&s.YieldedWindow)
 }
 

@@ -256,7 +256,7 @@ func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed boo
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
 		changed = true
 	}
-	status.YieldedUntil, status.YieldedWindow = endOfHold(h), startOfWindow(h)
+	status.YieldedUntil, status.YieldedWindow = timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {
 			status.Yielded, changed = append(status.Yielded, f), true

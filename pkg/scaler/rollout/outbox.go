@@ -36,7 +36,7 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	if name, outcome = o.owedPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
 		return name, outcome
 	}
-	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
+	told := func(name string) bool { return wasTold(h, name) }
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
 		return "", ""
@@ -61,11 +61,13 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 // owesHoldEnd reports whether the end of a hold is to be told: it is over, and its other messages were told. The end of a hold with an open gate
 // would end that message at a receiver.
 func owesHoldEnd(h *hold.Object) bool {
-	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack)) || told(toldBefore)) &&
-		!told(string(hold.Released)) && told(reasonPaused) == told(reasonResumed)
+		(wasTold(h, string(hold.Open)) || wasTold(h, reasonStuck) || wasTold(h, string(hold.RolledBack)) || wasTold(h, toldBefore)) &&
+		!wasTold(h, string(hold.Released)) && wasTold(h, reasonPaused) == wasTold(h, reasonResumed)
 }
+
+// wasTold reports whether the notifiers of a hold were told an outcome.
+func wasTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
 
 // toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.
 const toldBefore = "Before"
@@ -135,7 +137,7 @@ func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Obje
 func (o *Observed) keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
-	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !slices.Contains(h.Status.Told, name) {
+	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasTold(h, name) {
 		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox

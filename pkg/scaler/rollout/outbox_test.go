@@ -122,9 +122,9 @@ func TestD11GivenUp(t *testing.T) {
 	}
 }
 
-// TestSlackDownDelaysNoHold: a hold whose end waits to be told makes room for the next of its name, which tells both.
-func TestSlackDownDelaysNoHold(t *testing.T) {
-	t.Parallel()
+// newToldHold returns a bench with a hold that is up, of which the notifier was told.
+func newToldHold(t *testing.T) (*bench, *memoryWorkload, hold.Hold) {
+	t.Helper()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
 	h := nightHold(8)
@@ -133,6 +133,13 @@ func TestSlackDownDelaysNoHold(t *testing.T) {
 	b.mustPass(t)
 	w.ready = 8
 	b.mustPass(t)
+	return b, w, h
+}
+
+// TestSlackDownDelaysNoHold: a hold whose end waits to be told makes room for the next of its name, which tells both.
+func TestSlackDownDelaysNoHold(t *testing.T) {
+	t.Parallel()
+	b, w, h := newToldHold(t)
 	b.notifier.down = true
 	b.release(t, "shop", h.ID)
 	b.mustPass(t)
@@ -156,14 +163,7 @@ func TestSlackDownDelaysNoHold(t *testing.T) {
 func TestEndIsToldBeforeItsNextHold(t *testing.T) {
 	t.Parallel()
 	for writes := range 12 {
-		b := newBench()
-		w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-		h := nightHold(8)
-		h.Notify = []string{"oncall"}
-		b.apply(t, "shop", h)
-		b.mustPass(t)
-		w.ready = 8
-		b.mustPass(t)
+		b, w, h := newToldHold(t)
 		b.release(t, "shop", h.ID)
 		b.writesLeft, b.afterWrite = writes+1, true
 		if err := b.pass(t.Context()); err != nil && !errors.Is(err, errDead) {

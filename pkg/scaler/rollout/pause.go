@@ -83,7 +83,7 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 // resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
-	if slices.Contains(h.Status.Told, reasonPaused) {
+	if wasTold(h, reasonPaused) {
 		status.Told = append(status.Told, reasonPaused)
 	}
 	status.Conditions = setHoldCondition(h.Status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the hold counts again", now)
@@ -94,11 +94,10 @@ func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step
 // owedPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
 // never began is paused in silence.
 func (o *Observed) owedPause(h *hold.Object, now time.Time) (name, outcome string) {
-	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !told(reasonPaused):
+	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasTold(h, reasonPaused):
 		return reasonPaused, "paused: " + o.describeReplicas()
-	case s.IsActive() && !h.IsOver(now) && told(reasonPaused) && !told(reasonResumed):
+	case s.IsActive() && !h.IsOver(now) && wasTold(h, reasonPaused) && !wasTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()
 	}
 	return "", ""
