@@ -140,7 +140,7 @@ func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 		case err != "":
 			continue
 		case len(h.Spec.Gates) == 0:
-			return o.enterStateStep(i, hold.Open, h.Status.Message, now), true
+			return o.enterStateStep(i, hold.Open, h.Status.Message, now).withStepEvent(string(hold.Open), "hold %s: up: %s", h.HoldID(), o.describeReplicas()), true
 		case !o.Gated: // the controller opens it
 			continue
 		case waits != "" && waits != h.Status.Message:
@@ -189,7 +189,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	if plan.After != nil {
 		s.Status.WatchUntil, s.Status.BreachedSince = metav1.NewMicroTime(now.Add(plan.After.For)), metav1.MicroTime{}
 	}
-	return s
+	return s.withStepEvent(string(hold.Open), "hold %s: up: %s, the gate is open", h.HoldID(), o.describeReplicas())
 }
 
 // recordHoldGates adds to the status of a step the coming changes of the hold's gates, and writes it. Where another hold has a gate open, what was

@@ -45,7 +45,7 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	case o.stuckReason(h, now) != "" && !told(reasonStuck):
 		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
-		return string(s), "failed and rolled back to " + o.describeReplicas()
+		return string(s), o.describeRollback()
 	case s == hold.Open && !told(string(s)): // before its trouble, which it would end at a receiver
 		return string(s), "up: " + o.describeReplicas()
 	case s == hold.Open && isHoldYielded(h) && !told(reasonYielded):
@@ -100,7 +100,15 @@ func endTrouble(told []string, trouble string) []string {
 	return told
 }
 
-// storeOutcome stores an outcome in the hold's outbox, before it is posted.
+// describeRollback returns where a rollback leaves the workload: an active autoscaler lowers the replicas in its own time.
+func (o *Observed) describeRollback() string {
+	if a := o.Autoscaler; o.Scale != nil && a != nil && a.Active && a.Bounds.MinReplicas < o.Scale.Replicas {
+		return fmt.Sprintf("failed and rolled back to minReplicas %d; the autoscaler lowers the %d replicas", a.Bounds.MinReplicas, o.Scale.Replicas)
+	}
+	return "failed and rolled back to " + o.describeReplicas()
+}
+
+// storeOutcome stores an outcome in the hold's outbox, before it is posted. The step that led to the outcome has the Event.
 func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -115,7 +123,7 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 			h.Status.Message = o.stuckReason(h, now)
 		}
 		status.Outbox = o.appendOutboxMessage(status.Outbox, h, name, outcome, now)
-		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
+		return o.writeStatusStep(i, status), true
 	}
 	return Step{}, false
 }
