@@ -1,26 +1,30 @@
 // Command sale shows a flash sale on a real cluster: an event raises the sample by twenty pods, which are verified before the gate
-// opens; when the event expires, the scaler restores the original state. Then the same with a bad release: rolled back, with an alert.
+// opens in steps; when the event expires, the scaler restores the original state. Then the same with a bad release: rolled back, with an alert.
 package main
 
 import (
-	"github.com/tachometer-metrics/tachometer/pkg/domain"
-
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 	"github.com/tachometer-metrics/tachometer/test/harness/sale"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -32,16 +36,23 @@ const (
 	visitors = 60
 	// lasts is the time to live of the sale's event.
 	lasts = 45 * time.Second
+	// shut is the state of the gate before the sale.
+	shut = "false"
 )
 
+// config is the scaler's configuration: the gate opens in steps.
+//
+//go:embed config.yaml
+var config string
+
 func main() {
-	if err := runSaleDemo(); err != nil {
+	if err := runDemo(); err != nil {
 		fmt.Fprintf(os.Stderr, "demo-sale: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func runSaleDemo() (err error) {
+func runDemo() (err error) {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,7 +62,7 @@ func runSaleDemo() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Down(context.WithoutCancel(ctx))) }()
 	d := &demo{stack: s, out: os.Stdout, began: time.Now()}
-	return d.playSale(ctx)
+	return d.playBoth(ctx)
 }
 
 // demo is one run.
@@ -64,25 +75,25 @@ type demo struct {
 	seen    map[string]bool // names of the Events already printed
 }
 
-func (d *demo) playSale(ctx context.Context) (err error) {
-	if err := d.installSaleStack(ctx); err != nil {
+func (d *demo) playBoth(ctx context.Context) (err error) {
+	if err := d.installSample(ctx); err != nil {
 		return err
 	}
-	if d.market, err = sale.Up(ctx, d.stack); err != nil {
+	if d.market, err = sale.UpWith(ctx, d.stack, func(string) string { return config }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.market.Down(context.WithoutCancel(ctx))) }()
 	visiting, home := context.WithCancel(ctx)
-	done := d.sendSaleVisitors(visiting)
+	done := d.sendVisitors(visiting)
 	defer func() { home(); <-done }()
-	if err := d.playGoodSale(ctx); err != nil {
+	if err := d.playHealthyRelease(ctx); err != nil {
 		return err
 	}
-	return d.playBadSale(ctx)
+	return d.playBadRelease(ctx)
 }
 
-func (d *demo) installSaleStack(ctx context.Context) error {
-	d.printSaleLine("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
+func (d *demo) installSample(ctx context.Context) error {
+	d.printLine("kubectl apply -k manifests/adapter, manifests/sample/overlays/demo")
 	if err := d.stack.InstallAdapter(ctx, "manifests/adapter"); err != nil {
 		return err
 	}
@@ -101,67 +112,87 @@ func (d *demo) runKubectl(ctx context.Context, args ...string) (string, error) {
 	return d.stack.Kubectl(ctx, append([]string{"-n", stack.SampleNamespace}, args...)...)
 }
 
-// sendSaleVisitors sends the load to the ready pods until ctx ends.
-func (d *demo) sendSaleVisitors(ctx context.Context) <-chan struct{} {
+// sendVisitors sends the load to the ready pods until ctx ends.
+func (d *demo) sendVisitors(ctx context.Context) <-chan struct{} {
 	d.targets.Store(&[]string{})
 	g := load.New(load.Options{Rate: func(time.Time) float64 { return visitors }, Targets: func() []string { return *d.targets.Load() }})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var aiming sync.WaitGroup
+		aiming.Go(func() { d.aimVisitors(ctx) })
 		g.Run(ctx)
-		r := g.Result()
-		d.printSaleLine("visitors: %d requests succeeded, %d failed", r.Total().OK, r.Total().Failed)
+		aiming.Wait()
+		total := g.Result().Total()
+		d.printLine("visitors: %d requests succeeded, %d failed", total.OK, total.Failed)
+		for _, cause := range slices.Sorted(maps.Keys(total.Causes)) {
+			d.printLine("  %d × %s", total.Causes[cause], cause)
+		}
 	}()
 	return done
 }
 
-// playGoodSale runs a sale on a healthy release.
-func (d *demo) playGoodSale(ctx context.Context) error {
-	d.printSaleLine("an event on Kafka: the sale begins, for %s", lasts)
+// aimVisitors sends the load to the pods that are ready, until ctx ends: a pod that leaves gets no more, as behind a Service.
+func (d *demo) aimVisitors(ctx context.Context) {
+	for ctx.Err() == nil {
+		if pods, err := d.stack.ReadyPods(ctx); err == nil {
+			urls := make([]string, len(pods))
+			for i := range pods {
+				urls[i] = "http://" + pods[i].Status.PodIP + ":8080/"
+			}
+			d.targets.Store(&urls)
+		}
+		retry.Sleep(ctx, 200*time.Millisecond)
+	}
+}
+
+// playHealthyRelease runs a sale on a healthy release.
+func (d *demo) playHealthyRelease(ctx context.Context) error {
+	d.printLine("an event on Kafka: the sale begins, for %s", lasts)
 	if err := d.market.Publish(ctx, sale.Event("sale-1", sale.Start, lasts)); err != nil {
 		return err
 	}
-	if err := d.printSaleUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
+	if err := d.printUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "100" }); err != nil {
 		return err
 	}
-	d.printSaleLine("the holds, and the answers of the pods:")
+	d.printLine("the holds, and the answers of the pods:")
 	if err := d.runScalerCommand(ctx, "status"); err != nil {
 		return err
 	}
 	if err := d.runScalerCommand(ctx, "verify", "deploy/sample", "--url", "/work?ms=1", "--requests", "10", "--concurrency", "2"); err != nil {
-		d.printSaleLine("%v", err)
+		d.printLine("%v", err)
 	}
-	d.printSaleLine("the sale lasts until the event expires")
-	if err := d.printSaleUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == "false" && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
+	d.printLine("the sale lasts until the event expires")
+	if err := d.printUntil(ctx, 4*time.Minute, func(w world) bool { return w.gate == shut && w.minReplicas == 2 && w.ready <= 2 }); err != nil {
 		return err
 	}
-	d.printSaleLine("the original state is restored: %s", d.describeSaleState(ctx))
+	d.printLine("the original state is restored: %s", d.describeWorld(ctx))
 	return nil
 }
 
-// playBadSale runs a sale on a bad release: probes pass, but users wait.
-func (d *demo) playBadSale(ctx context.Context) error {
-	d.printSaleLine("a bad release: FAULT=slow")
+// playBadRelease runs a sale on a bad release: probes pass, but users wait.
+func (d *demo) playBadRelease(ctx context.Context) error {
+	d.printLine("a bad release: FAULT=slow")
 	for _, args := range [][]string{{"set", "env", "deploy/sample", "FAULT=slow"}, {"rollout", "status", "deploy/sample", "--timeout=180s"}} {
 		if _, err := d.runKubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
 	told := len(d.market.Alerts())
-	d.printSaleLine("an event on Kafka: the next sale begins")
+	d.printLine("an event on Kafka: the next sale begins")
 	if err := d.market.Publish(ctx, sale.Event("sale-2", sale.Start, lasts)); err != nil {
 		return err
 	}
-	err := d.printSaleUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
+	err := d.printUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
 	if err != nil {
 		return err
 	}
-	d.printSaleLine("rolled back, the gate stayed shut: %s", d.describeSaleState(ctx))
-	d.printSaleLine("the alert:")
-	return d.printSaleAlert(d.market.Alerts()[told])
+	d.printLine("rolled back, the gate stayed shut: %s", d.describeWorld(ctx))
+	d.printLine("the alert:")
+	return d.printAlert(d.market.Alerts()[told])
 }
 
-func (d *demo) printSaleAlert(alert string) error {
+func (d *demo) printAlert(alert string) error {
 	var v any
 	if err := json.Unmarshal([]byte(alert), &v); err != nil {
 		return fmt.Errorf("the alert is not valid JSON: %w", err)
@@ -178,7 +209,7 @@ func (d *demo) runScalerCommand(ctx context.Context, args ...string) error {
 	}, args...)...)
 	cmd.Dir = d.stack.Root
 	cmd.Stdout, cmd.Stderr = d.out, d.out
-	fmt.Fprintf(d.out, "\n$ scaler %v\n", args)
+	fmt.Fprintf(d.out, "\n$ tachometer-scaler %s\n", strings.Join(args, " "))
 	err := cmd.Run()
 	fmt.Fprintln(d.out)
 	return err
@@ -192,31 +223,35 @@ type world struct {
 }
 
 func (w world) String() string {
-	return fmt.Sprintf("minReplicas %d, %d replicas, %d pods, %d ready, gate open: %s", w.minReplicas, w.scale, w.pods, w.ready, w.gate)
+	gate := "shut"
+	if w.gate != shut {
+		gate = "open at " + w.gate + " %"
+	}
+	return fmt.Sprintf("minReplicas %d, %d replicas, %d pods, %d ready, gate %s", w.minReplicas, w.scale, w.pods, w.ready, gate)
 }
 
-func (d *demo) describeSaleState(ctx context.Context) string {
-	w, err := d.readSaleState(ctx)
+func (d *demo) describeWorld(ctx context.Context) string {
+	w, err := d.readWorld(ctx)
 	if err != nil {
 		return err.Error()
 	}
 	return w.String()
 }
 
-// printSaleUntil prints each change until right accepts the state.
-func (d *demo) printSaleUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
+// printUntil prints each change until right accepts the state.
+func (d *demo) printUntil(ctx context.Context, atMost time.Duration, right func(world) bool) error {
 	var shown world
 	return stack.Wait(ctx, atMost, func(ctx context.Context) error {
-		w, err := d.readSaleState(ctx)
+		w, err := d.readWorld(ctx)
 		if err != nil {
 			return err
 		}
-		if err := d.printSaleEvents(ctx); err != nil {
+		if err := d.printEvents(ctx); err != nil {
 			return err
 		}
 		if w != shown {
 			shown = w
-			d.printSaleLine("  %s", w)
+			d.printLine("  %s", w)
 		}
 		if !right(w) {
 			return fmt.Errorf("still %s", w)
@@ -225,7 +260,7 @@ func (d *demo) printSaleUntil(ctx context.Context, atMost time.Duration, right f
 	})
 }
 
-func (d *demo) readSaleState(ctx context.Context) (world, error) {
+func (d *demo) readWorld(ctx context.Context) (world, error) {
 	var w world
 	hpa, err := d.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
@@ -239,22 +274,13 @@ func (d *demo) readSaleState(ctx context.Context) (world, error) {
 	if err != nil {
 		return w, err
 	}
-	d.aimSaleVisitors(pods)
 	w.gate, err = d.market.Gate(ctx)
 	w.minReplicas, w.scale, w.pods, w.ready = *hpa.Spec.MinReplicas, *deployment.Spec.Replicas, int(deployment.Status.Replicas), len(pods)
 	return w, err
 }
 
-func (d *demo) aimSaleVisitors(pods []corev1.Pod) {
-	urls := make([]string, len(pods))
-	for i := range pods {
-		urls[i] = "http://" + pods[i].Status.PodIP + ":8080/"
-	}
-	d.targets.Store(&urls)
-}
-
-// printSaleEvents prints the scaler's Events on the sample.
-func (d *demo) printSaleEvents(ctx context.Context) error {
+// printEvents prints the scaler's Events on the sample.
+func (d *demo) printEvents(ctx context.Context) error {
 	list, err := d.stack.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -266,12 +292,12 @@ func (d *demo) printSaleEvents(ctx context.Context) error {
 		e := &list.Items[i]
 		if e.ReportingController == domain.ScalerController && !d.seen[e.Name] {
 			d.seen[e.Name] = true
-			d.printSaleLine("Event %-9s %s", e.Reason, e.Message)
+			d.printLine("Event %-9s %s", e.Reason, e.Message)
 		}
 	}
 	return nil
 }
 
-func (d *demo) printSaleLine(format string, args ...any) {
+func (d *demo) printLine(format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.1f s  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
 }
