@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -173,10 +176,22 @@ func (tr *truth) checkList(now time.Time, values map[string]served, complete boo
 		lowNewest, highNewest := tr.allowed([]string{host}, newest, v.window, tolerance)
 		low, high = min(low, lowNewest), max(high, highNewest)*(1+gone/max(own, 1))
 		if v.value < low || v.value > high {
-			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, v.value, v.window, low, high)
+			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent; %s", host, v.value, v.window, low, high, tr.describeValues(now, values))
 		}
 	}
 	return nil
+}
+
+// describeValues returns each value with the age of its newest sample and the host's true rates over its window.
+func (tr *truth) describeValues(now time.Time, values map[string]served) string {
+	var text strings.Builder
+	for _, host := range slices.Sorted(maps.Keys(values)) {
+		v := values[host]
+		at := v.judgedAt(now)
+		answered, sent := tr.rates(host, at.Add(-v.window), at)
+		fmt.Fprintf(&text, "%s %.2f over %v, %v old, true %.2f to %.2f; ", host, v.value, v.window, now.Sub(v.stamp).Round(time.Millisecond), answered, sent)
+	}
+	return text.String()
 }
 
 // hosts returns all hosts that requests were sent to, without those in values.
