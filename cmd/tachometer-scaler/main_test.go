@@ -105,7 +105,7 @@ func TestCheckConfig(t *testing.T) {
 
 var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 
-// TestMetricsDocumented checks that every metric of the controller has a row in docs/scaler-reference.md.
+// TestMetricsDocumented checks that docs/scaler-reference.md lists every metric of the controller.
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
@@ -135,8 +135,8 @@ func TestMetricsDocumented(t *testing.T) {
 			continue // of the Go runtime
 		}
 		found++
-		if !strings.Contains(string(document), "| `"+m[1]+"` |") {
-			t.Errorf("docs/scaler-reference.md has no row for %s", d)
+		if !strings.Contains(string(document), "\n* `"+m[1]+"`: ") {
+			t.Errorf("docs/scaler-reference.md does not list %s", d)
 		}
 	}
 	if found < 15 {
