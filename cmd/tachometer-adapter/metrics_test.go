@@ -115,10 +115,8 @@ curl -sk -H "Authorization: Bearer $(kubectl -n monitoring create token promethe
 ` + "```" + `
 
 The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `.
-Names in ` + "`_total`" + ` are counters, *histogram* marks histograms, and all others are gauges. Braces hold the labels.
+` + "`HELP`" + ` lines of the output say more. Names in ` + "`_total`" + ` are counters, *histogram* marks histograms, and all others are gauges. Braces hold the labels.
 
-| metric | meaning |
-| --- | --- |
 `)
 	for _, m := range selfMetrics(t) {
 		labels, kind := "", ""
@@ -127,14 +125,17 @@ Names in ` + "`_total`" + ` are counters, *histogram* marks histograms, and all 
 		}
 		switch suffix := strings.HasSuffix(m.name, "_total"); {
 		case m.kind == "histogram":
-			kind = "*histogram* "
+			kind = "*histogram*, "
 		case suffix != (m.kind == "counter"):
 			t.Errorf("%s is a %s: the page says otherwise by its name", m.name, m.kind)
 		}
-		fmt.Fprintf(&b, "| `%s%s` | %s%s |\n", m.name, labels, kind, strings.ReplaceAll(m.help, "|", `\|`))
+		fmt.Fprintf(&b, "* `%s%s`: %s%s\n", m.name, labels, kind, helpDetails.ReplaceAllString(m.help, ""))
 	}
 	compareGolden(t, "../../docs/metrics.md", b.String())
 }
+
+// helpDetails is the part of a help text that the page leaves to the program's own output.
+var helpDetails = regexp.MustCompile(`(\. |[:;]| \(|, each a bug|\.$).*`)
 
 var wellNamed = regexp.MustCompile(`^tachometer_(apiserver|backend|certificate|config|discovery|hpa|promadapter|resource|scrape|store|query|provider|reaction)_[a-z0-9_]+$`)
 
