@@ -169,10 +169,8 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s: docs/operations.md has no link %q for severity %s", a.Alert, link, a.Labels["severity"])
 		}
 		text := readDocument(t, page)
-		for _, part := range []string{a.Annotations["summary"] + " Severity: " + a.Labels["severity"], "```promql\n" + a.Expr + "\n```"} {
-			if !strings.Contains(text, part) {
-				t.Errorf("%s: the runbook does not say %q", a.Alert, part)
-			}
+		if head := a.Annotations["summary"] + " Severity: " + a.Labels["severity"]; !strings.Contains(text, head) {
+			t.Errorf("%s: the runbook does not say %q", a.Alert, head)
 		}
 		want = append(want, a.Alert+".md")
 	}
