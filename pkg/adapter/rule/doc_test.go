@@ -14,7 +14,9 @@ var codeFence = regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```$")
 func TestDocumentLoads(t *testing.T) {
 	t.Parallel()
 	blocks := codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/configuration.md")), -1)
-	blocks = append(blocks, codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/backends.md")), -1)...)
+	for _, page := range []string{"backends", "kubectl"} {
+		blocks = append(blocks, codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/"+page+".md")), -1)...)
+	}
 	for _, block := range codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/scale-to-zero.md")), -1) {
 		if strings.HasPrefix(block[2], "rules:") { // the others are autoscalers
 			blocks = append(blocks, block)
@@ -34,12 +36,5 @@ func TestDocumentLoads(t *testing.T) {
 		if _, _, err := Load([]byte(text)); err != nil {
 			t.Errorf("example does not load:\n%s\n%v", block[2], err)
 		}
-	}
-}
-
-func TestDocumentShowsBuiltinRules(t *testing.T) {
-	t.Parallel()
-	if !strings.Contains(string(readTestFile(t, "../../../docs/configuration.md")), "\n```yaml\n"+builtinYAML+"```\n") {
-		t.Error("docs/configuration.md does not show builtin.yaml as it is")
 	}
 }
