@@ -177,6 +177,7 @@ func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []c
 	if selector == "" || c.hidePods != nil {
 		return nil, c.hidePods
 	}
+	all = make([]corev1.Pod, 0, w.replicas)
 	for i := range w.replicas {
 		if int(i) == len(w.births) {
 			w.births = append(w.births, c.now)
