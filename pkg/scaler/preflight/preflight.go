@@ -30,7 +30,7 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // crd, kind, rights, workload, gate, watch, surge, notifier, kafka or http
+	Check   string `json:"check"`   // crd, hold, kind, rights, workload, gate, watch, surge, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
@@ -65,7 +65,7 @@ const checkTimeout = 10 * time.Second
 func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
-		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
+		opts.checkHoldKind, opts.checkTrialHolds, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
 		opts.checkPreflightConflicts, opts.checkPreflightWatches, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
 	} {
 		all = append(all, check(ctx)...)
@@ -117,7 +117,7 @@ func describePreflightKindFix(err error, fix string) string {
 func (o *Options) checkHoldKind(context.Context) []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	return []Result{newPreflightResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, describePreflightKindFix(err, "kubectl apply -k manifests/scaler/crd"))}
+	return []Result{newPreflightResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, describePreflightKindFix(err, hold.ApplySchema))}
 }
 
 // workloadKey names the kind of a workload in a namespace.
