@@ -244,6 +244,9 @@ func TestCheck(t *testing.T) {
 					continue
 				}
 				found[r.Check] = true
+				if name == "no API server" && r.Status != Unknown {
+					t.Errorf("nothing is known without the API server: %+v", r)
+				}
 				if want, ok := tc.missing[r.Check]; !ok || !strings.Contains(r.Fix, want) || !strings.Contains(r.Detail, tc.fault) {
 					t.Errorf("%+v", r)
 				}
