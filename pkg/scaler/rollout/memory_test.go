@@ -40,6 +40,7 @@ type memoryCluster struct {
 	deny       error                                           // the API server denies each number with it
 	hidePods   error                                           // the API server answers each list of pods with it
 	denyOwner  error                                           // the API server denies each change of field managers with it
+	denyStatus error                                           // a webhook denies each status of a hold with it
 	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
@@ -234,6 +235,9 @@ func (c *memoryCluster) UpdateHoldStatus(_ context.Context, o *hold.Object) (*ho
 	there := c.holds[o.Name]
 	if there == nil {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, o.Name)
+	}
+	if c.denyStatus != nil {
+		return nil, c.denyStatus
 	}
 	made := there.DeepCopy()
 	err := c.write(o.ResourceVersion, there.ResourceVersion, func() {

@@ -37,13 +37,14 @@ func (w *walker) noteMessages(before, after *hold.Object) {
 	}
 }
 
-// isToldTwice reports whether an outcome was told in the same attempt, with nothing but troubles told since. A hold may yield another number.
+// isToldTwice reports whether an outcome was told in the same attempt with nothing since or, of a trouble, nothing but other troubles. A hold may yield
+// another number.
 func isToldTwice(told []toldOutcome, now toldOutcome) bool {
 	for _, t := range slices.Backward(told) {
 		if t.outcome == now.outcome && t.attempt == now.attempt && now.kind != notify.KindYielded {
 			return true
 		}
-		if t.kind != notify.KindStuck {
+		if t.kind != notify.KindStuck || now.kind != notify.KindStuck {
 			return false
 		}
 	}
