@@ -294,10 +294,12 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		if !o.isHoldCounted(h, now) && !o.isHoldPending(h, now) {
 			continue
 		}
-		if status, changed := yieldHold(h, fields); changed {
+		if status, changed := yieldHold(h, fields); changed || !isYieldOfNow(h, now) {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
-			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
-			status.Told = forgetOutcome(status.Told, reasonYielded)
+			status.Conditions = renewYield(status.Conditions, text, now)
+			if changed {
+				status.Told = forgetOutcome(status.Told, reasonYielded)
+			}
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		}

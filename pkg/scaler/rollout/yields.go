@@ -28,6 +28,19 @@ func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed boo
 	return status, changed
 }
 
+// isYieldOfNow reports whether a hold has noted a number that another client set just now.
+func isYieldOfNow(h *hold.Object, now time.Time) bool {
+	c := findHoldCondition(h, conditionYielded)
+	return c != nil && c.Reason == yieldedToOther && c.LastTransitionTime.Unix() == now.Unix()
+}
+
+// renewYield returns the conditions with a number of another client. Their time is that of the last such number: it belongs to the window of then.
+func renewYield(all []metav1.Condition, text string, now time.Time) []metav1.Condition {
+	all = slices.Clone(all)
+	apimeta.RemoveStatusCondition(&all, conditionYielded)
+	return setHoldCondition(all, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
+}
+
 // dropYields returns the status of a hold that no longer leaves these fields to another client.
 func dropYields(status hold.Status, now time.Time, fields ...string) hold.Status {
 	before := len(status.Yielded)
