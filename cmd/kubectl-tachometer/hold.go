@@ -23,7 +23,7 @@ func newPluginHoldCommand(p *pluginProgram) *cobra.Command {
 ` + command.ExitCodesHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return command.UsageErrorf("unknown command %q; see %s --help", args[0], program.Name)
+				return command.UnknownCommandError(cmd, program.Name, args[0])
 			}
 			return cmd.Help()
 		},

@@ -253,7 +253,7 @@ func TestExitCodes(t *testing.T) {
 		"a hold without replicas":       {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},
 		"a hold of nothing":             {[]string{"hold", "pause", "web", "-n", "shop"}, exitUsage, "such as deploy/web"},
 		"a hold that is forbidden":      {[]string{"hold", "release", "deploy/web", "-n", "secret"}, exitBroken, "forbidden"},
-		"an unknown hold command":       {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "sett"},
+		"an unknown hold command":       {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "did you mean kubectl tachometer hold set?"},
 		"doctor with few rights":        {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 10 checks could not. First warning: condition"},
 		"doctor of what is not":         {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":            {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},

@@ -29,8 +29,8 @@ func newScalerCheckCommand(g *globalFlags) *cobra.Command {
 	c := &checkCommand{globalFlags: g}
 	cmd := &cobra.Command{
 		Use: "check --config FILE", Short: "check the cluster and the receivers against the needs of a configuration",
-		Long: `Check asks the API server whether the custom resource of holds is installed, each kind and each workload exists, the autoscalers allow the
-numbers, each right is granted, and each patch of a gate would be accepted. It reads the numbers that gates are watched by (after), and connects to every notifier and to
+		Long: `Check asks the API server whether the custom resource of holds is installed, each namespace accepts a Hold, each kind and each workload
+exists, the autoscalers allow the numbers, each right is granted, and each patch of a gate would be accepted. It reads the numbers that gates are watched by (after), and connects to every notifier and to
 Kafka. It changes nothing in the cluster.
 
 Check has the rights of its user. To check the controller, run it in the controller's pod, or with --as as its service account:

@@ -65,7 +65,7 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 // rejectUnknownScalerCommand rejects an argument that names no command.
 func rejectUnknownScalerCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return command.UsageErrorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+		return command.UnknownCommandError(cmd, cmd.CommandPath(), args[0])
 	}
 	return nil
 }

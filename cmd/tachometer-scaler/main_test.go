@@ -53,7 +53,8 @@ func TestWrongUse(t *testing.T) {
 		args []string
 		want string
 	}{
-		"unknown command":     {[]string{"sett"}, `unknown command "sett"; see tachometer-scaler --help`},
+		"unknown command":     {[]string{"render"}, `unknown command "render"; see tachometer-scaler --help`},
+		"misspelt command":    {[]string{"aprove", "deploy/a"}, `unknown command "aprove"; did you mean tachometer-scaler approve?`},
 		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
 		"no number":           {[]string{"set", "deploy/a", "--replicas", "50%"}, `--replicas must be a whole number such as 20, not "50%"`},
 		"too large a number":  {[]string{"set", "deploy/a", "--replicas", "99999999999"}, `--replicas must be a number closer to 0, not "99999999999"`},

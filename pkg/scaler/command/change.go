@@ -5,7 +5,9 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +33,8 @@ type changeCommand struct {
 	fields func(now time.Time) (fields map[string]any, message string, err error)
 	// annotations are new values of annotations; a nil value removes the annotation.
 	annotations map[string]any
+	// isOfRequest marks a change that is about the request as the command read it, and about no later one.
+	isOfRequest bool
 	// isDone reports whether the scaler has acted on the change; nil: the controller alone acts.
 	isDone func(*hold.Object) bool
 }
@@ -98,7 +102,9 @@ func newResumeCommand(p *Program) *cobra.Command {
 func newApproveCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
 		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return hasGateToOpen(h, time.Now()) },
-		none: "no hold on %s has a gate that is still to open: nothing to approve", unfit: "has no gate that is still to open: nothing to approve",
+		isOfRequest: true,
+		none:        "no hold on %s has a gate that is still to open: nothing to approve",
+		unfit:       "has no gate that is still to open: nothing to approve",
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
 		},
@@ -134,10 +140,6 @@ func (c *changeCommand) runChangeCommand(ctx context.Context, args []string) err
 	if c.annotations != nil {
 		change["metadata"] = map[string]any{"annotations": c.annotations}
 	}
-	patch, err := json.Marshal(change)
-	if err != nil {
-		return fmt.Errorf("write the patch: %w", err)
-	}
 	var failed []error
 	changed := 0
 	for _, t := range workloads {
@@ -145,7 +147,7 @@ func (c *changeCommand) runChangeCommand(ctx context.Context, args []string) err
 		if err != nil {
 			return err
 		}
-		n, err := c.changeHolds(ctx, conn, t, patch, message, out)
+		n, err := c.changeHolds(ctx, conn, t, change, message, out)
 		failed, changed = append(failed, err), changed+n
 	}
 	return joinWorkloadErrors(failed, changed > 0 && !c.dryRun.isDry())
@@ -153,7 +155,7 @@ func (c *changeCommand) runChangeCommand(ctx context.Context, args []string) err
 
 // changeHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
 func (c *changeCommand) changeHolds(
-	ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter,
+	ctx context.Context, conn *Connection, t hold.Workload, change map[string]any, message string, out *outputPrinter,
 ) (int, error) {
 	e := conn.NewEngine(conn.holdClientFor(c.dryRun))
 	chosen, err := c.chooseChangedHolds(ctx, conn, e, t)
@@ -164,7 +166,7 @@ func (c *changeCommand) changeHolds(
 	for i := range chosen {
 		after := &chosen[i]
 		if c.dryRun != dryRunClient {
-			if after, err = conn.holdClientFor(c.dryRun).PatchHold(ctx, after.Namespace, after.Name, patch); err != nil {
+			if after, err = c.patchHold(ctx, conn, &chosen[i], change); err != nil {
 				return len(changed), unrecordedHoldError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
 			}
 		}
@@ -175,6 +177,42 @@ func (c *changeCommand) changeHolds(
 		return len(changed), err
 	}
 	return len(changed), c.waitForHoldChange(ctx, e, t, changed, out)
+}
+
+// patchHold changes a hold. It tries again beside the scaler's writes of a status; a change that is about the request is rejected if the request is another
+// by now.
+func (c *changeCommand) patchHold(ctx context.Context, conn *Connection, h *hold.Object, change map[string]any) (*hold.Object, error) {
+	client := conn.holdClientFor(c.dryRun)
+	for version := h.ResourceVersion; ; {
+		next := maps.Clone(change)
+		if c.isOfRequest {
+			next["metadata"] = map[string]any{"resourceVersion": version}
+		}
+		patch, err := json.Marshal(next)
+		if err != nil {
+			return nil, fmt.Errorf("write the patch: %w", err)
+		}
+		after, err := client.PatchHold(ctx, h.Namespace, h.Name, patch)
+		if !apierrors.IsConflict(err) {
+			return after, err
+		}
+		if version, err = findHoldVersion(ctx, client, h); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// findHoldVersion returns the present version of a hold with the same request.
+func findHoldVersion(ctx context.Context, client *hold.Client, h *hold.Object) (string, error) {
+	all, err := client.ListHolds(ctx, h.Namespace, "")
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(all, func(o hold.Object) bool { return o.UID == h.UID && o.Generation == h.Generation })
+	if i < 0 {
+		return "", errors.New("it has changed meanwhile: look at its status, and try again")
+	}
+	return all[i].ResourceVersion, nil
 }
 
 // chooseChangedHolds returns the holds of a workload that the command changes. Of several names, each must name such a hold.

@@ -139,3 +139,37 @@ func TestPauseIsAPersons(t *testing.T) {
 		}
 	}
 }
+
+// TestApproveOfOneRequest: an approval is of the request that the command read. The scaler's writes of the status delay it, and a changed request rejects it.
+func TestApproveOfOneRequest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change   func(h map[string]any)
+		approved bool
+		errs     string
+	}{
+		"nothing":  {func(map[string]any) {}, true, ""},
+		"a status": {func(h map[string]any) { h["status"] = map[string]any{"state": "Verified", "observedGeneration": 1} }, true, ""},
+		"a request": {func(h map[string]any) {
+			h["spec"].(map[string]any)["replicas"] = 500
+			h["metadata"].(map[string]any)["generation"] = 2
+		}, false, "look at its status, and try again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newFakeAPI(t)
+			a.addHold("sale", map[string]any{"id": "event/sale", "replicas": 5, "gates": []any{"checkout"}}, map[string]any{"state": "Verified", "observedGeneration": 1})
+			a.onPatch = func(h map[string]any) {
+				a.onPatch = nil
+				c.change(h)
+				if name != "nothing" {
+					h["metadata"].(map[string]any)["resourceVersion"] = "2"
+				}
+			}
+			_, errs, code := a.run(t, "approve", "deploy/shop")
+			if approved := a.hold("sale")["spec"].(map[string]any)["approved"] == true; approved != c.approved || (code == 0) != c.approved || !strings.Contains(errs, c.errs) {
+				t.Errorf("approved %v, exit code %d: %s", approved, code, errs)
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -47,6 +48,16 @@ func WithExitCode(err error, code int) error { return exitError{err, code} }
 // UsageErrorf returns an error with ExitUsage.
 func UsageErrorf(format string, args ...any) error {
 	return exitError{fmt.Errorf(format, args...), ExitUsage}
+}
+
+// UnknownCommandError returns the error of an argument of a command that names none of its own: with the command that was meant, if one is alike. path is
+// the command as a person types it.
+func UnknownCommandError(cmd *cobra.Command, path, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	if alike := cmd.SuggestionsFor(name); len(alike) > 0 {
+		return UsageErrorf("unknown command %q; did you mean %s %s?", name, path, alike[0])
+	}
+	return UsageErrorf("unknown command %q; see %s --help", name, path)
 }
 
 // DescribeFlagError returns the error of a flag. A value that is no number is described without the words of Go's parser.

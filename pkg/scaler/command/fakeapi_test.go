@@ -24,9 +24,10 @@ type fakeAPI struct {
 
 	mu       sync.Mutex // guards all below
 	objects  map[string]map[string]any
-	requests []string // METHOD PATH?QUERY
-	forbids  string   // METHOD PATH that the user has no right to; empty: none
-	adopts   bool     // a controller labels each new hold
+	requests []string                    // METHOD PATH?QUERY
+	forbids  string                      // METHOD PATH that the user has no right to; empty: none
+	adopts   bool                        // a controller labels each new hold
+	onPatch  func(object map[string]any) // before a patch of a hold: another client is faster
 }
 
 // newFakeAPI returns a cluster with the Deployments shop and cart of 2 replicas in namespace sale, and the kind Rollout, short ro.
@@ -120,6 +121,10 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.requests = append(a.requests, r.Method+" "+r.URL.RequestURI())
 	answer := a.answer(r, body)
+	if changed, ok := answer.(map[string]any); ok && changed == nil {
+		w.WriteHeader(http.StatusConflict)
+		answer = map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409}
+	}
 	if answer == nil {
 		w.WriteHeader(http.StatusNotFound)
 		answer = map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found: " + r.URL.Path}
@@ -178,6 +183,12 @@ func (a *fakeAPI) change(object, body map[string]any, status, put, dry bool) map
 		object["spec"] = body["spec"]
 	default:
 		patched, _ := body["metadata"].(map[string]any)
+		if a.onPatch != nil {
+			a.onPatch(object)
+		}
+		if v := patched["resourceVersion"]; v != nil && v != metadata["resourceVersion"] {
+			return nil
+		}
 		delete(body, "metadata")
 		mergeObject(object, body)
 		if annotations, ok := patched["annotations"].(map[string]any); ok {

@@ -58,7 +58,8 @@ type Format struct {
 	TTL time.Duration
 }
 
-// FieldPlace is the place of a field in a message: key, timestamp, header.NAME or data.PATH, a path through nested objects.
+// FieldPlace is the place of a field in a message: key, timestamp, header.NAME or data.PATH, a path through nested objects and, by
+// index from 0, lists.
 type FieldPlace string
 
 // DefaultTTL is the default ttl: the start of a sale is no news after half an hour.
@@ -85,15 +86,22 @@ func (p FieldPlace) findPlacedField(m *Message, objects map[string]any) (any, bo
 	}
 	var v any = objects
 	for name := range strings.SplitSeq(strings.TrimPrefix(string(p), dataPrefix), ".") {
-		object, ok := v.(map[string]any)
-		if !ok {
-			return nil, false
-		}
-		if v, ok = object[name]; !ok {
-			return nil, false
-		}
+		v = findNestedValue(v, name)
 	}
 	return v, v != nil
+}
+
+// findNestedValue returns a value of an object by its key, or of a list by its index from 0; nil: it is not there.
+func findNestedValue(v any, name string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return v[name]
+	case []any:
+		if i, err := strconv.ParseUint(name, 10, 31); err == nil && i < uint64(len(v)) {
+			return v[i]
+		}
+	}
+	return nil
 }
 
 // commonFields are the fields of every event.

@@ -122,6 +122,23 @@ func TestD23FieldsOfOtherSystems(t *testing.T) {
 	}
 }
 
+// TestD23FieldsInLists reads fields within lists, booleans, and numbers in any form.
+func TestD23FieldsInLists(t *testing.T) {
+	t.Parallel()
+	const data = `{"orders":[{"kind":"x"},{"kind":"SALE","pods":[10,20.5,"30"],"live":true,"empty":[]}],"0":{"1":"a key of digits"},"matrix":[[1,2],[3,4]]}`
+	for place, want := range map[FieldPlace]any{
+		"data.orders.1.kind": "SALE", "data.orders.1.pods.0": json.Number("10"), "data.orders.1.pods.1": json.Number("20.5"), "data.orders.1.pods.2": "30",
+		"data.orders.1.live": true, "data.0.1": "a key of digits", "data.matrix.1.0": json.Number("3"),
+		"data.orders.2.kind": nil, "data.orders.-1.kind": nil, "data.orders.+1.kind": nil, "data.orders.last": nil, "data.orders.1.empty.0": nil, "data.orders.0.kind.0": nil,
+		"data.orders.99999999999999999999": nil,
+	} {
+		got, err := Format{TTL: time.Hour, Fields: map[string]FieldPlace{"found": place, "type": "data.orders.1.kind"}}.ParseMessage(newRecordMessage(data, nil))
+		if err != nil || got.Type != "SALE" || got.Fields["found"] != want {
+			t.Errorf("%s: %v, %+v, %v; want %v", place, got.Fields["found"], got, err, want)
+		}
+	}
+}
+
 func TestD23WhatIsStillMalformed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

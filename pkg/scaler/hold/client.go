@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,12 +42,34 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 // DryRun returns a client for which the API server checks every write, and stores none.
 func (c *Client) DryRun() *Client { return &Client{rest: c.rest, dryRun: true} }
 
-// markHoldWrite adds the parameters of every write.
-func (c *Client) markHoldWrite(r *rest.Request) *rest.Request {
+// writeHold sends a write, and returns the object that the API server stored. Strict validation makes an API server reject a field that its schema does
+// not have: it would drop the field, and with it the window of a schedule, or the number that a person set in it.
+func (c *Client) writeHold(ctx context.Context, r *rest.Request, body any) (*Object, error) {
 	if c.dryRun {
 		r = r.Param("dryRun", metav1.DryRunAll)
 	}
-	return r.Param("fieldManager", Manager)
+	made := &Object{}
+	err := r.Param("fieldManager", Manager).Param("fieldValidation", metav1.FieldValidationStrict).Body(body).Do(ctx).Into(made)
+	return made, DescribeSchemaError(err)
+}
+
+// ApplySchema is the command that brings the schema of Holds up to date.
+const ApplySchema = "kubectl apply -k manifests/scaler/crd"
+
+// schemaErrorPrefix begins the errors of writes that the schema has no field for.
+const schemaErrorPrefix = "the CustomResourceDefinition of Holds is older than this program"
+
+// DescribeSchemaError returns the error of a write with the way out, if the API server's schema of Holds is older than this program; else the error.
+func DescribeSchemaError(err error) error {
+	if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), "strict decoding error: unknown field") {
+		return err
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("%s, which changes nothing before: %s (%v)", schemaErrorPrefix, ApplySchema, err))
+}
+
+// IsSchemaError reports whether an error is of a schema that is older than this program.
+func IsSchemaError(err error) bool {
+	return apierrors.IsBadRequest(err) && strings.HasPrefix(err.Error(), schemaErrorPrefix)
 }
 
 // ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
@@ -61,27 +85,22 @@ func (c *Client) ListHolds(ctx context.Context, namespace, selector string) ([]O
 
 // CreateHold creates a Hold.
 func (c *Client) CreateHold(ctx context.Context, o *Object) (*Object, error) {
-	made := &Object{}
-	return made, c.markHoldWrite(c.rest.Post().Namespace(o.Namespace).Resource(Resource)).Body(o).Do(ctx).Into(made)
+	return c.writeHold(ctx, c.rest.Post().Namespace(o.Namespace).Resource(Resource), o)
 }
 
 // UpdateHold writes metadata and spec of a Hold, if it is still the version that was read.
 func (c *Client) UpdateHold(ctx context.Context, o *Object) (*Object, error) {
-	made := &Object{}
-	return made, c.markHoldWrite(c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name)).Body(o).Do(ctx).Into(made)
+	return c.writeHold(ctx, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name), o)
 }
 
 // UpdateHoldStatus writes the status of a Hold, if it is still the version that was read.
 func (c *Client) UpdateHoldStatus(ctx context.Context, o *Object) (*Object, error) {
-	made := &Object{}
-	return made, c.markHoldWrite(c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SubResource("status")).Body(o).Do(ctx).Into(made)
+	return c.writeHold(ctx, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SubResource("status"), o)
 }
 
-// PatchHold applies a JSON merge patch to a Hold. The API server rejects a field that it does not know.
+// PatchHold applies a JSON merge patch to a Hold.
 func (c *Client) PatchHold(ctx context.Context, namespace, name string, patch []byte) (*Object, error) {
-	made := &Object{}
-	r := c.rest.Patch(types.MergePatchType).Namespace(namespace).Resource(Resource).Name(name).Param("fieldValidation", metav1.FieldValidationStrict)
-	return made, c.markHoldWrite(r).Body(patch).Do(ctx).Into(made)
+	return c.writeHold(ctx, c.rest.Patch(types.MergePatchType).Namespace(namespace).Resource(Resource).Name(name), patch)
 }
 
 // DeleteHold deletes a Hold, if it is still the version that was read. The object stays until the scaler removes its finalizer.

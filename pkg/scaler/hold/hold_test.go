@@ -3,16 +3,13 @@ package hold
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -143,87 +140,6 @@ func TestDeepCopy(t *testing.T) {
 	if o.Spec.Gates[0] != "g" || o.Spec.Notify[0] != "n" || o.Spec.Verify.URL != "" || o.Status.Told[0] != "Open" || o.Status.Outbox[0].Notifiers[0] != "n" || o.Status.Yielded[0] != "replicas" ||
 		from != 2 || o.Status.Conditions[0].Type != "a" || !o.IsManaged() || o.Spec.Until.Unix() != 1 || o.Spec.PausedUntil.Unix() != 1 {
 		t.Errorf("%+v", o)
-	}
-}
-
-// TestSchema: the shipped definition has every field of the Go types: the API server drops all others.
-func TestSchema(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile("../../../manifests/scaler/crd/crd.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var crd map[string]any
-	if err := yaml.Unmarshal(data, &crd); err != nil {
-		t.Fatal(err)
-	}
-	at := func(v any, path ...any) any {
-		for _, p := range path {
-			switch p := p.(type) {
-			case string:
-				v = v.(map[string]any)[p]
-			case int:
-				v = v.([]any)[p]
-			}
-		}
-		return v
-	}
-	schema := at(crd, "spec", "versions", 0, "schema", "openAPIV3Schema")
-	one := int32(1)
-	change := Change{Was: 1, Set: 1, From: &one, Displaced: &one}
-	full := Object{
-		Spec: Spec{
-			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},
-			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)}, Approved: true,
-			Verify: &verify.Spec{
-				URL: "a", Requests: 1, Concurrency: 1, Timeout: metav1.Duration{Duration: 1}, Success: 1, P50: metav1.Duration{Duration: 1},
-				P95: metav1.Duration{Duration: 1}, P99: metav1.Duration{Duration: 1}, Slower: 1,
-			},
-		},
-		Status: Status{
-			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
-			ReplicasAsked: 1, Up: &CountedNumbers{1, 1, 1}, YoungestVerified: metav1.Unix(1, 0), VerifiedReadyAt: metav1.Unix(1, 0), GateOpen: true, GateSteps: 1, WatchUntil: metav1.NewMicroTime(time.Unix(1, 0)), BreachedSince: metav1.NewMicroTime(time.Unix(1, 0)), GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
-			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, GateKeys: map[string]string{"a": "a"}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
-			Numbers:    &Numbers{Sequence: 1, WorkloadUID: "a", Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
-			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},
-		},
-	}
-	text, err := json.Marshal(full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var object map[string]any
-	if err := json.Unmarshal(text, &object); err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	var check func(path string, schema, v any)
-	check = func(path string, schema, v any) {
-		found++
-		switch v := v.(type) {
-		case map[string]any:
-			properties, _ := at(schema, "properties").(map[string]any)
-			for key, value := range v {
-				if names := at(schema, "additionalProperties"); names != nil {
-					check(path, names, value)
-					continue
-				}
-				if properties[key] == nil {
-					t.Errorf("the definition has no %s.%s", path, key)
-					continue
-				}
-				check(path+"."+key, properties[key], value)
-			}
-		case []any:
-			for _, e := range v {
-				check(path, at(schema, "items"), e)
-			}
-		}
-	}
-	check("spec", at(schema, "properties", "spec"), object["spec"])
-	check("status", at(schema, "properties", "status"), object["status"])
-	if found < 40 {
-		t.Errorf("only %d fields", found)
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // crd, kind, rights, workload, gate, watch, surge, notifier, kafka or http
+	Check   string `json:"check"`   // crd, hold, kind, rights, workload, gate, watch, surge, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
@@ -65,7 +65,7 @@ const checkTimeout = 10 * time.Second
 func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
-		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
+		opts.checkHoldKind, opts.checkTrialHolds, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
 		opts.checkPreflightConflicts, opts.checkPreflightWatches, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
 	} {
 		all = append(all, check(ctx)...)
@@ -105,19 +105,20 @@ func newPreflightResult(check, subject, detail string, err error, fix string) Re
 	return Result{check, subject, OK, detail, ""}
 }
 
-// describePreflightKindFix returns the fix of a kind that the cluster does not have; another one if the cluster's kinds cannot be read.
-func describePreflightKindFix(err error, fix string) string {
-	if err == nil || meta.IsNoMatchError(err) {
-		return fix
+// newPreflightKindResult returns the result of a check of a kind: unknown if the cluster's kinds cannot be read.
+func newPreflightKindResult(check, subject, detail string, err error, fix string) Result {
+	r := newPreflightResult(check, subject, detail, err, fix)
+	if err != nil && !meta.IsNoMatchError(err) {
+		r.Status, r.Fix = Unknown, "reach the API server: kubectl api-resources"
 	}
-	return "reach the API server: kubectl api-resources"
+	return r
 }
 
 // checkHoldKind checks that the cluster has the custom resource of holds.
 func (o *Options) checkHoldKind(context.Context) []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	return []Result{newPreflightResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, describePreflightKindFix(err, "kubectl apply -k manifests/scaler/crd"))}
+	return []Result{newPreflightKindResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, hold.ApplySchema)}
 }
 
 // workloadKey names the kind of a workload in a namespace.
@@ -174,7 +175,7 @@ func (o *Options) checkPreflightKinds(context.Context) (all []Result) {
 		checked = append(checked, key.kind)
 		_, err := o.Mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
 		fix := fmt.Sprintf("install the custom resource %s, or take its workloads out of the configuration", key.kind.Kind)
-		all = append(all, newPreflightResult("kind", key.kind.GroupVersion().String()+" "+key.kind.Kind, "served", err, describePreflightKindFix(err, fix)))
+		all = append(all, newPreflightKindResult("kind", key.kind.GroupVersion().String()+" "+key.kind.Kind, "served", err, fix))
 	}
 	return all
 }

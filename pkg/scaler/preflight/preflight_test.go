@@ -21,7 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -142,6 +144,16 @@ func (w *world) write(t *testing.T, name, text string) {
 	}
 }
 
+// rejectHolds makes the API server answer each write of a Hold with an error. No check stores one.
+func (w *world) rejectHolds(err error) {
+	w.Dynamic.(*dynamicfake.FakeDynamicClient).PrependReactor("create", hold.Resource, func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if opts := a.(clienttesting.CreateActionImpl).CreateOptions; len(opts.DryRun) == 0 || opts.FieldValidation != metav1.FieldValidationStrict {
+			return true, nil, fmt.Errorf("not a strict dry run: %+v", opts)
+		}
+		return true, nil, err
+	})
+}
+
 func everything(*authorizationv1.ResourceAttributes) bool { return true }
 
 // newGate is the object that the rule's actions patch.
@@ -162,6 +174,29 @@ func TestCheck(t *testing.T) {
 		"everything": {},
 		"no definition": {
 			change: func(_ *testing.T, w *world) { w.Mapper = newKinds(false) }, missing: map[string]string{"crd": "manifests/scaler/crd"}, fault: "no matches for kind",
+		},
+		"old definition": {
+			change: func(_ *testing.T, w *world) {
+				w.rejectHolds(apierrors.NewBadRequest(`Hold in version "v1alpha1" cannot be handled as a Hold: strict decoding error: unknown field "spec.windowStart"`))
+			},
+			missing: map[string]string{"hold": "manifests/scaler/crd"}, fault: "older than this program",
+		},
+		"quota on Holds": {
+			change: func(_ *testing.T, w *world) {
+				w.rejectHolds(apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "check", errors.New("exceeded quota: few, requested: count/holds=1")))
+			},
+			missing: map[string]string{"hold": "describe namespace shop"}, fault: "exceeded quota",
+		},
+		"no right to create": { // the check of rights says so
+			change: func(_ *testing.T, w *world) {
+				w.rejectHolds(apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "check", errors.New(`User "x" cannot create resource "holds" in API group "scaler.tachometer.dev"`)))
+			},
+		},
+		"webhook away": {
+			change: func(_ *testing.T, w *world) {
+				w.rejectHolds(apierrors.NewInternalError(errors.New("failed calling webhook")))
+			},
+			missing: map[string]string{"hold": ""}, fault: "failed calling webhook",
 		},
 		"no API server": {
 			change: func(_ *testing.T, w *world) {
@@ -209,6 +244,9 @@ func TestCheck(t *testing.T) {
 					continue
 				}
 				found[r.Check] = true
+				if name == "no API server" && r.Status != Unknown {
+					t.Errorf("nothing is known without the API server: %+v", r)
+				}
 				if want, ok := tc.missing[r.Check]; !ok || !strings.Contains(r.Fix, want) || !strings.Contains(r.Detail, tc.fault) {
 					t.Errorf("%+v", r)
 				}
@@ -216,7 +254,7 @@ func TestCheck(t *testing.T) {
 					t.Errorf("shows the URL: %+v", r)
 				}
 			}
-			if len(found) != len(tc.missing) || (CountStatus(all, Missing) > 0) != (len(tc.missing) > 0) || len(all) < 8 {
+			if len(found) != len(tc.missing) || (Err(all) != nil) != (len(tc.missing) > 0) || len(all) < 8 {
 				t.Errorf("found %v of %d results", found, len(all))
 			}
 		})

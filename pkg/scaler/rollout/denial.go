@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,41 +75,13 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 	case o.Denied != "" && pending && !denied:
 		text := shortenStatusText(o.Denied)
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionFalse, "Denied", text, now)
-		status.Told = forgetOutcome(status.Told, reasonStuck)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", keeper.HoldID(), text), true
 	case denied && !pending:
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionTrue, "Set", "the recorded numbers are set", now)
-		status.Told = clearToldStuck(keeper, now)
+		status.Told = endHoldTrouble(keeper, now)
 		return o.writeStatusStep(i, status), true
 	}
 	return Step{}, false
-}
-
-// stuckReason returns why the scaler cannot set the numbers of a hold, or shut its gates, after the time in which that may mend itself; empty: it can.
-func (o *Observed) stuckReason(h *hold.Object, now time.Time) string {
-	if reason := openGateReason(h, now); reason != "" {
-		return reason
-	}
-	if c := findHoldCondition(h, conditionNumbersSet); c != nil && c.Status == metav1.ConditionFalse {
-		return c.Message
-	}
-	c := findHoldCondition(h, conditionReachable)
-	if o.Trouble == "" || c == nil || c.Status == metav1.ConditionTrue {
-		return ""
-	}
-	if h.IsOver(now) && h.Status.Numbers != nil || !h.IsOver(now) && h.Status.State.IsActive() && !now.Before(c.LastTransitionTime.Add(h.WithinOrDefault())) {
-		return c.Message
-	}
-	return ""
-}
-
-// clearToldStuck returns the told outcomes of a hold, after the scaler can set its numbers again. At the end of the hold, its end tells that.
-func clearToldStuck(h *hold.Object, now time.Time) []string {
-	told := slices.Clone(h.Status.Told)
-	if h.IsOver(now) {
-		return told
-	}
-	return endTrouble(told, reasonStuck)
 }
 
 // pendingError returns the error of a pass that leaves a number unset; nil: it leaves none.

@@ -125,3 +125,19 @@ func TestD25BrokenWebhook(t *testing.T) {
 		t.Errorf("%+v", w.hpa.bounds)
 	}
 }
+
+// denyNumbers makes the API server deny all numbers for a pass.
+func (w *wildWalker) denyNumbers() {
+	w.note("the API server denies all numbers")
+	w.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "x", errors.New("a policy"))
+	_ = w.pass(w.t.Context())
+	w.deny = nil
+}
+
+// denyStatuses makes a webhook deny all statuses of holds for a pass.
+func (w *wildWalker) denyStatuses() {
+	w.note("a webhook denies the statuses of holds")
+	w.denyStatus = apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "x", errors.New("admission webhook"))
+	_ = w.pass(w.t.Context())
+	w.denyStatus = nil
+}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,49 @@ func TestD5ScheduleEditedInItsWindow(t *testing.T) {
 					t.Errorf("%d; want %d: %+v", got, c.want, b.find("shop", "schedule/hours").Status)
 				}
 				b.wantPersonsNumber(t, w, 3)
+			})
+		}
+	}
+}
+
+// TestD5NumberSetTwice: of two numbers in one window, the time of the last one counts: a start of the window that an edit moves between them leaves it.
+func TestD5NumberSetTwice(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		start time.Duration
+		want  int32
+	}{"between the numbers": {2 * time.Hour, 4}, "before both": {30 * time.Minute, 4}, "after both": {4 * time.Hour, 8}} {
+		for kind, bounds := range autoscaledAndPlain {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				b := newBench()
+				w := b.addWorkload("shop", 2, bounds)
+				h := nightHold(8)
+				h.WindowStart, h.Notify = benchStart.Add(-time.Hour), []string{"oncall"}
+				b.apply(t, "shop", h)
+				b.mustPass(t)
+				w.ready = w.replicas
+				b.mustPass(t)
+				for i, n := range []int32{3, 4} {
+					b.now = benchStart.Add(time.Duration(2*i+1) * time.Hour)
+					b.setByPerson(w, n)
+					b.mustPass(t)
+					if c := findHoldCondition(b.find("shop", h.ID), conditionYielded); !strings.Contains(c.Message, fmt.Sprint(" ", n)) || !c.LastTransitionTime.Time.Equal(b.now) {
+						t.Errorf("after %d: %+v", n, c)
+					}
+				}
+				b.wantTold(t, h.ID, "Up", "Yielded")
+				b.now = benchStart.Add(5 * time.Hour)
+				h.WindowStart = benchStart.Add(c.start)
+				for range 2 {
+					b.apply(t, "shop", h)
+					b.restart()
+					b.mustPass(t)
+					w.ready = w.replicas
+				}
+				if got := shopNumber(w); got != c.want {
+					t.Errorf("%d; want %d: %+v", got, c.want, b.find("shop", h.ID).Status)
+				}
 			})
 		}
 	}

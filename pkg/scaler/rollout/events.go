@@ -23,7 +23,6 @@ const (
 	reasonResumed         = "Resumed"         // the hold counts again
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled, or a gate cannot be shut
-	reasonStuck           = "Stuck"           // the scaler cannot set the numbers of a hold, or shut its gates, and its notifiers are told
 	reasonUntold          = "Untold"          // nobody got a message
 	reasonUnwatched       = "Unwatched"       // the number that watches an open gate cannot be read
 	reasonWatched         = "Watched"         // the number that watches an open gate is within its bound again, or was to the end

@@ -245,7 +245,7 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 	if o.Autoscaler != nil {
 		plan.Autoscaler, plan.Bounds = o.Autoscaler.Name, o.Autoscaler.Bounds
 	}
-	after := plan.simulateSteps(*o, now)
+	after := plan.simulateSteps(*o, hold.ObjectName(t, h.ID), now)
 	plan.ToReplicas = after.Scale.Replicas
 	if after.Autoscaler != nil {
 		plan.ToBounds = after.Autoscaler.Bounds
@@ -265,14 +265,15 @@ func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
 	o.Holds = append(o.Holds, *h)
 }
 
-// simulateSteps makes the steps on the observation until one needs pods, gates or time.
-func (plan *Plan) simulateSteps(o Observed, now time.Time) Observed {
+// simulateSteps makes the steps on the observation until one needs pods, gates or time. name is that of the planned hold: a failure of another hold does not
+// reject it.
+func (plan *Plan) simulateSteps(o Observed, name string, now time.Time) Observed {
 	for range maxPassSteps {
 		s := nextStep(o, now)
 		if s.Kind == Rest || s.Kind == PostMessage || s.Kind == OpenGate || s.Kind == DeleteHold {
 			return o
 		}
-		if s.Kind == WriteStatus && s.Status.State == hold.RolledBack && strings.HasPrefix(s.Reason, string(hold.RolledBack)) {
+		if s.Kind == WriteStatus && o.Holds[s.Hold].Name == name && s.Status.State == hold.RolledBack && strings.HasPrefix(s.Reason, string(hold.RolledBack)) {
 			plan.RejectReason = s.Status.Message
 		}
 		plan.Steps = append(plan.Steps, s.String())

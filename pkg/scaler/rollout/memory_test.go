@@ -40,6 +40,7 @@ type memoryCluster struct {
 	deny       error                                           // the API server denies each number with it
 	hidePods   error                                           // the API server answers each list of pods with it
 	denyOwner  error                                           // the API server denies each change of field managers with it
+	denyStatus error                                           // a webhook denies each status of a hold with it
 	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
@@ -177,6 +178,7 @@ func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []c
 	if selector == "" || c.hidePods != nil {
 		return nil, c.hidePods
 	}
+	all = make([]corev1.Pod, 0, w.replicas)
 	for i := range w.replicas {
 		if int(i) == len(w.births) {
 			w.births = append(w.births, c.now)
@@ -233,6 +235,9 @@ func (c *memoryCluster) UpdateHoldStatus(_ context.Context, o *hold.Object) (*ho
 	there := c.holds[o.Name]
 	if there == nil {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, o.Name)
+	}
+	if c.denyStatus != nil {
+		return nil, c.denyStatus
 	}
 	made := there.DeepCopy()
 	err := c.write(o.ResourceVersion, there.ResourceVersion, func() {

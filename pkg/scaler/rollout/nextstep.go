@@ -125,6 +125,9 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			continue
 		}
 		before, kept := h.Status.DeepCopy(), keepYields(h, now)
+		if m := o.findWindowBefore(h, now); m != nil {
+			kept = takeOverYields(h, m, now)
+		}
 		if isLeftToOther(h, kept) {
 			kept.ObservedGeneration, kept.ReplicasAsked = h.Generation, h.Spec.Replicas
 			return o.writeStatusStep(i, kept), true
@@ -169,71 +172,6 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		return s, true
 	}
 	return Step{}, false
-}
-
-// keepYields returns the status of a hold that changed, with the numbers that it still leaves to another client. A schedule's hold leaves them until the end
-// of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
-// that is open leaves them if it asks for the same numbers until the same end.
-func keepYields(h *hold.Object, now time.Time) hold.Status {
-	s, until, start := h.Status.DeepCopy(), timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
-	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
-	switch numbers := openHoldNumbers(h); {
-	case len(s.Yielded) == 0 || c == nil || isPauseNoted(h) || s.State == "" || s.State == hold.Released:
-		s.Yielded = nil
-	case h.Spec.WindowStart == nil:
-		if !until.Equal(&s.YieldedUntil) || s.State != hold.Open || s.Up == nil || numbers == nil || *s.Up != *numbers {
-			s.Yielded = nil
-		}
-	case !isInLaterWindow(h) || lasts && !start.After(c.LastTransitionTime.Time):
-		s.YieldedUntil, s.YieldedWindow = until, start
-	case !lasts:
-		s.Yielded = nil
-	}
-	return s
-}
-
-// isYieldWindowOpen reports whether the schedule's window goes on in which another client set numbers.
-func isYieldWindowOpen(h *hold.Object, now time.Time) bool {
-	return now.Add(hold.WindowOverlap).Before(h.Status.YieldedUntil.Time)
-}
-
-// isInLaterWindow reports whether a schedule's hold is in another window than the one in which another client set numbers: it may raise them.
-func isInLaterWindow(h *hold.Object) bool {
-	return h.Spec.WindowStart != nil && !h.Spec.WindowStart.Equal(&h.Status.YieldedWindow)
-}
-
-// endWindowYields ends the yields of a hold in a later window with the window in which another client set the numbers.
-func (o *Observed) endWindowYields(now time.Time) (Step, bool) {
-	for i := range o.Holds {
-		h := &o.Holds[i]
-		if len(h.Status.Yielded) > 0 && !h.IsOver(now) && isInLaterWindow(h) && !isYieldWindowOpen(h, now) {
-			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, h.Status.Yielded...))
-			s.Confirm = true
-			return s, true
-		}
-	}
-	return Step{}, false
-}
-
-// keepYieldTime returns the condition of a hold's yields alone: its time is that of the yield.
-func keepYieldTime(all []metav1.Condition) []metav1.Condition {
-	return slices.DeleteFunc(slices.Clone(all), func(c metav1.Condition) bool { return c.Type != conditionYielded })
-}
-
-// timeOrZero returns a time that may be unknown: zero then.
-func timeOrZero(t *metav1.Time) (at metav1.Time) {
-	if t != nil {
-		at = *t
-	}
-	return at
-}
-
-// isLeftToOther reports whether a hold with a status has nothing to do before its end: another client has decided on its replicas.
-func isLeftToOther(h *hold.Object, s hold.Status) bool {
-	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
-	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
-	start := timeOrZero(h.Spec.WindowStart)
-	return settled && isKept && start.Equal(&s.YieldedWindow)
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.
@@ -304,11 +242,8 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
-			status.Told = clearToldStuck(h, now)
+			status.Told = endHoldTrouble(h, now)
 			return o.writeStatusStep(i, status), true
-		}
-		if c == nil || c.Status == metav1.ConditionTrue {
-			status.Told = forgetOutcome(status.Told, reasonStuck)
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), trouble), true
@@ -359,10 +294,12 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		if !o.isHoldCounted(h, now) && !o.isHoldPending(h, now) {
 			continue
 		}
-		if status, changed := yieldHold(h, fields); changed {
+		if status, changed := yieldHold(h, fields); changed || !isYieldOfNow(h, now) {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
-			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
-			status.Told = forgetOutcome(status.Told, reasonYielded)
+			status.Conditions = renewYield(status.Conditions, text, now)
+			if changed {
+				status.Told = forgetOutcome(status.Told, reasonYielded)
+			}
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		}

@@ -386,3 +386,18 @@ func TestWorkloadGoesAndComes(t *testing.T) {
 		t.Errorf("bounds set back: %v; %+v", sawBounds, h.Status)
 	}
 }
+
+// TestPlanBesideAFailingHold: a hold of another client that fails in this moment, since no controller runs, does not reject a person's.
+func TestPlanBesideAFailingHold(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	b.now = b.now.Add(time.Hour)
+	h := hold.Hold{ID: "set/alice", Replicas: 30}
+	plan, err := b.engine.PlanHold(t.Context(), memoryRef("shop"), h, b.now)
+	if err != nil || plan.RejectReason != "" || plan.ToReplicas != 30 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -247,31 +245,4 @@ func recordForeignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers
 		n.MinReplicas = n.MinReplicas.Fit(0, found.MaxReplicas)
 	}
 	return n, fields
-}
-
-// yieldHold returns the hold's status with the fields left to another client, and whether it changed.
-func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
-	status = h.Status.DeepCopy()
-	if isInLaterWindow(h) { // all are of this window from now on
-		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
-		changed = true
-	}
-	status.YieldedUntil, status.YieldedWindow = timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
-	for _, f := range fields {
-		if !slices.Contains(status.Yielded, f) {
-			status.Yielded, changed = append(status.Yielded, f), true
-		}
-	}
-	return status, changed
-}
-
-// dropYields returns the status of a hold that no longer leaves these fields to another client.
-func dropYields(status hold.Status, now time.Time, fields ...string) hold.Status {
-	before := len(status.Yielded)
-	status.Yielded = slices.DeleteFunc(status.Yielded, func(f string) bool { return slices.Contains(fields, f) })
-	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
-	if len(status.Yielded) == before || c == nil || c.Reason != yieldedToOther {
-		return status
-	}
-	return noteYields(status, now)
 }

@@ -38,10 +38,9 @@ func (o *Observed) reportOpenGate(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// noteOpenGate returns the status of a hold with the reason of its open gates, of which its notifiers are to be told.
+// noteOpenGate returns the status of a hold with the reason of its open gates.
 func noteOpenGate(status hold.Status, reason, message string, now time.Time) hold.Status {
 	status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionFalse, reason, shortenStatusText(message), now)
-	status.Told = forgetOutcome(status.Told, reasonStuck)
 	return status
 }
 
@@ -49,7 +48,7 @@ func noteOpenGate(status hold.Status, reason, message string, now time.Time) hol
 func (o *Observed) noteShutGate(h *hold.Object, status hold.Status, now time.Time) hold.Status {
 	if c := findHoldCondition(h, conditionGateShut); c != nil && c.Status == metav1.ConditionFalse {
 		status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionTrue, "Shut", "the gate is shut", now)
-		status.Told = clearToldStuck(h, now)
+		status.Told = endHoldTrouble(h, now)
 	}
 	return status
 }
@@ -84,13 +83,4 @@ func findLeftOpenGate(status hold.Status) *metav1.Condition {
 func FailsToShutGates(h *hold.Object) bool {
 	c := findHoldCondition(h, conditionGateShut)
 	return c != nil && c.Status == metav1.ConditionFalse && c.Reason == gateShutFailed
-}
-
-// openGateReason returns why the gates of a hold are open after it, once that does not mend itself; empty: they are not.
-func openGateReason(h *hold.Object, now time.Time) string {
-	c := findHoldCondition(h, conditionGateShut)
-	if c == nil || c.Status == metav1.ConditionTrue || c.Reason == gateShutFailed && now.Before(c.LastTransitionTime.Add(gateOpenTimeout)) {
-		return ""
-	}
-	return c.Message
 }

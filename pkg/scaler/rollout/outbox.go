@@ -28,7 +28,15 @@ type messageAddress struct{ key, notifier string }
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
 	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonStuck: notify.KindStuck, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+}
+
+// kindOfOutcome returns the kind of the messages about an outcome.
+func kindOfOutcome(name string) notify.Kind {
+	if isTroubleOutcome(name) {
+		return notify.KindStuck
+	}
+	return notificationKinds[name]
 }
 
 // owedOutcome returns the outcome that the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
@@ -37,16 +45,16 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return name, outcome
 	}
 	told := func(name string) bool { return wasTold(h, name) }
+	troubles := o.listHoldTroubles(h, now)
+	untold := slices.IndexFunc(troubles, func(t holdTrouble) bool { return !told(t.outcome) })
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
 		return "", ""
-	case openGateReason(h, now) != "" && !told(reasonStuck):
-		return reasonStuck, "the gate stays open: " + o.describeReplicas()
-	case o.stuckReason(h, now) != "" && !told(reasonStuck):
-		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
+	case untold >= 0:
+		return troubles[untold].outcome, troubles[untold].text
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), o.describeRollback()
-	case s == hold.Open && !told(string(s)): // before its trouble, which it would end at a receiver
+	case s == hold.Open && !told(string(s)) && len(troubles) == 0: // at a receiver, it would end them
 		return string(s), "up: " + o.describeReplicas()
 	case s == hold.Open && isHoldYielded(h) && !told(reasonYielded):
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
@@ -62,7 +70,7 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 // would end that message at a receiver.
 func owesHoldEnd(h *hold.Object) bool {
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(wasTold(h, string(hold.Open)) || wasTold(h, reasonStuck) || wasTold(h, string(hold.RolledBack)) || wasTold(h, toldBefore)) &&
+		(wasTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTold(h, string(hold.RolledBack)) || wasTold(h, toldBefore)) &&
 		!wasTold(h, string(hold.Released)) && wasTold(h, reasonPaused) == wasTold(h, reasonResumed)
 }
 
@@ -92,6 +100,18 @@ func forgetOutcomes(told []string, outbox []hold.OutboxMessage) []string {
 // contraryOutcomes are the outcomes after which one is news again: a hold that came up after a failure may fail once more.
 var contraryOutcomes = map[string]string{string(hold.Open): string(hold.RolledBack), string(hold.RolledBack): string(hold.Open)}
 
+// forgetContraryOutcomes returns the told outcomes without those that are news again after one. A hold that is up ends all its troubles.
+func forgetContraryOutcomes(told []string, name string) []string {
+	if name == string(hold.Open) {
+		for _, t := range slices.Clone(told) {
+			if isTroubleOutcome(t) {
+				told = forgetOutcome(told, t)
+			}
+		}
+	}
+	return forgetOutcome(told, contraryOutcomes[name])
+}
+
 // endTrouble returns the told outcomes after a trouble has ended: if it was told, it is told again that the hold is up.
 func endTrouble(told []string, trouble string) []string {
 	if slices.Contains(told, trouble) {
@@ -117,10 +137,10 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 			continue // a command does not know the notifiers
 		}
 		status := h.Status.DeepCopy()
-		status.Told = append(forgetOutcome(status.Told, contraryOutcomes[name]), name)
-		if name == reasonStuck {
+		status.Told = append(forgetContraryOutcomes(status.Told, name), name)
+		if t := o.findHoldTrouble(h, name, now); t != nil {
 			h = h.DeepCopy()
-			h.Status.Message = o.stuckReason(h, now)
+			h.Status.Message = t.reason
 		}
 		status.Outbox = o.appendOutboxMessage(status.Outbox, h, name, outcome, now)
 		return o.writeStatusStep(i, status), true
@@ -136,7 +156,7 @@ func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Obje
 		return outbox
 	}
 	return append(outbox, hold.OutboxMessage{
-		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+		Key: fmt.Sprintf("%s/%s/%s", h.UID, kindOfOutcome(name), h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
 		Time: metav1.NewMicroTime(now), Notifiers: notifiers,
 	})
 }
@@ -240,7 +260,7 @@ func (p *pass) observeDeliveries() {
 func (p *pass) postHoldMessage(ctx context.Context, s Step) {
 	h := &p.observed.Holds[s.Hold]
 	m := notify.Message{
-		Key: s.Post.Key, Kind: notificationKinds[s.Post.Outcome], Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
+		Key: s.Post.Key, Kind: kindOfOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
 		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
 	}
 	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {

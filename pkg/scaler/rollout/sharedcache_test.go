@@ -6,9 +6,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -24,12 +25,14 @@ type sharedCache struct {
 
 	objects map[string]*sharedObject
 	faults  []string // of objects that the cache no longer has
+	// trustsVersions is set where only writes change holds: another resource version tells each change.
+	trustsVersions bool
 }
 
-// sharedObject is an object of a cache, with its content when it came.
+// sharedObject is an object of a cache, with a hash of its memory when it came.
 type sharedObject struct {
-	content string
-	object  any
+	hash   uint64
+	object any
 }
 
 func newSharedCache(c *memoryCluster) *sharedCache {
@@ -39,21 +42,21 @@ func newSharedCache(c *memoryCluster) *sharedCache {
 // shareObject returns the object with the key, the same for all readers until the cluster has another.
 func shareObject[T any](c *sharedCache, key string, object *T) *T {
 	addSpareCapacity(reflect.ValueOf(object).Elem())
-	there, content := c.objects[key], formatShared(object)
-	if there == nil || there.content != content {
+	there, hash := c.objects[key], hashShared(object)
+	if there == nil || there.hash != hash {
 		if there != nil {
 			c.faults = append(c.faults, there.describeChange(key)...)
 		}
-		there = &sharedObject{content: content, object: object}
+		there = &sharedObject{hash: hash, object: object}
 		c.objects[key] = there
 	}
 	return there.object.(*T) //nolint:forcetypeassert // as it was stored
 }
 
-// describeChange returns how the object differs from what came; empty: it does not.
+// describeChange returns the object, if it is not as it came; empty: it is.
 func (o *sharedObject) describeChange(key string) []string {
-	if now := formatShared(o.object); now != o.content {
-		return []string{fmt.Sprintf("%s was\n%s\nand is\n%s", key, o.content, now)}
+	if hashShared(o.object) != o.hash {
+		return []string{fmt.Sprintf("%s is by now %+v", key, o.object)}
 	}
 	return nil
 }
@@ -67,12 +70,32 @@ func (c *sharedCache) listWrites() []string {
 	return all
 }
 
-func (c *sharedCache) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
-	all, err := c.memoryCluster.ListHolds(ctx, namespace)
-	for i := range all {
-		all[i] = *shareObject(c, "hold "+string(all[i].UID), all[i].DeepCopy())
+func (c *sharedCache) ListHolds(ctx context.Context, namespace string) (all []hold.Object, err error) {
+	if !c.trustsVersions {
+		all, err = c.memoryCluster.ListHolds(ctx, namespace)
+		for i := range all {
+			all[i] = *c.shareHold(&all[i])
+		}
+		return all, err
 	}
-	return all, err
+	if c.away {
+		return nil, errDead
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.holds)) {
+		all = append(all, *c.shareHold(c.holds[name]))
+	}
+	return all, nil
+}
+
+// shareHold returns the shared copy of a hold.
+func (c *sharedCache) shareHold(h *hold.Object) *hold.Object {
+	key := "hold " + string(h.UID)
+	if there := c.objects[key]; c.trustsVersions && there != nil {
+		if shared := there.object.(*hold.Object); shared.ResourceVersion == h.ResourceVersion { //nolint:forcetypeassert // as it was stored
+			return shared
+		}
+	}
+	return shareObject(c, key, h.DeepCopy())
 }
 
 func (c *sharedCache) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
@@ -109,46 +132,73 @@ func addSpareCapacity(v reflect.Value) {
 	}
 }
 
-// formatShared writes all memory of an object, also that behind the ends of its slices.
-func formatShared(object any) string {
-	var text strings.Builder
-	writeShared(&text, reflect.ValueOf(object))
-	return text.String()
+// hashShared returns a hash (FNV-1a) of all memory of an object, also that behind the ends of its slices.
+func hashShared(object any) uint64 {
+	h := sharedHash(14695981039346656037)
+	h.addValue(reflect.ValueOf(object))
+	return uint64(h)
 }
 
-func writeShared(text *strings.Builder, v reflect.Value) {
-	switch v.Kind() { //nolint:exhaustive // all others are printed as they are
+type sharedHash uint64
+
+func (h *sharedHash) addNumber(n uint64) {
+	for range 8 {
+		*h = (*h ^ sharedHash(n&0xff)) * 1099511628211
+		n >>= 8
+	}
+}
+
+func (h *sharedHash) addText(text string) {
+	for i := range len(text) {
+		*h = (*h ^ sharedHash(text[i])) * 1099511628211
+	}
+	h.addNumber(uint64(len(text)))
+}
+
+func (h *sharedHash) addValue(v reflect.Value) {
+	switch v.Kind() { //nolint:exhaustive // the cache has no others, or panics
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() || v.Type() == reflect.TypeFor[*time.Location]() {
+			h.addNumber(0)
 			return
 		}
-		writeShared(text, v.Elem())
+		h.addNumber(1)
+		h.addValue(v.Elem())
 	case reflect.Struct:
-		text.WriteString("{")
 		for i := range v.NumField() {
-			text.WriteString(v.Type().Field(i).Name + ":")
-			writeShared(text, v.Field(i))
-			text.WriteString(" ")
+			h.addValue(v.Field(i))
 		}
-		text.WriteString("}")
 	case reflect.Slice:
-		text.WriteString("[")
+		h.addNumber(uint64(v.Len()))
 		for whole, i := v.Slice(0, v.Cap()), 0; i < whole.Len(); i++ {
-			writeShared(text, whole.Index(i))
-			text.WriteString(" ")
+			h.addValue(whole.Index(i))
 		}
-		fmt.Fprintf(text, "]of %d", v.Len())
 	case reflect.Map:
-		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
-		for _, k := range keys {
-			text.WriteString(k.String() + ":")
-			writeShared(text, v.MapIndex(k))
-			text.WriteString(" ")
+		h.addMap(v)
+	case reflect.String:
+		h.addText(v.String())
+	case reflect.Bool:
+		if v.Bool() {
+			h.addNumber(2)
 		}
+		h.addNumber(3)
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uint:
+		h.addNumber(v.Uint())
+	case reflect.Float64:
+		h.addNumber(math.Float64bits(v.Float()))
 	default:
-		fmt.Fprint(text, v)
+		h.addNumber(uint64(v.Int()))
 	}
+}
+
+func (h *sharedHash) addMap(v reflect.Value) {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+	for _, k := range keys {
+		h.addText(k.String())
+		h.addValue(v.MapIndex(k))
+	}
+	h.addNumber(uint64(len(keys)))
 }
 
 // TestSharedCacheFindsWrites: each kind of write to a shared object is found.

@@ -14,6 +14,7 @@ import (
 // toldOutcome is a message that a hold stored.
 type toldOutcome struct {
 	kind      notify.Kind
+	outcome   string
 	attempt   string // generation and start of the hold, and the life of its workload
 	key       string
 	notifiers []string
@@ -24,17 +25,30 @@ func (w *walker) noteMessages(before, after *hold.Object) {
 	attempt := fmt.Sprint(before.Status.ObservedGeneration, before.Status.Since, w.workloads[after.HeldWorkload().Name].life)
 	for _, m := range after.Status.Outbox {
 		uid, _, _ := strings.Cut(m.Key, "/") // a hold made again has the messages of the one before
-		now, told := toldOutcome{notificationKinds[m.Outcome], attempt, m.Key, m.Notifiers}, w.told[uid]
+		now, told := toldOutcome{kindOfOutcome(m.Outcome), m.Outcome, attempt, m.Key, m.Notifiers}, w.told[uid]
 		if slices.ContainsFunc(told, func(t toldOutcome) bool { return t.key == m.Key }) {
 			continue
 		}
 		w.note("hold %s tells %s: %s", after.Name, m.Outcome, m.Text)
-		if n := len(told); n > 0 && told[n-1].kind == now.kind && told[n-1].attempt == now.attempt &&
-			now.kind != notify.KindYielded && now.kind != notify.KindStuck { // of another number, or another trouble
+		if isToldTwice(told, now) {
 			w.fail("hold %s tells %s twice", after.Name, m.Outcome)
 		}
 		w.told[uid] = append(told, now)
 	}
+}
+
+// isToldTwice reports whether an outcome was told in the same attempt with nothing since or, of a trouble, nothing but other troubles. A hold may yield
+// another number.
+func isToldTwice(told []toldOutcome, now toldOutcome) bool {
+	for _, t := range slices.Backward(told) {
+		if t.outcome == now.outcome && t.attempt == now.attempt && now.kind != notify.KindYielded {
+			return true
+		}
+		if t.kind != notify.KindStuck || now.kind != notify.KindStuck {
+			return false
+		}
+	}
+	return false
 }
 
 // lastToldState returns the last message about the state of a hold; empty: there is none.

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,5 +159,31 @@ func TestD17MarkOfKEDA(t *testing.T) {
 		if got := convertAutoscaler(hpa).ScaledObject; got != want {
 			t.Errorf("%q; want %q", got, want)
 		}
+	}
+}
+
+// TestD12OtherTrouble: a trouble that begins while another lasts is told by itself, and the first is not told again.
+func TestD12OtherTrouble(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	b.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "shop", errors.New("the role is gone"))
+	b.release(t, "shop", "event/sale")
+	_ = b.pass(t.Context())
+	for range 2 {
+		for _, name := range []string{"second", "third"} {
+			b.addWorkload(name, 1, hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 50}).hpa.scales = "shop"
+		}
+		_ = b.pass(t.Context())
+		b.workloads["second"].hpa, b.workloads["third"].hpa = nil, nil
+		_ = b.pass(t.Context())
+	}
+	b.deny = nil
+	b.mustPass(t)
+	b.wantTold(t, "event/sale", "Stuck", "Stuck", "Ended")
+	if whys := b.notifier.whys; !strings.Contains(whys[0], "the role is gone") || !strings.Contains(whys[1], "second, third") {
+		t.Errorf("%q", whys)
 	}
 }

@@ -261,14 +261,6 @@ func (w *wildWalker) addAutoscalerOnce() {
 	delete(w.workloads, "other")
 }
 
-// denyNumbers makes the API server deny all numbers for a pass.
-func (w *wildWalker) denyNumbers() {
-	w.note("the API server denies all numbers")
-	w.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "x", errors.New("a policy"))
-	_ = w.pass(w.t.Context())
-	w.deny = nil
-}
-
 // drainPods replaces the first pods of a workload.
 func (w *wildWalker) drainPods() {
 	work := w.workloads[[]string{"shop", "cart"}[w.IntN(2)]]
@@ -313,7 +305,9 @@ func (w *wildWalker) takeOverAutoscaler() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(29) {
+	switch w.IntN(30) {
+	case 29:
+		w.denyStatuses()
 	case 23, 24:
 		w.applySchedule()
 	case 25:
