@@ -42,7 +42,11 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 				m.endUnseenCounters(l, m.clock.clockTimeAt(now))
 			}
 		} else {
-			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			offset := unplacedOffset
+			if l != nil {
+				offset = l.offset
+			}
+			l = newScrapeLoop(t, families, offset)
 			l.places = m.joinNamespacePlaces(key.Namespace)
 			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
 			m.takeOverScrapeLoop(l)
@@ -54,6 +58,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		m.retireScrapeLoop(l)
 	}
 	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
+	placeNewLoops(added, loops, m.seed)
 	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
 	m.wakeScrapeScheduler()
