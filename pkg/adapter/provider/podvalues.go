@@ -138,6 +138,7 @@ func needsFurtherRule(results []podResult) bool {
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
+	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(*discovery.Pod, metric.TimeSpan) bool { return true })
 	pods = p.providedPodsToEvaluate(req, pods, results)
 	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
@@ -276,6 +277,23 @@ func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.T
 		}
 	}
 	return last, known
+}
+
+// findUnseenProvidedCounts returns the latest time in which one of the pods that belong to a rule served requests without a page; zero without any.
+func (p *Provider) findUnseenProvidedCounts(r *rule.Rule, pods []discovery.Pod, belongs func(*discovery.Pod, metric.TimeSpan) bool) (latest metric.TimeSpan) {
+	if !isProviderRuleEmbedded(r) || !r.Conserves() {
+		return latest
+	}
+	unseen := p.Scrapes.UnseenPods()
+	if len(unseen) == 0 {
+		return latest
+	}
+	for i := range pods {
+		if span := unseen[pods[i].Object()]; span.To.After(latest.To) && belongs(&pods[i], span) {
+			latest = span
+		}
+	}
+	return latest
 }
 
 // laterLoadMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
@@ -425,7 +443,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Began: req.began}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Began: req.began, Unseen: req.unseen}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

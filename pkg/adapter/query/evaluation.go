@@ -97,6 +97,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	}
 	ev.scan = &s.seriesScan
 	ev.markSilentQueriedPods()
+	ev.noteUnseenQueriedPods()
 	moved = ev.span > 0 && ev.queryGroupMoved()
 	if all := Retention(ev.maxWindow, ev.interval); moved && (reach.ranged < all || !s.countEvents) {
 		reach.ranged, s.countEvents = max(reach.ranged, all), true
@@ -104,6 +105,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 			return false, err
 		}
 		ev.markSilentQueriedPods()
+		ev.noteUnseenQueriedPods()
 	}
 	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMove
 		s.countEvents = true
@@ -114,6 +116,13 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	}
 	ev.noteReadiedQueriedPods()
 	return moved, nil
+}
+
+// noteUnseenQueriedPods notes the counts that no page shows as a hole.
+func (ev *evaluation) noteUnseenQueriedPods() {
+	if unseen := (timeSpan{ev.Unseen.From.UnixMilli(), ev.Unseen.To.UnixMilli()}); unseen.to > ev.scan.since {
+		ev.scan.holes, ev.scan.hasEnded = append(ev.scan.holes, unseen), true
+	}
 }
 
 // noteReadiedQueriedPods notes when pods became ready.

@@ -21,7 +21,9 @@ type targetStatus struct {
 	cause   string        // the reason of the last scrape's failure; "" after an accepted page
 	failure string        // the same, or the first rejected family and its reason: for the log
 	pageAt  time.Time
-	broken  bool // a scrape has failed since the newest accepted page
+	// servesSince is when the pod became ready, or a target; zero: it is not ready, or is being deleted.
+	servesSince time.Time
+	broken      bool // a scrape has failed since the newest accepted page
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
 	refusedAt time.Time
 	// seriesEnded is set if the series have ended since the newest accepted page, because the process is away.

@@ -52,11 +52,14 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			m.takeOverScrapeLoop(l)
 			added = append(added, l)
 		}
+		m.noteTargetServing(l, t.Ready && !t.Ending, m.clock.clockTimeAt(now))
 		loops[key] = l
 	}
 	for _, l := range m.loops {
+		m.noteTargetServing(l, false, m.clock.clockTimeAt(now))
 		m.retireScrapeLoop(l)
 	}
+	m.expireUnseenPods(m.clock.clockTimeAt(now))
 	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
 	placeNewLoops(added, loops, m.seed)
 	m.scheduleNewLoops(added, now)
