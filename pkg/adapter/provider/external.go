@@ -102,7 +102,8 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(pod *discovery.Pod, span metric.TimeSpan) bool {
 		return p.isProvidedPodOfRule(pod, span.To, exposes)
 	})
-	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
+	req.began = findLatestProcessStart(pods)
+	req.readied, req.unreadied = collectReadinessTimes(pods, req.now)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	ev.noteReadiedQueriedPods()
+	ev.noteReadinessOfQueriedPods()
 	return moved, nil
 }
 
@@ -125,14 +125,18 @@ func (ev *evaluation) noteUnseenQueriedPods() {
 	}
 }
 
-// noteReadiedQueriedPods notes when pods became ready.
-func (ev *evaluation) noteReadiedQueriedPods() {
-	if len(ev.Readied) == 0 {
+// noteReadinessOfQueriedPods notes when pods became ready, or stopped being ready.
+func (ev *evaluation) noteReadinessOfQueriedPods() {
+	if len(ev.Readied)+len(ev.Unreadied) == 0 {
 		return
 	}
 	for _, p := range ev.scan.orderedPods {
-		if at, ok := ev.Readied[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}]; ok {
+		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
+		if at, ok := ev.Readied[pod]; ok {
 			p.readied = at.UnixMilli()
+		}
+		if at, ok := ev.Unreadied[pod]; ok {
+			p.unreadied = at.UnixMilli()
 		}
 	}
 }

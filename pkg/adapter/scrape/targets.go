@@ -210,7 +210,7 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	s, replaced := &l.status, l.replaced
 	l.replaced = false
 	idle := !l.ready && (!s.refusedAt.IsZero() || !l.started.IsZero())
-	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && s.refusedAt.IsZero()) {
+	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && !s.refused) {
 		return
 	}
 	t := max(l.findSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
