@@ -5,7 +5,9 @@ package truth
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"time"
 )
 
 // scenarioWriter writes the lines of a generated scenario.
@@ -24,6 +26,9 @@ type scenarioWriter struct {
 
 // firstWideSeed is the first seed of scenarios with all kinds of events. The scenarios of smaller seeds stay as they were.
 const firstWideSeed = 10_000_000
+
+// firstSlowSeed is the first seed of wide scenarios at scrape intervals of up to 30 s, while pods start and end as fast as before.
+const firstSlowSeed = 20_000_000
 
 func (g *scenarioWriter) writeLine(format string, args ...any) {
 	fmt.Fprintf(g, format+"\n", args...)
@@ -56,8 +61,42 @@ func Generate(seed uint64) Scenario {
 	for i := range s.Statements {
 		s.Statements[i].Line = 0
 	}
+	if seed >= firstSlowSeed {
+		return s.stretchTime(chooseOne(g, 3, 6))
+	}
 	return s
 }
+
+// stretchTime returns the scenario with longer times, but for the lives of pods and the delays of pages and watches.
+func (s Scenario) stretchTime(factor int) Scenario {
+	head := fmt.Sprintf("scrape interval %ds\nmax-window %ds\n", 2*factor, 60*factor)
+	out, err := Parse(s.Name, head)
+	if err != nil {
+		panic(err) // a bug of this function
+	}
+	for _, st := range s.Statements {
+		st.At *= time.Duration(factor)
+		if st.Verb == "run" || st.Verb == "max-window" {
+			st.Args = []string{(time.Duration(factor) * st.parseInterval(st.Args[0])).String()}
+		}
+		if st.Verb == "read" {
+			st.Options = append(st.Options, [2]string{"every", "1s"}, [2]string{"from", "10s"}) // unless it has its own
+		}
+		for i, o := range st.Options {
+			if d, err := time.ParseDuration(o[1]); err == nil && slices.Contains(stretchedOptions, o[0]) {
+				st.Options[i][1] = (time.Duration(factor) * d).String()
+			}
+		}
+		out.Statements = append(out.Statements, st)
+	}
+	for i := range out.Statements {
+		out.Statements[i].Line = 0
+	}
+	return out
+}
+
+// stretchedOptions are the options with times that a longer scrape interval makes longer.
+var stretchedOptions = []string{"interval", "window", "every", "from", "to", "for", "down", "over"}
 
 // writeSettings writes the adapter's configuration, with rules over windows of all kinds.
 func (g *scenarioWriter) writeSettings() {

@@ -211,7 +211,7 @@ func (p *podProcess) writeCounter(b *strings.Builder, f *metricFamily, mode page
 		n := c.shownCount(f, s)
 		if f.rounding {
 			p.turn++
-			fmt.Fprintf(b, "%s %.9f\n", f.name, n-1e-6*float64(p.turn%2))
+			fmt.Fprintf(b, "%s %.9f\n", f.name, max(0, n-1e-6*float64(p.turn%2)))
 			continue
 		}
 		if p.workers > 1 {

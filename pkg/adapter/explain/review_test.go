@@ -113,8 +113,9 @@ func (s *reviewedShop) Diagnose(_, pod string, families []string) metric.Omissio
 
 func (*reviewedShop) FamilyType(string, string, string) (model.MetricType, bool) { return "", false }
 
-func (*reviewedShop) CountsUnseen(string, string) bool             { return false }
-func (*reviewedShop) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
+func (*reviewedShop) CountsUnseen(string, string) bool              { return false }
+func (*reviewedShop) UnseenPods() map[metric.Object]metric.TimeSpan { return nil }
+func (*reviewedShop) SilentSince(string, string) (time.Time, bool)  { return time.Time{}, false }
 
 func (*reviewedShop) HeldCounts(string, string, []string) float64 { return 0 }
 

@@ -20,6 +20,8 @@ const (
 	// maxBornRatio bounds the rate of the new counters of a family, from their beginning to their first page, relative to
 	// the rate of the family.
 	maxBornRatio = 10
+	// maxPeakRatio bounds the same relative to the greatest rate on earlier pages: the load may come back after a pause, or in larger batches.
+	maxPeakRatio = 2
 	// maxResumedRatio bounds the rate of a counter while pages lacked it, relative to its rate before.
 	maxResumedRatio = 2
 	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
@@ -50,6 +52,7 @@ type familyGrowth struct {
 	acceptedAt int64      // time of the last accepted page with this demand; 0: none so far
 	rate       float64    // up to acceptedAt
 	batches    [2]float64 // the greatest of up to batchPages pages, and of as many before
+	peaks      [2]float64 // the greatest rates, likewise
 
 	grown         float64 // since acceptedAt, by the counters of the page before
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
@@ -313,19 +316,20 @@ func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// addCounterGrowth keeps the growth of the counters since the last page, which was passed milliseconds ago, if it is a batch: their rate does
-// not explain it, as it explains the growth over a long time without pages.
+// addCounterGrowth keeps the rate of the counters since the last page, which was passed milliseconds ago, and their growth if it is a batch:
+// their rate does not explain it, as it explains the growth over a long time without pages.
 func (g *familyGrowth) addCounterGrowth(passed float64) {
 	if g.pages%batchPages == 0 {
-		g.batches = [2]float64{0, g.batches[0]}
+		g.batches, g.peaks = [2]float64{0, g.batches[0]}, [2]float64{0, g.peaks[0]}
 	}
+	g.peaks[0] = max(g.peaks[0], g.grown/passed)
 	if g.grown > minBatchRatio*g.rate*passed {
 		g.batches[0] = max(g.batches[0], g.grown)
 	}
 }
 
 // provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
-// rate, or in no larger batch than on an earlier page.
+// rate, at about its rate on an earlier page, or in no larger batch than there.
 func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 	if g.largest <= maxBornValue || g.born <= max(g.batches[0], g.batches[1]) {
 		return true
@@ -334,7 +338,7 @@ func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 	if g.acceptedAt > 0 {
 		rate = max(rate, g.grown/float64(max(1, now-g.acceptedAt)))
 	}
-	return g.born/float64(max(1, now-since)) <= maxBornRatio*rate
+	return g.born/float64(max(1, now-since)) <= max(maxBornRatio*rate, maxPeakRatio*max(g.peaks[0], g.peaks[1]))
 }
 
 // releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at

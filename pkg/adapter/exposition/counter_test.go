@@ -75,8 +75,16 @@ var appearingCounters = map[string]counterScript{
 		{10, counterType + "a{code=\"200\"} 100\n", ""},
 		{12, counterType + "a{code=\"200\"} 150\n", ""},
 		{14, counterType + "a{code=\"200\"} 150\n", ""},
-		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", ""},
-		{18, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", "500=51@16"},
+		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 101\n", ""},
+		{18, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 101\n", "500=101@16"},
+	}},
+	"the load comes back after a pause, to another series": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 50000\n", ""},
+		{12, counterType + "a{code=\"200\"} 51100\n", ""},
+		{14, counterType + "a{code=\"200\"} 52300\n", ""},
+		{16, counterType + "a{code=\"200\"} 52300\n", ""},
+		{36, counterType + "a{code=\"200\"} 52300\n", ""},
+		{38, counterType + "a{code=\"200\"} 52300\na{code=\"500\"} 1250\n", "500=0@36"},
 	}},
 	"a new counter is as large as the growth over a minute without pages": {0, "a", []countedPage{
 		{10, counterType + "a{code=\"200\"} 1000\n", ""},

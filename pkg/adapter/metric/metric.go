@@ -46,6 +46,11 @@ func (t Target) Equal(o Target) bool {
 		slices.Equal(t.Families, o.Families) && slices.Equal(t.Standing, o.Standing)
 }
 
+// TimeSpan is a stretch of time; the zero value is none.
+type TimeSpan struct {
+	From, To time.Time
+}
+
 // Object names a Kubernetes object; its resource is known from the context. Namespace is empty for objects of the
 // cluster.
 type Object struct {

@@ -33,6 +33,8 @@ type request struct {
 	// moved and movedAt are when load last moved between the pods of the group, began when the youngest of their processes started; see
 	// rule.Query.
 	moved, movedAt, began time.Time
+	unseen                metric.TimeSpan             // see rule.Query
+	unreadied             map[metric.Object]time.Time // likewise
 	readied               map[metric.Object]time.Time // see rule.Query
 	// first reports whether this demand is new: no HPA and no earlier request has it.
 	first func() bool

@@ -98,7 +98,12 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
-	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
+	exposes := sync.OnceValue(func() map[string]bool { return p.findWorkloadsExposingFamilies(req.rule, pods) })
+	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(pod *discovery.Pod, span metric.TimeSpan) bool {
+		return p.isProvidedPodOfRule(pod, span.To, exposes)
+	})
+	req.began = findLatestProcessStart(pods)
+	req.readied, req.unreadied = collectReadinessTimes(pods, req.now)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

@@ -262,8 +262,9 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 	return kind, ok
 }
 
-func (scrapeState) CountsUnseen(_, _ string) bool             { return false }
-func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
+func (scrapeState) CountsUnseen(_, _ string) bool                 { return false }
+func (scrapeState) UnseenPods() map[metric.Object]metric.TimeSpan { return nil }
+func (scrapeState) SilentSince(_, _ string) (time.Time, bool)     { return time.Time{}, false }
 
 func (s scrapeState) HeldCounts(_, pod string, _ []string) float64 { return s.held[pod] }
 

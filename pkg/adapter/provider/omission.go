@@ -147,7 +147,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 			continue
 		}
 		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.hasDecreasingPodCounters(req.rule, pod) ||
-			p.isProvidedFamilyRejected(req, pod) || p.lacksProvidedPodPage(req, pod) && p.isProvidedPodOfRule(pod, exposes) {
+			p.isProvidedFamilyRejected(req, pod) || p.lacksProvidedPodPage(req, pod) && p.isProvidedPodOfRule(pod, p.Now(), exposes) {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
@@ -178,10 +178,10 @@ func (p *Provider) lacksProvidedPodPage(req request, pod *discovery.Pod) bool {
 		!p.exposesProvidedFamily(req.rule, pod)
 }
 
-// isProvidedPodOfRule reports whether a pod without a page may feed the rule: another pod of its workload does, or the adapter started lately
-// and the pod never answered.
-func (p *Provider) isProvidedPodOfRule(pod *discovery.Pod, exposes func() map[string]bool) bool {
-	if p.Now().Sub(p.Started) < max(maxFirstPageWait, youngIntervals*p.providerScrapeInterval()) {
+// isProvidedPodOfRule reports whether a pod without a page at a time may feed the rule: another pod of its workload does, or the adapter had started
+// lately and the pod never answered.
+func (p *Provider) isProvidedPodOfRule(pod *discovery.Pod, at time.Time, exposes func() map[string]bool) bool {
+	if at.Sub(p.Started) < max(maxFirstPageWait, youngIntervals*p.providerScrapeInterval()) {
 		if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); page.IsZero() {
 			return true
 		}

@@ -192,8 +192,9 @@ func (c *chain) FamilyType(_, pod, _ string) (model.MetricType, bool) {
 	return "", false
 }
 
-func (*chain) CountsUnseen(string, string) bool             { return false }
-func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
+func (*chain) CountsUnseen(string, string) bool              { return false }
+func (*chain) UnseenPods() map[metric.Object]metric.TimeSpan { return nil }
+func (*chain) SilentSince(string, string) (time.Time, bool)  { return time.Time{}, false }
 
 func (*chain) HeldCounts(string, string, []string) float64 { return 0 }
 

@@ -138,8 +138,10 @@ func needsFurtherRule(results []podResult) bool {
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
+	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(*discovery.Pod, metric.TimeSpan) bool { return true })
 	pods = p.providedPodsToEvaluate(req, pods, results)
-	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
+	req.began = findLatestProcessStart(pods)
+	req.readied, req.unreadied = collectReadinessTimes(pods, req.now)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
@@ -278,6 +280,23 @@ func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.T
 	return last, known
 }
 
+// findUnseenProvidedCounts returns the latest time in which one of the pods that belong to a rule served requests without a page; zero without any.
+func (p *Provider) findUnseenProvidedCounts(r *rule.Rule, pods []discovery.Pod, belongs func(*discovery.Pod, metric.TimeSpan) bool) (latest metric.TimeSpan) {
+	if !isProviderRuleEmbedded(r) || !r.Conserves() {
+		return latest
+	}
+	unseen := p.Scrapes.UnseenPods()
+	if len(unseen) == 0 {
+		return latest
+	}
+	for i := range pods {
+		if span := unseen[pods[i].Object()]; span.To.After(latest.To) && belongs(&pods[i], span) {
+			latest = span
+		}
+	}
+	return latest
+}
+
 // laterLoadMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
 func laterLoadMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
@@ -313,17 +332,22 @@ func findLatestProcessStart(pods []discovery.Pod) (latest time.Time) {
 // slack.
 const maxReadiedAge = 2 * time.Minute
 
-// collectRecentReadyTimes returns the times at which pods became ready lately; nil if none did.
-func collectRecentReadyTimes(pods []discovery.Pod, now time.Time) (readied map[metric.Object]time.Time) {
-	for i := range pods {
-		if at := pods[i].Readied; now.Sub(at) < maxReadiedAge {
-			if readied == nil {
-				readied = map[metric.Object]time.Time{}
-			}
-			readied[pods[i].Object()] = at
+// collectReadinessTimes returns the times at which pods lately became ready, and stopped being ready; nil if none did.
+func collectReadinessTimes(pods []discovery.Pod, now time.Time) (readied, unreadied map[metric.Object]time.Time) {
+	note := func(times *map[metric.Object]time.Time, pod *discovery.Pod, at time.Time) {
+		if now.Sub(at) >= maxReadiedAge {
+			return
 		}
+		if *times == nil {
+			*times = map[metric.Object]time.Time{}
+		}
+		(*times)[pod.Object()] = at
 	}
-	return readied
+	for i := range pods {
+		note(&readied, &pods[i], pods[i].Readied)
+		note(&unreadied, &pods[i], pods[i].Unreadied)
+	}
+	return readied, unreadied
 }
 
 // awaitsFurtherPodSeries reports whether a ready pod with ended series has others to come: it refuses connections, or its page holds them
@@ -425,7 +449,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Began: req.began}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Unreadied: req.unreadied, Began: req.began, Unseen: req.unseen}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

@@ -64,6 +64,9 @@ type Scrapes interface {
 	// CountsUnseen reports whether a pod whose page fails is ready, or was since its series ended, as far as the scraper knows: what it counts is
 	// on no page.
 	CountsUnseen(namespace, pod string) bool
+	// UnseenPods returns the pods that were ready and stopped being so, or ended, before their first page, with the time in which they may
+	// have served requests.
+	UnseenPods() map[metric.Object]metric.TimeSpan
 }
 
 // Demands records the demands of requests, so the adapter scrapes and keeps their series for a while.

@@ -141,7 +141,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.queriedPodHasIncrement() && !isPauseInQuery(now-p.newest, interval) {
+		if p.queriedPodHasIncrement() && !p.silent && !isPauseInQuery(now-p.newest, interval) {
 			c.end = min(c.end, p.newest)
 		}
 	}

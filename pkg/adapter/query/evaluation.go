@@ -97,6 +97,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	}
 	ev.scan = &s.seriesScan
 	ev.markSilentQueriedPods()
+	ev.noteUnseenQueriedPods()
 	moved = ev.span > 0 && ev.queryGroupMoved()
 	if all := Retention(ev.maxWindow, ev.interval); moved && (reach.ranged < all || !s.countEvents) {
 		reach.ranged, s.countEvents = max(reach.ranged, all), true
@@ -104,6 +105,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 			return false, err
 		}
 		ev.markSilentQueriedPods()
+		ev.noteUnseenQueriedPods()
 	}
 	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMove
 		s.countEvents = true
@@ -112,18 +114,29 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	ev.noteReadiedQueriedPods()
+	ev.noteReadinessOfQueriedPods()
 	return moved, nil
 }
 
-// noteReadiedQueriedPods notes when pods became ready.
-func (ev *evaluation) noteReadiedQueriedPods() {
-	if len(ev.Readied) == 0 {
+// noteUnseenQueriedPods notes the counts that no page shows as a hole.
+func (ev *evaluation) noteUnseenQueriedPods() {
+	if unseen := (timeSpan{ev.Unseen.From.UnixMilli(), ev.Unseen.To.UnixMilli()}); unseen.to > ev.scan.since {
+		ev.scan.holes, ev.scan.hasEnded = append(ev.scan.holes, unseen), true
+	}
+}
+
+// noteReadinessOfQueriedPods notes when pods became ready, or stopped being ready.
+func (ev *evaluation) noteReadinessOfQueriedPods() {
+	if len(ev.Readied)+len(ev.Unreadied) == 0 {
 		return
 	}
 	for _, p := range ev.scan.orderedPods {
-		if at, ok := ev.Readied[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}]; ok {
+		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
+		if at, ok := ev.Readied[pod]; ok {
 			p.readied = at.UnixMilli()
+		}
+		if at, ok := ev.Unreadied[pod]; ok {
+			p.unreadied = at.UnixMilli()
 		}
 	}
 }

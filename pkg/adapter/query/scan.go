@@ -72,6 +72,8 @@ type scannedPod struct {
 	silent bool // newest is older than the rule's maxAge
 	// readied is the time at which the pod became ready, if it did so lately, in milliseconds; else 0.
 	readied int64
+	// unreadied is the time at which the pod stopped being ready, if it did so lately, likewise.
+	unreadied int64
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
 	// taken is the part of its load that young pods took from takenAt on, in milliseconds, before a counter ended; 0 without any.
@@ -279,7 +281,7 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 
 // describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
-	r.readied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.settled, p.silent, 0, 0
+	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
 	r.taken, r.takenAt = p.taken, p.takenAt
 	for i := range p.sampleTimes {
 		if t := &p.sampleTimes[i]; t.name == name {

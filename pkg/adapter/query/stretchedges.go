@@ -129,7 +129,7 @@ func (s *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrem
 		first--
 	}
 	n := s.values[i] - s.values[i-1]
-	whole := countedRange{readied: s.pod.readied}.loadOfQueriedIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
+	whole := countedRange{readied: s.pod.readied, unreadied: s.pod.unreadied, interval: interval}.loadOfQueriedIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
 	part := newQueriedIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval)
 	return edgeIncrement{series: s, count: n, until: part.countQueriedPart(timeSpan{whole.from, max(whole.from, at)})}, true
 }

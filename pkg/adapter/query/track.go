@@ -168,6 +168,8 @@ type countedRange struct {
 	podSince, podEnded int64
 	// readied is the time at which the pod became ready, if it did so lately; else 0.
 	readied int64
+	// unreadied is the time at which the pod stopped being ready, likewise.
+	unreadied int64
 	// settled is the time since which load no longer moves between pods; 0 if it did not move.
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
@@ -233,7 +235,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 			}
 		}
 		last, all = i, all+n
-		if max(begin, r.from) >= min(whole.to, r.to) {
+		if max(min(begin, whole.from), r.from) >= min(whole.to, r.to) {
 			continue
 		}
 		counted := timeSpan{max(whole.from, r.from), max(whole.from, min(whole.to, r.to))}
@@ -292,10 +294,14 @@ func (r countedRange) countQueriedPart(n queriedIncrement, part timeSpan) float6
 }
 
 // loadOfQueriedIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
-// at zero at the begin.
+// at zero at the begin. Counts that a page shows after a pause are from before the pod stopped being ready.
 func (r countedRange) loadOfQueriedIncrement(increment timeSpan, fromZero bool) timeSpan {
 	if fromZero && increment.from < r.readied && r.readied < increment.to {
 		increment.from = r.readied
+	}
+	if r.unreadied > 0 && r.unreadied < increment.to && isPauseInQuery(increment.to-increment.from, r.interval) {
+		increment.to = r.unreadied // a counter that ended then began at zero before it
+		increment.from = min(increment.from, increment.to-r.interval)
 	}
 	return increment
 }

@@ -44,8 +44,9 @@ func (scrapedPods) FamilyType(string, string, string) (model.MetricType, bool) {
 	return model.MetricTypeCounter, true
 }
 
-func (scrapedPods) CountsUnseen(string, string) bool             { return false }
-func (scrapedPods) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
+func (scrapedPods) CountsUnseen(string, string) bool              { return false }
+func (scrapedPods) UnseenPods() map[metric.Object]metric.TimeSpan { return nil }
+func (scrapedPods) SilentSince(string, string) (time.Time, bool)  { return time.Time{}, false }
 
 func (scrapedPods) HeldCounts(string, string, []string) float64 { return 0 }
 

@@ -173,8 +173,12 @@ type Query struct {
 	MovedAt time.Time
 	// Readied has the times at which pods of the group became ready lately, by namespace and name: their load began then.
 	Readied map[metric.Object]time.Time
+	// Unreadied has the times at which pods of the group lately stopped being ready, likewise: their load ended then.
+	Unreadied map[metric.Object]time.Time
 	// Began is when the youngest process of the group started; zero if unknown. Its counters began at 0 then.
 	Began time.Time
+	// Unseen is the latest time in which a pod of the group may have served requests that no page shows; zero without any.
+	Unseen metric.TimeSpan
 	// Reviewed is set for a rule of a request: its evaluation has small bounds, and nothing of it is remembered.
 	Reviewed bool
 }

@@ -21,9 +21,12 @@ type targetStatus struct {
 	cause   string        // the reason of the last scrape's failure; "" after an accepted page
 	failure string        // the same, or the first rejected family and its reason: for the log
 	pageAt  time.Time
-	broken  bool // a scrape has failed since the newest accepted page
+	// servesSince is when the pod became ready, or a target; zero: it is not ready, or is being deleted.
+	servesSince time.Time
+	broken      bool // a scrape has failed since the newest accepted page
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
 	refusedAt time.Time
+	refused   bool // the last scrape
 	// seriesEnded is set if the series have ended since the newest accepted page, because the process is away.
 	seriesEnded  bool
 	processStart time.Time // of the newest accepted page; zero: unknown
@@ -58,9 +61,9 @@ func computeMaxScrapeGap(interval time.Duration) time.Duration { return interval
 // recordScrape records the outcome of a scrape that ended at now.
 func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time) {
 	s.tried, s.took, s.cause = true, o.end.Sub(o.start), o.classifyScrapeOutcome(j.opts.Timeout).text
-	s.failure = s.cause
+	s.failure, s.refused = s.cause, isConnectionRefused(o.err)
 	if o.err != nil {
-		if s.broken = true; s.refusedAt.IsZero() && isConnectionRefused(o.err) {
+		if s.broken = true; s.refusedAt.IsZero() && s.refused {
 			s.refusedAt = now
 		}
 		return

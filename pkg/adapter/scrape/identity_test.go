@@ -137,8 +137,10 @@ func TestRefusedTarget(t *testing.T) {
 				p.setBody(fmt.Sprintf("a_total %d\n", v))
 				if i == 0 {
 					m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total")})
+					passFakeTime(time.Second) // all changes are between scrapes, whatever the target's offset
+				} else {
+					passFakeTime(2 * time.Second)
 				}
-				passFakeTime(2 * time.Second)
 			}
 			n.removeServer("cart-1:8080")
 			n.closeServers()

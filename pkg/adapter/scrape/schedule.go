@@ -4,10 +4,7 @@ package scrape
 
 import (
 	"container/heap"
-	"hash/fnv"
 	"time"
-
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 // scrapeOffset is the place of a target's scrapes within the interval, as a fraction in [0, 1).
@@ -18,13 +15,8 @@ type scrapeOffset float64
 // 156 are due at a time, which take some 10 ms.
 const slotsPerInterval = 64
 
-// computeScrapeOffset puts a target into a slot, by a hash of its name. Processes with different seeds use different slots and
-// different due times.
-func computeScrapeOffset(key metric.Object, seed uint64) scrapeOffset {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name))
-	// FNV's high bits hardly differ between names that differ at their end; mix them.
-	slot := mixOffsetBits(h.Sum64()^seed) % slotsPerInterval
+// computeScrapeOffset returns the offset of a slot. Processes with different seeds have different due times.
+func computeScrapeOffset(slot, seed uint64) scrapeOffset {
 	return scrapeOffset((float64(slot) + float64(mixOffsetBits(seed)>>11)/(1<<53)) / slotsPerInterval)
 }
 

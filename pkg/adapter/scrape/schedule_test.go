@@ -3,6 +3,8 @@ package scrape
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ func TestNextDue(t *testing.T) {
 	t.Parallel()
 	for _, interval := range []time.Duration{50 * time.Millisecond, 2 * time.Second, time.Minute} {
 		for i := range 50 {
-			p := computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, uint64(i))
+			p := computeScrapeOffset(uint64(i%slotsPerInterval), uint64(i))
 			now := time.Date(2026, 1, 2, 3, 4, 5, i*37_000_000, time.UTC)
 			due := firstScrapeTime(now, interval, p)
 			if wait := due.Sub(now); wait < 0 || wait > interval/8 {
@@ -70,7 +72,7 @@ func TestPlacesSpread(t *testing.T) {
 	const n, bins = 1000, 10
 	var count [bins]int
 	for i := range n {
-		count[int(computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprintf("cart-7d9f8c5b6d-%05d", i)}, 7)*bins)]++
+		count[int(computeScrapeOffset(hashFirstSlot(metric.Object{Namespace: "shop", Name: fmt.Sprintf("cart-%05d", i)}, 7), 7)*bins)]++
 	}
 	for bin, c := range count {
 		// 100 expected, s.d. 9.5
@@ -89,7 +91,7 @@ func TestSlots(t *testing.T) {
 	for seed := range uint64(2) {
 		moments[seed] = map[time.Duration]bool{}
 		for i := range 1000 {
-			p := computeScrapeOffset(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7)
+			p := computeScrapeOffset(hashFirstSlot(metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-", i)}, seed+7), seed+7)
 			due := firstScrapeTime(time.Date(2026, 1, 2, 3, 4, 5, i*1_234_567, time.UTC), interval, p)
 			for range 20 {
 				due, _ = nextScrapeTime(due, due, interval, p)
@@ -103,6 +105,45 @@ func TestSlots(t *testing.T) {
 	for at := range moments[0] {
 		if moments[1][at] {
 			t.Errorf("two processes scrape at %v", at)
+		}
+	}
+}
+
+// TestPodsOfAWorkload checks that few pods of a workload are scraped at times far from each other, also after one took the place of another.
+func TestPodsOfAWorkload(t *testing.T) {
+	t.Parallel()
+	newLoops := func(first, n int) (loops []*scrapeLoop) {
+		for i := range n {
+			key := metric.Object{Namespace: "shop", Name: fmt.Sprint("cart-7d9f8c5b6d-", first+i)}
+			loops = append(loops, &scrapeLoop{key: key, offset: unplacedOffset})
+		}
+		return loops
+	}
+	for n, least := range map[int]float64{2: 0.5, 3: 0.25, 4: 0.25, 8: 0.125, 64: 1.0 / 64} {
+		for seed := range uint64(20) {
+			added := newLoops(0, n)
+			all := map[metric.Object]*scrapeLoop{{Namespace: "shop", Name: "other-1"}: {offset: 0.3}}
+			place := func(added []*scrapeLoop) {
+				for _, l := range added {
+					all[l.key] = l
+				}
+				placeNewLoops(added, all, seed)
+			}
+			place(added)
+			delete(all, added[1].key)
+			place(newLoops(n, 1))
+			var places []float64
+			for key, l := range all {
+				if strings.HasPrefix(key.Name, "cart-") {
+					places = append(places, float64(l.offset))
+				}
+			}
+			slices.Sort(places)
+			for i, p := range places {
+				if gap := math.Mod(places[(i+1)%n]-p+1, 1); gap < least-1e-9 {
+					t.Errorf("seed %d: two of %d pods are %v intervals apart, want %v at least", seed, n, gap, least)
+				}
+			}
 		}
 	}
 }

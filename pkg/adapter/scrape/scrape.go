@@ -121,17 +121,18 @@ type Manager struct {
 	retiring       map[metric.Object]*scrapeLoop // no longer a target, but still in a scrape
 	families       map[string]*exposition.Families
 	ages           demandAges
-	dueLoops       loopQueue                   // loops that wait for their due time
-	places         map[string]*namespacePlaces // by namespace
-	waiting        [2]fifo[*namespacePlaces]   // namespaces with loops that wait for a place, by lane
-	running        [2]int                      // scrapes under way, by lane
-	idleWorkers    []scrapeWorker              // workers without a job; the last gets the next job
-	stopped        bool                        // Run is ending
-	fastJobs       fifo[*scrapeJob]            // scrapes in the fast lane, by start; some have ended
-	heldJobs       []*scrapeJob                // long scrapes in the fast lane without a place in the slow lane
-	firstRoundLeft int                         // targets of the first SetTargets without a scrape so far
-	targetsSet     bool                        // SetTargets was called
-	lastTick       time.Time                   // when the scheduler last ran
+	unseen         map[metric.Object]metric.TimeSpan // see UnseenPods
+	dueLoops       loopQueue                         // loops that wait for their due time
+	places         map[string]*namespacePlaces       // by namespace
+	waiting        [2]fifo[*namespacePlaces]         // namespaces with loops that wait for a place, by lane
+	running        [2]int                            // scrapes under way, by lane
+	idleWorkers    []scrapeWorker                    // workers without a job; the last gets the next job
+	stopped        bool                              // Run is ending
+	fastJobs       fifo[*scrapeJob]                  // scrapes in the fast lane, by start; some have ended
+	heldJobs       []*scrapeJob                      // long scrapes in the fast lane without a place in the slow lane
+	firstRoundLeft int                               // targets of the first SetTargets without a scrape so far
+	targetsSet     bool                              // SetTargets was called
+	lastTick       time.Time                         // when the scheduler last ran
 }
 
 // New returns a manager without targets. It starts no goroutine: see Run.
@@ -149,6 +150,7 @@ func New(appender Appender, opts Options) *Manager {
 		opts:     &opts,
 		loops:    map[metric.Object]*scrapeLoop{},
 		retiring: map[metric.Object]*scrapeLoop{},
+		unseen:   map[metric.Object]metric.TimeSpan{},
 		families: map[string]*exposition.Families{},
 		places:   map[string]*namespacePlaces{},
 	}

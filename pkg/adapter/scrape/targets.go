@@ -42,18 +42,26 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 				m.endUnseenCounters(l, m.clock.clockTimeAt(now))
 			}
 		} else {
-			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			offset := unplacedOffset
+			if l != nil {
+				offset = l.offset
+			}
+			l = newScrapeLoop(t, families, offset)
 			l.places = m.joinNamespacePlaces(key.Namespace)
 			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
 			m.takeOverScrapeLoop(l)
 			added = append(added, l)
 		}
+		m.noteTargetServing(l, t.Ready && !t.Ending, m.clock.clockTimeAt(now))
 		loops[key] = l
 	}
 	for _, l := range m.loops {
+		m.noteTargetServing(l, false, m.clock.clockTimeAt(now))
 		m.retireScrapeLoop(l)
 	}
+	m.expireUnseenPods(m.clock.clockTimeAt(now))
 	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
+	placeNewLoops(added, loops, m.seed)
 	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
 	m.wakeScrapeScheduler()
@@ -202,7 +210,7 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	s, replaced := &l.status, l.replaced
 	l.replaced = false
 	idle := !l.ready && (!s.refusedAt.IsZero() || !l.started.IsZero())
-	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && s.refusedAt.IsZero()) {
+	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && !s.refused) {
 		return
 	}
 	t := max(l.findSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
