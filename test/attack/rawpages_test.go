@@ -89,8 +89,8 @@ var rawAnswers = map[string]func(net.Conn){
 	"exemplars without end": func(c net.Conn) {
 		writeRawEndlessly(c, "HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0\r\n\r\n# TYPE a counter\na_total 99 # {x=\"", "x")
 	},
-	"zstd":            func(c net.Conn) { writeRawEncoded(c, "zstd", append([]byte("\x28\xb5\x2f\xfd"), rawBomb...)) },
-	"deflate bomb":    func(c net.Conn) { writeRawEncoded(c, "deflate", rawBomb[10:]) },
+	"zstd":         func(c net.Conn) { writeRawEncoded(c, "zstd", append([]byte("\x28\xb5\x2f\xfd"), rawBomb...)) },
+	"deflate bomb": func(c net.Conn) { writeRawEncoded(c, "deflate", rawBomb[10:]) },
 	"a name in bytes": func(c net.Conn) {
 		_, _ = io.WriteString(c, rawPageOK+"Connection: close\r\n\r\n{\"a\xff\xfe\"} 99\n")
 		_ = c.Close()
