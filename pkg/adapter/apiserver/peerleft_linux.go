@@ -1,3 +1,5 @@
+// Clients that have left, by their sockets.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Clients that have left: unknown beside Linux.
+
 //go:build !linux
 
 package apiserver

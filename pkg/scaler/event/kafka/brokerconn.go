@@ -1,3 +1,5 @@
+// Connections to brokers, which check responses before the client decodes them.
+
 package kafka
 
 import (

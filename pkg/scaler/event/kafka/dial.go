@@ -1,3 +1,5 @@
+// Connections to brokers: TLS and SASL.
+
 package kafka
 
 import (

@@ -1,3 +1,5 @@
+// The responses that a reader of a topic gets, as far as their counts.
+
 package kafka
 
 import (
@@ -5,8 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// This file knows the responses that a reader of a topic gets, as far as their counts.
 
 // readResponse reads the response to a request, up to its end.
 func (r *responseReader) readResponse(to brokerRequest) {

@@ -1,3 +1,5 @@
+// The values of a response, read while its bytes arrive, within the bounds of its counts.
+
 package kafka
 
 import (
@@ -5,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 )
-
-// This file reads the values of a response while its bytes arrive, and holds it to the bounds of its counts.
 
 const (
 	// maxResponseElements bounds the elements of all arrays of a response. A topic of 10,000 partitions with three replicas has 70,000 in its
