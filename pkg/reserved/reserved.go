@@ -42,31 +42,44 @@ func Classify(address netip.Addr) Kind {
 	case address.IsUnspecified(), address.Is4() && address.As4()[0] == 0:
 		return Unspecified
 	}
-	if embedded, found := embeddedIPv4(address); found {
-		return Classify(embedded)
-	}
-	return ""
+	return classifyEmbedded(address)
 }
 
-// translatedPrefixes are the IPv6 prefixes that stand for IPv4 addresses, with the place of these: compatible addresses (RFC 4291), NAT64
-// (RFC 6052, RFC 8215), SIIT (RFC 2765), and 6to4 (RFC 3056).
+// translatedPrefixes are the IPv6 prefixes that stand for IPv4 addresses, with the places of these in bytes: compatible addresses (RFC 4291),
+// NAT64 (RFC 6052), SIIT (RFC 2765), and 6to4 (RFC 3056). A network chooses the length of its own NAT64 prefix in 64:ff9b:1::/48 (RFC 8215),
+// and with it the place.
 var translatedPrefixes = []struct {
 	prefix netip.Prefix
-	begin  int // in bytes
+	places [][4]int
 }{
-	{netip.MustParsePrefix("::/96"), 12}, {netip.MustParsePrefix("64:ff9b::/96"), 12}, {netip.MustParsePrefix("64:ff9b:1::/48"), 12},
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, {netip.MustParsePrefix("2002::/16"), 2},
+	{netip.MustParsePrefix("::/96"), [][4]int{{12, 13, 14, 15}}},
+	{netip.MustParsePrefix("64:ff9b::/96"), [][4]int{{12, 13, 14, 15}}},
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [][4]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}, {12, 13, 14, 15}}},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), [][4]int{{12, 13, 14, 15}}},
+	{netip.MustParsePrefix("2002::/16"), [][4]int{{2, 3, 4, 5}}},
 }
 
-// embeddedIPv4 returns the IPv4 address that a router or a host may send to in place of an IPv6 address.
-func embeddedIPv4(address netip.Addr) (embedded netip.Addr, found bool) {
+// classifyEmbedded returns the kind of the IPv4 addresses that a router or a host may send to in place of an IPv6 address; empty without a
+// reserved one. The bytes between two places are zero, so an unspecified address counts only without another.
+func classifyEmbedded(address netip.Addr) Kind {
+	bytes := address.As16()
 	for _, t := range translatedPrefixes {
-		if t.prefix.Contains(address) {
-			bytes := address.As16()
-			return netip.AddrFrom4([4]byte(bytes[t.begin : t.begin+4])), true
+		if !t.prefix.Contains(address) {
+			continue
+		}
+		unspecified := true
+		for _, p := range t.places {
+			kind := Classify(netip.AddrFrom4([4]byte{bytes[p[0]], bytes[p[1]], bytes[p[2]], bytes[p[3]]}))
+			if kind != "" && kind != Unspecified {
+				return kind
+			}
+			unspecified = unspecified && kind == Unspecified
+		}
+		if unspecified {
+			return Unspecified
 		}
 	}
-	return netip.Addr{}, false
+	return ""
 }
 
 // IsAmbiguousHost reports whether some resolvers read a host as an IPv4 address, and others as a name: 2130706433, 0x7f.1 and 127.1 may all

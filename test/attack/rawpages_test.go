@@ -76,6 +76,30 @@ var rawAnswers = map[string]func(net.Conn){
 	"gzip of one line without end": func(c net.Conn) {
 		writeRawEndlessly(c, rawPageOK+"Content-Encoding: gzip\r\n\r\n", string(compressRaw(bytes.Repeat([]byte("a{x=\"x"), 10_000))))
 	},
+	"comments without end":    func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\n", "# x\n") },
+	"blank lines without end": func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\n", "\n") },
+	"types without end":       func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\n", "# TYPE a counter\n") },
+	"help without end":        func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\n# HELP a ", "help ") },
+	"a label without end":     func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\na{x=\"", "x") },
+	"a name without end":      func(c net.Conn) { writeRawEndlessly(c, rawPageOK+"\r\na", "a") },
+	"a label of 10 MB": func(c net.Conn) {
+		_, _ = io.WriteString(c, rawPageOK+"Connection: close\r\n\r\na{x=\""+strings.Repeat("x", 10<<20)+"\"} 99\n")
+		_ = c.Close()
+	},
+	"exemplars without end": func(c net.Conn) {
+		writeRawEndlessly(c, "HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0\r\n\r\n# TYPE a counter\na_total 99 # {x=\"", "x")
+	},
+	"zstd":         func(c net.Conn) { writeRawEncoded(c, "zstd", append([]byte("\x28\xb5\x2f\xfd"), rawBomb...)) },
+	"deflate bomb": func(c net.Conn) { writeRawEncoded(c, "deflate", rawBomb[10:]) },
+	"a name in bytes": func(c net.Conn) {
+		_, _ = io.WriteString(c, rawPageOK+"Connection: close\r\n\r\n{\"a\xff\xfe\"} 99\n")
+		_ = c.Close()
+	},
+	"a name that looks alike": func(c net.Conn) {
+		_, _ = io.WriteString(c, rawPageOK+"Connection: close\r\n\r\n# TYPE \u0430 counter\n{\"\u0430\"} 99\n{\"a\u200b\"} 99\n{\"a\u202e\"} 99\n")
+		_ = c.Close()
+	},
+	"redirects in a ring":        func(c net.Conn) { writeRawRedirect(c, fmt.Sprintf("/%d", time.Now().UnixNano()%2)) },
 	"redirect to itself":         func(c net.Conn) { writeRawRedirect(c, "/metrics") },
 	"redirect with a user":       func(c net.Conn) { writeRawRedirect(c, "http://root:secret@"+c.LocalAddr().String()+"/metrics") },
 	"redirect to another scheme": func(c net.Conn) { writeRawRedirect(c, "file:///etc/passwd") },

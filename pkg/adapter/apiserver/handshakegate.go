@@ -4,9 +4,11 @@ package apiserver
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +16,8 @@ import (
 // that ask for it: without a bound, a flood of new connections takes the processors from the reads of HPAs.
 //
 // A handshake holds a place only between two reads from its connection, so a client that does not go on keeps no other out. A connection that
-// closes waits no longer: its handshake would compute in vain, and a flood would wait in any number.
+// closes waits no longer: its handshake would compute in vain, and a flood would wait in any number. A client that leaves behind its first message
+// costs no key and no signature.
 type handshakeGate struct {
 	places chan struct{}
 	load   *processorLoad
@@ -53,7 +56,8 @@ func (g *handshakeGate) enterHandshakeGate(closing <-chan struct{}) bool {
 // gatedConn is a connection whose handshake goes through a gate. Read is called by one goroutine at a time.
 type gatedConn struct {
 	*limitedConn
-	gate *handshakeGate
+	gate      *handshakeGate
+	responded atomic.Bool // the server has begun to write
 
 	mu       sync.Mutex // guards the rest
 	held     bool
@@ -67,15 +71,26 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 	n, err := c.limitedConn.Read(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && !c.done {
-		if c.received += n; c.received > maxHandshakeBytes {
-			return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
-		}
-		if c.held = c.gate.enterHandshakeGate(c.closing); !c.held {
-			return 0, net.ErrClosed
-		}
+	if err != nil || c.done {
+		return n, err
 	}
-	return n, err
+	if c.received += n; c.received > maxHandshakeBytes {
+		return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
+	}
+	if c.held = c.gate.enterHandshakeGate(c.closing); !c.held {
+		return 0, net.ErrClosed
+	}
+	// Without the server's part no handshake goes on. Behind its last message a client may send a request, and close its side.
+	if !c.responded.Load() && hasPeerLeft(c.Conn) {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Write implements net.Conn.
+func (c *gatedConn) Write(b []byte) (int, error) {
+	c.responded.Store(true)
+	return c.limitedConn.Write(b)
 }
 
 // leaveHandshakeGate returns the place of the connection, if it has one. After the last call the gate does not count.

@@ -3,10 +3,12 @@ package apiserver
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,4 +63,23 @@ func TestAcceptedConnectionsTakeTurns(t *testing.T) {
 	if most := listener.most.Load(); most > 10 {
 		t.Errorf("%d of 5000 accepted connections waited for their turn at once, want few", most)
 	}
+}
+
+// TestSilentHandshakesEnd: a client that says nothing loses its connection after the time of a handshake.
+func TestSilentHandshakesEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		limits := defaultServerLimits()
+		table := newConnectionTable(limits, func() {})
+		acceptor := &connectionAcceptor{tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: table, timeout: limits.handshake, gate: newTestHandshakeGate(), metrics: newMetrics(nil)}
+		c, began := table.addClientConnection(ours, time.Now()), time.Now()
+		go acceptor.completeHandshake(t.Context(), c, make(chan struct{}))
+		_ = theirs.SetReadDeadline(began.Add(time.Hour))
+		if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(began) != limits.handshake {
+			t.Errorf("after %v: %v; want the connection closed after %v", time.Since(began), err, limits.handshake)
+		}
+		_ = ours.Close()
+	})
 }

@@ -68,6 +68,27 @@ func TestAutoscalerWithLongNames(t *testing.T) {
 	}
 }
 
+// TestAutoscalerWithLongSelectors: the selectors of an HPA count as its names do.
+func TestAutoscalerWithLongSelectors(t *testing.T) {
+	t.Parallel()
+	spec := podsMetric("rps")
+	spec.Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	for i := range 20 {
+		spec.Pods.Metric.Selector.MatchLabels[fmt.Sprintf("label-%02d", i)] = strings.Repeat("v", 63)
+	}
+	hpa := newHPA("shop", "web", "web")
+	for range maxAutoscalerMetrics {
+		hpa.Spec.Metrics = append(hpa.Spec.Metrics, spec)
+	}
+	a, size := newStoredAutoscaler(hpa), 0
+	for _, m := range a.metrics {
+		size += m.demandedMetricBytes()
+	}
+	if len(a.metrics) == 0 || size > maxAutoscalerBytes || a.rejected.count != maxAutoscalerMetrics-len(a.metrics) || a.rejected.reason != rejectedByBytes {
+		t.Errorf("%d metrics of %d bytes are taken, %d rejected: %s", len(a.metrics), size, a.rejected.count, a.rejected.reason)
+	}
+}
+
 // TestManyAutoscalersOfNamespace: a namespace's HPAs share bounds, and those of another are served.
 func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it measures the process's heap
 	var hpas []*storedAutoscaler

@@ -21,6 +21,7 @@ func TestRejectedFamily(t *testing.T) {
 		"not UTF-8":   {"b{x=\"\xff\"} 1\n", KindNotUTF8},
 		"long line":   {"b{x=\"" + strings.Repeat("x", 2*maxLineBytes) + "\"} 1\n", KindTooLong},
 		"many labels": {"b{" + strings.Repeat("x=\"\",", 65) + "} 1\n", KindTooManyLabels},
+		"long labels": {"b{x=\"" + strings.Repeat("x", 600) + "\",y=\"" + strings.Repeat("y", 600) + "\"} 1\n", KindLabelsTooLong},
 		"label twice": {"b{x=\"1\",x=\"2\"} 1\n", KindSyntax},
 		"no value":    {"b{x=\"1\"}\nb{x=\"2\"} 1\n", KindSyntax},
 		"bad type":    {"# TYPE b nonsense\nb 1\n", KindSyntax},
@@ -32,6 +33,7 @@ func TestRejectedFamily(t *testing.T) {
 			const goodB = "b{ok=\"1\"} 1\n"
 			p := NewParser(testOwn)
 			page := newTestPage(Text, "a", "b")
+			page.MaxLabelBytes = 1 << 10
 			mustParse(t, p, page, []byte("a 1\n"+goodB), 2)
 			for range 2 {
 				r := mustParse(t, p, page, []byte("a 1\n"+tc.lines+"a{i=\"1\"} 2\n"), 2)

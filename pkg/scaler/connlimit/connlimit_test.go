@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/connlimit"
 )
@@ -30,7 +31,8 @@ func TestOldestGivesWay(t *testing.T) {
 			defer conn.Close()
 			conns = append(conns, conn)
 		}
-		if _, err := conns[0].Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // a Conn returns it as it is
+		_ = conns[0].SetReadDeadline(time.Now().Add(20 * time.Second)) // an open connection sends nothing
+		if _, err := conns[0].Read(make([]byte, 1)); err != io.EOF {   //nolint:errorlint // a Conn returns it as it is
 			t.Errorf("%s: the oldest connection: %v; want it closed", name, err)
 		}
 		if _, err := io.WriteString(conns[2], "GET / HTTP/1.0\r\n\r\n"); err != nil {

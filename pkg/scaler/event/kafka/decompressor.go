@@ -1,3 +1,6 @@
+// The memory of decompressed records. The client's own limit applies to each batch alone. A response may have a thousand batches, and a batch a
+// million empty records.
+
 package kafka
 
 import (
@@ -14,9 +17,6 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// This file limits the memory of decompressed records. The client's own limit applies to each batch alone. A response may have a thousand
-// batches, and a batch a million empty records.
 
 const (
 	// maxBatchBytes limits the decompressed size of a batch: a hundred of the largest events, and a small part of the pod's memory.

@@ -1,3 +1,5 @@
+// Connections to brokers: TLS and SASL.
+
 package kafka
 
 import (
@@ -17,8 +19,17 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// dialBroker connects to a broker. It reads the certificate files anew.
+// dialBroker connects to a broker, and bounds its responses.
 func (c *Consumer) dialBroker(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.openBrokerConnection(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return newBrokerConn(conn), nil
+}
+
+// openBrokerConnection reads the certificate files anew.
+func (c *Consumer) openBrokerConnection(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var d net.Dialer

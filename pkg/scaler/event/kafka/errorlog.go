@@ -1,3 +1,5 @@
+// Errors of the brokers: counted, and some of them logged.
+
 package kafka
 
 import (

@@ -1,3 +1,6 @@
+// Batches that are larger than a response of the usual client may be. They are read one at a time, and their records counted before they are
+// decoded. A topic has such batches if its max.message.bytes is above the default.
+
 package kafka
 
 import (
@@ -12,9 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"k8s.io/klog/v2"
 )
-
-// This file reads batches that are larger than a response of the usual client may be, one at a time. It counts their records before it decodes
-// them. A topic has such batches if its max.message.bytes is above the default.
 
 const (
 	// maxLargeReadBytes bounds a response with one large batch. It is above max.message.bytes of 10 MiB, and a small part of the pod's memory.

@@ -1,3 +1,5 @@
+// The self-metrics of the consumer.
+
 package kafka
 
 import (
