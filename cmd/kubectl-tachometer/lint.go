@@ -61,7 +61,7 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRec
 	}
 	p.warnPluginUnread(report.Unread)
 	if report.HPAs == 0 && len(files) > 0 {
-		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", ")))
+		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler with a scaleTargetRef in %s", strings.Join(files, ", ")))
 	}
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {

@@ -148,10 +148,10 @@ func TestListedMetrics(t *testing.T) {
 		texts []string
 	}{
 		"a workload": {[]string{"metrics", "deploy/web", "-n", "shop"}, []string{
-			"http_requests_total   counter   0        <none>   request_per_second", "METRICS are by the rules in force, as adapter-1 lists them.",
+			"http_requests_total   counter   <none>   0        <none>   request_per_second", "METRICS are by the rules in force, as adapter-1 lists them.",
 			"no values: read the metrics page of pod web-1: forbidden",
 		}},
-		"a pod": {[]string{"metrics", "web-1", "-n", "shop"}, []string{"http_requests_total   counter   0        <none>   request_per_second"}},
+		"a pod": {[]string{"metrics", "web-1", "-n", "shop"}, []string{"http_requests_total   counter   <none>   0        <none>   request_per_second"}},
 		"a namespace": {[]string{"metrics", "-n", "shop", "-o", "wide"}, []string{
 			`http_requests_total   counter   2         <none>       request_per_second   Requests \x1b[2Jserved.`,
 			"<none>                <none>    0         autoscaler   orders", "could not read the page of pod db for Pod/db: connection refused",
@@ -195,7 +195,7 @@ func TestMetricsByRulesInForce(t *testing.T) {
 		args string
 		want []string
 	}{
-		{shop, "web-1", []string{"http_requests_total   counter   1        9       web_per_second", "Of pod web-1. METRICS are by the rules in force, as adapter-1 lists them."}},
+		{shop, "web-1", []string{"http_requests_total   counter   1/1    1        9       web_per_second", "Of pod web-1. METRICS are by the rules in force, as adapter-1 lists them."}},
 		{shop, "deploy/web", []string{"web_per_second"}},
 		{shop, "deploy/web -o yaml", []string{"name: web_per_second"}},
 		{older, "deploy/web", []string{"request_per_second", builtIn, "could not list the families by the rules in force: the adapter does not serve"}},
@@ -258,7 +258,7 @@ func TestExitCodes(t *testing.T) {
 		"doctor of what is not":         {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":            {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
 		"lint of a missing file":        {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
-		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
+		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler with a scaleTargetRef in " + os.DevNull},
 		"lint of a configuration":       {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
 		"type and name":                 {[]string{"explain", "hpa", "web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
 		"type and name of a workload":   {[]string{"metrics", "deploy", "web", "-n", "shop"}, exitFine, "request_per_second"},

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -57,17 +58,31 @@ func splitManifestDocuments(data []byte) []manifestDocument {
 }
 
 // parseManifestDocument returns the values of a document: one, or several of JSON that follow each other.
-func parseManifestDocument(document string) ([]any, error) {
-	if strings.HasPrefix(strings.TrimSpace(document), "{") {
-		if values, err := parseJSONValues(document); err == nil {
+func parseManifestDocument(document manifestDocument) ([]any, error) {
+	if strings.HasPrefix(strings.TrimSpace(document.text), "{") {
+		if values, err := parseJSONValues(document.text); err == nil {
 			return values, nil
 		}
 	}
 	var value any
-	if err := yaml.Unmarshal([]byte(document), &value); err != nil {
-		return nil, describeTemplateError(document, err)
+	if err := yaml.Unmarshal([]byte(document.text), &value); err != nil {
+		return nil, describeTemplateError(document.text, countFileLine(document, err))
 	}
 	return []any{value}, nil
+}
+
+// yamlLine matches the beginning of the YAML parser's error: the line is the document's.
+var yamlLine = regexp.MustCompile(`^error converting YAML to JSON: yaml: line ([0-9]+): `)
+
+// countFileLine returns an error of the YAML parser with the line of the file.
+func countFileLine(document manifestDocument, err error) error {
+	text := err.Error()
+	parts := yamlLine.FindStringSubmatch(text)
+	if parts == nil {
+		return err
+	}
+	line, _ := strconv.Atoi(parts[1]) // the pattern has digits alone
+	return fmt.Errorf("line %d: %s", document.line+line-1, text[len(parts[0]):])
 }
 
 func parseJSONValues(document string) ([]any, error) {

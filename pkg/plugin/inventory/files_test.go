@@ -68,7 +68,9 @@ func TestReadFilesErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {maxReplicas: many}": "standard input: document 1: ",
-		"a: 1\n---\nb: [":        "standard input: document 2: ",
+		"a: 1\n---\nb: [":                      "standard input: document 2: ",
+		"a: 1\n---\nb: 1\nc:\n d: 1\n  e: 2\n": "standard input: document 2: line 6: mapping values are not allowed in this context",
+		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {minReplicas: \"2\"}": "standard input: document 1: json: cannot unmarshal string into Go struct field HorizontalPodAutoscalerSpec.spec.minReplicas of type int32; write it without quotes",
 		"kind: List\nitems: [1]": "standard input: document 1: items[0] is no object",
 	} {
 		_, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(text)})

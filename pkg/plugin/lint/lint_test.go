@@ -462,7 +462,7 @@ var lintJudgements = map[string]struct {
 `}},
 	"CPU of autoscaling/v2beta1": {"cpu-target-out-of-reach", 1, []string{"autoscaling/v2", "autoscaling/v2beta1", soundMetric, `  - {type: Resource, resource: {name: cpu, targetAverageUtilization: 95}}
 `, `{cpu: "2"}`, "{cpu: 100m}"}},
-	"a field in other letters":             {"min-above-max", 1, []string{"maxReplicas: 10", "maxreplicas: 10"}},
+	"a field in other letters":             {"min-above-max", 0, []string{"maxReplicas: 10", "maxreplicas: 10"}},
 	"an average above the limit":           {"cpu-target-out-of-reach", 1, []string{soundMetric, cpuAverage("1900m")}},
 	"an average below the limit":           {"cpu-target-out-of-reach", 0, []string{soundMetric, cpuAverage("1800m")}},
 	"empty resources of the pod":           {"cpu-target-out-of-reach", 1, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `{cpu: "2"}`, "{cpu: 100m}", containers, "      resources: {}\n" + containers}},
