@@ -230,7 +230,7 @@ func TestExitCodes(t *testing.T) {
 	}
 	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
 	shop := newShop(t)
-	for _, path := range []string{"autoscaling/v2/namespaces/empty/horizontalpodautoscalers", "apps/v1/namespaces/empty/deployments", "apps/v1/namespaces/empty/statefulsets"} {
+	for _, path := range []string{"autoscaling/v2/namespaces/empty/horizontalpodautoscalers", "autoscaling/v2/namespaces/poor/horizontalpodautoscalers", "apps/v1/namespaces/empty/deployments", "apps/v1/namespaces/empty/statefulsets"} {
 		shop.answers["/apis/"+path] = map[string]any{"kind": "List", "apiVersion": "v1", "items": []any{}}
 	}
 	shop.answers["/api/v1/namespaces/empty/pods"] = map[string]any{"kind": "PodList", "apiVersion": "v1", "items": []any{}}
@@ -248,6 +248,7 @@ func TestExitCodes(t *testing.T) {
 		"not an autoscaler":             {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"version of the client":         {[]string{"version", "--client"}, exitFine, "Client Version: "},
 		"version without rights":        {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
+		"top of nothing, without pods":  {[]string{"top", "-n", "poor"}, exitFine, "There is no autoscaler in namespace poor.\n"},
 		"no holds":                      {[]string{"hold", "status", "-n", "shop"}, exitFine, "no holds"},
 		"holds in JSON":                 {[]string{"hold", "status", "-n", "shop", "-o", "json"}, exitFine, `"kind": "List"`},
 		"a hold without replicas":       {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},

@@ -142,3 +142,13 @@ func TestTryNeedsAMetricOfRules(t *testing.T) {
 		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
 }
+
+// TestVersionWithoutAnAnswer: a script sees that the version of the cluster is unknown.
+func TestVersionWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	var out, errs strings.Builder
+	code := runPluginProgram([]string{"version", "--server=http://127.0.0.1:1", "--kubeconfig=" + os.DevNull}, strings.NewReader(""), &out, &errs)
+	if code != exitBroken || !strings.Contains(out.String(), "Kubernetes Version: unknown: Get ") {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
+	}
+}

@@ -75,10 +75,10 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	case p.watching:
 	case unreadErr != nil:
 		return unreadErr
-	default:
+	case len(report.Items) > 0:
 		p.warnPluginUnread(report.Unread)
 	}
-	if len(report.Items) == 0 && len(report.Unread) == 0 && !p.watching {
+	if len(report.Items) == 0 && !p.watching {
 		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", output.DescribeScope(c.namespace))
 		return nil
 	}
