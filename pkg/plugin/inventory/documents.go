@@ -4,6 +4,7 @@ package inventory
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
@@ -55,6 +57,24 @@ func splitManifestDocuments(data []byte) []manifestDocument {
 	}
 	documents = append(documents, manifestDocument{document.String(), first})
 	return slices.DeleteFunc(documents, func(d manifestDocument) bool { return strings.TrimSpace(d.text) == "" })
+}
+
+// decodeUTF16 returns the text of a file that begins with the byte order mark of UTF-16, as Windows PowerShell writes it; any other as it is.
+func decodeUTF16(data []byte) []byte {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	default:
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for at := 0; at+1 < len(data); at += 2 {
+		units = append(units, order.Uint16(data[at:]))
+	}
+	return []byte(string(utf16.Decode(units)))
 }
 
 // parseManifestDocument returns the values of a document: one, or several of JSON that follow each other.

@@ -168,6 +168,7 @@ func (i *Inventory) addManifestStream(name string, in io.Reader, namespace strin
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
+	data = decodeUTF16(data)
 	var errs []error
 	for n, document := range splitManifestDocuments(data) {
 		values, err := parseManifestDocument(document)
