@@ -82,6 +82,9 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 			if amount.Sign() <= 0 {
 				return fmt.Errorf("%s.target.%s is %s; set it above 0", f.name, name, amount.String())
 			}
+			if amount.MilliValue() <= 0 { // the HPA controller takes it for 0
+				return fmt.Errorf("%s.target.%s is %s, too large in thousandths; set it below 9P", f.name, name, amount.String())
+			}
 		}
 	}
 	switch {

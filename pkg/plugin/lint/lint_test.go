@@ -441,6 +441,8 @@ var lintJudgements = map[string]struct {
 	"two autoscalers, one without a group":   {"two-autoscalers", 2, []string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(strings.Replace(secondHPA, "apiVersion: apps/v1, ", "", 1), "NAME", "web") + "---\napiVersion: policy"}},
 	"a metric without its source":            {"invalid-metric", 1, []string{soundMetric, "  - {type: Pods}\n"}},
 	"a target of 0":                          {"invalid-metric", 1, []string{`averageValue: "50"`, `averageValue: "0"`}},
+	"a target beyond all thousandths":        {"invalid-metric", 1, []string{`averageValue: "50"`, "averageValue: 1E"}},
+	"a large target":                         {"invalid-metric", 0, []string{`averageValue: "50"`, "averageValue: 9P"}},
 	"a target without a type":                {"invalid-metric", 1, []string{"type: AverageValue, ", ""}},
 	"a selector with an unknown operator":    {"invalid-metric", 1, []string{"{name: request_per_second}", "{name: request_per_second, selector: {matchExpressions: [{key: code, operator: Equals, values: ['500']}]}}"}},
 	"an empty selector":                      {"invalid-metric", 0, []string{"{name: request_per_second}", "{name: request_per_second, selector: {}}"}},
