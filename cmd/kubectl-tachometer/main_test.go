@@ -272,6 +272,7 @@ func TestExitCodes(t *testing.T) {
 		"top without rights":            {[]string{"top", "-n", "bank"}, exitBroken, "error: read horizontalpodautoscalers: forbidden"},
 		"top without rights, in JSON":   {[]string{"top", "-n", "bank", "-o", "json"}, exitBroken, `"resource": "horizontalpodautoscalers"`},
 		"lint of a folder of kustomize": {[]string{"lint", "-f", filepath.Join("..", "..", "manifests", "sample")}, exitBroken, "kubectl kustomize "},
+		"lint of no input":              {[]string{"lint", "-f", "-"}, exitBroken, "no HorizontalPodAutoscaler with a scaleTargetRef in standard input"},
 		"lint of two files":             {[]string{"lint", "-R", "-f", file("one.yaml", hpa+"2}"), "-f", file("two.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a key that is twice":   {[]string{"lint", "-f", file("twice.yaml", hpa+"2, maxReplicas: 9}")}, exitBroken, "twice.yaml:4   duplicate-key"},
 		"a template":                    {[]string{"top", "-n", "shop", "-o", `jsonpath={range .items[*]}{.name}{"\t"}{.wanted}{"\n"}{end}`}, exitFine, "web\t3\n"},

@@ -199,6 +199,9 @@ func describePluginUnread(objects *inventory.Inventory, resource string) error {
 	return nil
 }
 
+// emptyDocumentNames fill the adapter's discovery documents where it has no metric: an empty document would count as a broken one.
+var emptyDocumentNames = map[string]bool{"no_metric_is_demanded_yet": true, "no_external_rule_is_configured": true}
+
 // printPluginNamedMetrics prints the metrics that discovery lists.
 func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
 	metrics, failed := []namedMetric{}, 0
@@ -215,6 +218,9 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			continue
 		}
 		for _, r := range list.APIResources {
+			if emptyDocumentNames[path.Base(r.Name)] {
+				continue
+			}
 			m := namedMetric{Metric: r.Name, API: list.GroupVersion}
 			if of, metric, isObject := strings.Cut(r.Name, "/"); isObject {
 				m.Of, m.Metric = of, metric

@@ -152,3 +152,16 @@ func TestVersionWithoutAnAnswer(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 }
+
+// TestNamesOfEmptyDocuments: the names that fill the adapter's empty discovery documents are no metrics.
+func TestNamesOfEmptyDocuments(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	for version, name := range map[string]string{"custom.metrics.k8s.io/v1beta2": "pods/no_metric_is_demanded_yet", "external.metrics.k8s.io/v1beta1": "no_external_rule_is_configured"} {
+		shop.answers["/apis/"+version] = metav1.APIResourceList{GroupVersion: version, APIResources: []metav1.APIResource{{Name: name}, {Name: "pods/orders"}}}
+	}
+	code, out, errs := shop.run("metrics", "-n", "shop", "-o", "name")
+	if code != exitFine || strings.Contains(out, "no_") || strings.Count(out, "pods/orders.") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}

@@ -55,11 +55,15 @@ func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOp
 	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
 	}
+	named := map[string]bool{}
 	for i := range list.Items {
 		m := &list.Items[i]
 		metrics, family := m.DescribeMetrics(), m.Name
 		if !m.IsFamily() {
-			metrics, family = m.Name, "<none>"
+			if metrics, family = m.Name, "<none>"; named[m.Name] { // demanded with several selectors
+				continue
+			}
+			named[m.Name] = true
 		}
 		cells := []string{family, cmp.Or(m.Type, "<none>"), strconv.Itoa(m.Targets), m.DescribeDemands(), metrics}
 		if opts.Wide {
