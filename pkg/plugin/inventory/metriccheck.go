@@ -9,7 +9,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -111,7 +111,7 @@ func checkMetricNames(m autoscalingv2.MetricSpec) error {
 	}
 	check := func(field, name string) {
 		require(field, name)
-		for _, fault := range path.IsValidPathSegmentName(name) { // as kube-apiserver does
+		for _, fault := range content.IsPathSegmentName(name) { // as kube-apiserver does
 			faults = append(faults, fmt.Sprintf("%s is %q, which %s", field, name, fault))
 		}
 	}
