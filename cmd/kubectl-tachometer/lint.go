@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRec
 	}
 	p.warnPluginUnread(report.Unread)
 	if report.HPAs == 0 && len(files) > 0 {
-		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", ")))
+		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler with a scaleTargetRef in %s", describeLintedFiles(files)))
 	}
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {
@@ -88,4 +89,13 @@ func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string, i
 	objects.AddScaleTargets(ctx, c.metricReader())
 	objects.AddVerticalAutoscalers(ctx, c.reader, c.namespace)
 	return objects, nil
+}
+
+// describeLintedFiles names the files of the command line.
+func describeLintedFiles(files []string) string {
+	names := slices.Clone(files)
+	if i := slices.Index(names, "-"); i >= 0 {
+		names[i] = "standard input"
+	}
+	return strings.Join(names, ", ")
 }

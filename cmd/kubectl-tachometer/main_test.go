@@ -148,10 +148,10 @@ func TestListedMetrics(t *testing.T) {
 		texts []string
 	}{
 		"a workload": {[]string{"metrics", "deploy/web", "-n", "shop"}, []string{
-			"http_requests_total   counter   0        <none>   request_per_second", "METRICS are by the rules in force, as adapter-1 lists them.",
+			"http_requests_total   counter   <none>   0        <none>   request_per_second", "METRICS are by the rules in force, as adapter-1 lists them.",
 			"no values: read the metrics page of pod web-1: forbidden",
 		}},
-		"a pod": {[]string{"metrics", "web-1", "-n", "shop"}, []string{"http_requests_total   counter   0        <none>   request_per_second"}},
+		"a pod": {[]string{"metrics", "web-1", "-n", "shop"}, []string{"http_requests_total   counter   <none>   0        <none>   request_per_second"}},
 		"a namespace": {[]string{"metrics", "-n", "shop", "-o", "wide"}, []string{
 			`http_requests_total   counter   2         <none>       request_per_second   Requests \x1b[2Jserved.`,
 			"<none>                <none>    0         autoscaler   orders", "could not read the page of pod db for Pod/db: connection refused",
@@ -195,7 +195,7 @@ func TestMetricsByRulesInForce(t *testing.T) {
 		args string
 		want []string
 	}{
-		{shop, "web-1", []string{"http_requests_total   counter   1        9       web_per_second", "Of pod web-1. METRICS are by the rules in force, as adapter-1 lists them."}},
+		{shop, "web-1", []string{"http_requests_total   counter   1/1    1        9       web_per_second", "Of pod web-1. METRICS are by the rules in force, as adapter-1 lists them."}},
 		{shop, "deploy/web", []string{"web_per_second"}},
 		{shop, "deploy/web -o yaml", []string{"name: web_per_second"}},
 		{older, "deploy/web", []string{"request_per_second", builtIn, "could not list the families by the rules in force: the adapter does not serve"}},
@@ -230,7 +230,7 @@ func TestExitCodes(t *testing.T) {
 	}
 	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
 	shop := newShop(t)
-	for _, path := range []string{"autoscaling/v2/namespaces/empty/horizontalpodautoscalers", "apps/v1/namespaces/empty/deployments", "apps/v1/namespaces/empty/statefulsets"} {
+	for _, path := range []string{"autoscaling/v2/namespaces/empty/horizontalpodautoscalers", "autoscaling/v2/namespaces/poor/horizontalpodautoscalers", "apps/v1/namespaces/empty/deployments", "apps/v1/namespaces/empty/statefulsets"} {
 		shop.answers["/apis/"+path] = map[string]any{"kind": "List", "apiVersion": "v1", "items": []any{}}
 	}
 	shop.answers["/api/v1/namespaces/empty/pods"] = map[string]any{"kind": "PodList", "apiVersion": "v1", "items": []any{}}
@@ -248,6 +248,7 @@ func TestExitCodes(t *testing.T) {
 		"not an autoscaler":             {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"version of the client":         {[]string{"version", "--client"}, exitFine, "Client Version: "},
 		"version without rights":        {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
+		"top of nothing, without pods":  {[]string{"top", "-n", "poor"}, exitFine, "There is no autoscaler in namespace poor.\n"},
 		"no holds":                      {[]string{"hold", "status", "-n", "shop"}, exitFine, "no holds"},
 		"holds in JSON":                 {[]string{"hold", "status", "-n", "shop", "-o", "json"}, exitFine, `"kind": "List"`},
 		"a hold without replicas":       {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},
@@ -258,7 +259,7 @@ func TestExitCodes(t *testing.T) {
 		"doctor of what is not":         {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":            {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
 		"lint of a missing file":        {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
-		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
+		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler with a scaleTargetRef in " + os.DevNull},
 		"lint of a configuration":       {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
 		"type and name":                 {[]string{"explain", "hpa", "web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
 		"type and name of a workload":   {[]string{"metrics", "deploy", "web", "-n", "shop"}, exitFine, "request_per_second"},
@@ -271,6 +272,7 @@ func TestExitCodes(t *testing.T) {
 		"top without rights":            {[]string{"top", "-n", "bank"}, exitBroken, "error: read horizontalpodautoscalers: forbidden"},
 		"top without rights, in JSON":   {[]string{"top", "-n", "bank", "-o", "json"}, exitBroken, `"resource": "horizontalpodautoscalers"`},
 		"lint of a folder of kustomize": {[]string{"lint", "-f", filepath.Join("..", "..", "manifests", "sample")}, exitBroken, "kubectl kustomize "},
+		"lint of no input":              {[]string{"lint", "-f", "-"}, exitBroken, "no HorizontalPodAutoscaler with a scaleTargetRef in standard input"},
 		"lint of two files":             {[]string{"lint", "-R", "-f", file("one.yaml", hpa+"2}"), "-f", file("two.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a key that is twice":   {[]string{"lint", "-f", file("twice.yaml", hpa+"2, maxReplicas: 9}")}, exitBroken, "twice.yaml:4   duplicate-key"},
 		"a template":                    {[]string{"top", "-n", "shop", "-o", `jsonpath={range .items[*]}{.name}{"\t"}{.wanted}{"\n"}{end}`}, exitFine, "web\t3\n"},

@@ -26,8 +26,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
-const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
-workload, each with its value and the API metrics that serve it. Without an argument: the metrics that the adapter's rules name, and the families that
+const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or on those of ten ready
+pods of the workload, each with its value and the API metrics that serve it. Without an argument: the metrics that the adapter's rules name, and the families that
 the pods of the namespace expose. -o wide adds the help of each family.
 
 -o yaml prints an autoscaler on the metric that most probably shows load, or on --metric. Its target is an example: a load test shows
@@ -87,32 +87,17 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	return report.Print(p.out, p.newPluginTableOptions())
 }
 
-// maxTriedPages bounds the pods of a workload with pages that are tried.
-const maxTriedPages = 3
-
-// readPluginPage returns the families of the first pod with a page that can be read, and the error of an earlier pod; without such a pod the
-// first error alone. A missing right is one for all pods.
-func readPluginPage(ctx context.Context, c *pluginConnection, pods []*corev1.Pod) (report *families.Report, failed error) {
-	for _, pod := range pods[:min(len(pods), maxTriedPages)] {
-		report, err := families.ReadPod(ctx, c.reader, pod)
-		if err == nil {
-			return report, failed
-		}
-		if failed = cmp.Or(failed, err); reading.IsOwnFailure(err) {
-			break
-		}
-	}
-	return nil, failed
-}
-
-// readPluginFamilies returns the families of a pod, or of the ready pods of a workload: values from one page, types and metrics from the adapter's
-// list of the workload's pods or of those with the pod's labels. Standard error has the reason if one of the two is missing.
+// readPluginFamilies returns the families of a pod, or of the ready pods of a workload: values from their pages, types and metrics from the
+// adapter's list of the workload's pods or of those with the pod's labels. Standard error has the reason of all that is missing.
 func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pods []*corev1.Pod) (*families.Report, error) {
 	list, unlisted := listPluginPodMetrics(ctx, c, workload, pods[0])
-	report, unread := readPluginPage(ctx, c, pods)
-	if report != nil && unread != nil {
-		fmt.Fprintf(p.errs, "took the page of pod %s: %s\n", report.Pod, plaintext.Clean(unread.Error()))
-		unread = nil
+	report, failed := families.ReadWorkload(ctx, c.reader, pods)
+	var unread error // of all pages
+	if report == nil {
+		unread, failed = failed[0], nil
+	}
+	for _, err := range failed {
+		fmt.Fprintln(p.errs, "could not "+plaintext.Clean(err.Error()))
 	}
 	switch {
 	case unread != nil && unlisted != nil && !errors.Is(unlisted, records.ErrNotServed):
@@ -163,6 +148,9 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 	if err != nil {
 		return err
 	}
+	if metric != "" && !report.Serves(metric) {
+		fmt.Fprintf(p.errs, "no listed family serves %s: check its name\n", plaintext.Clean(metric))
+	}
 	text, _, _ := strings.Cut(string(data), "status:\n") // an empty status has no information
 	fmt.Fprint(p.out, text)
 	return nil
@@ -211,6 +199,9 @@ func describePluginUnread(objects *inventory.Inventory, resource string) error {
 	return nil
 }
 
+// emptyDocumentNames fill the adapter's discovery documents where it has no metric: an empty document would count as a broken one.
+var emptyDocumentNames = map[string]bool{"no_metric_is_demanded_yet": true, "no_external_rule_is_configured": true}
+
 // printPluginNamedMetrics prints the metrics that discovery lists.
 func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
 	metrics, failed := []namedMetric{}, 0
@@ -227,6 +218,9 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			continue
 		}
 		for _, r := range list.APIResources {
+			if emptyDocumentNames[path.Base(r.Name)] {
+				continue
+			}
 			m := namedMetric{Metric: r.Name, API: list.GroupVersion}
 			if of, metric, isObject := strings.Cut(r.Name, "/"); isObject {
 				m.Of, m.Metric = of, metric

@@ -32,8 +32,8 @@ func newShopOfThree(t *testing.T) *apiServer {
 	return shop
 }
 
-// TestPageOfAnotherPod: where the page of a pod fails, the page of another stands for the workload, and the words say so.
-func TestPageOfAnotherPod(t *testing.T) {
+// TestPagesOfAWorkload: the families of all pods count, those of a canary too, and a page that fails is named.
+func TestPagesOfAWorkload(t *testing.T) {
 	t.Parallel()
 	const first = "/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"
 	unreached := newFault(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "dial tcp 10.0.0.1:8080: connect: connection refused")
@@ -42,12 +42,14 @@ func TestPageOfAnotherPod(t *testing.T) {
 		answer any
 		want   []string
 	}{
-		"the first fails":      {"deploy/web", unreached, []string{"orders_total", "took the page of pod web-2: read the metrics page of pod web-1: ", "Of pod web-2 alone: its page stands for the 3 ready pods of deployment/web"}},
-		"the first is no page": {"deploy/web", "<html>", []string{"took the page of pod web-2: parse the metrics page of pod web-1: "}},
-		"the first is read":    {"deploy/web", "# TYPE a gauge\na 1\n", []string{"Of pod web-1 alone: its page stands for the 3 ready pods of deployment/web"}},
-		"no right":             {"deploy/web", newFault(http.StatusForbidden, metav1.StatusReasonForbidden, "no right"), []string{"no values: read the metrics page of pod web-1: no right"}},
-		"a named pod":          {"web-1", unreached, []string{"no values: read the metrics page of pod web-1"}},
-		"in JSON":              {"deploy/web -o json", unreached, []string{`"pod": "web-2"`, `"pods": 3`, `"workload": "deployment/web"`}},
+		"one fails":    {"deploy/web", unreached, []string{"orders_total          counter   2/2    2        6        orders_per_second\n", "could not read the metrics page of pod web-1: ", "Of 2 of the 3 ready pods of deployment/web: SERIES and VALUE are sums over these 2. "}},
+		"one is none":  {"deploy/web", "<html>", []string{"could not parse the metrics page of pod web-1: "}},
+		"a canary":     {"deploy/web", "# TYPE a gauge\na 1\n", []string{"a                     gauge     1/3    1        1        a\n", "Of the 3 ready pods of deployment/web: SERIES and VALUE are sums over them. "}},
+		"no right":     {"deploy/web", newFault(http.StatusForbidden, metav1.StatusReasonForbidden, "no right"), []string{"could not read the metrics page of pod web-1: no right"}},
+		"a named pod":  {"web-1", unreached, []string{"no values: read the metrics page of pod web-1"}},
+		"in JSON":      {"deploy/web -o json", unreached, []string{`"readPods": [`, `"pods": 3`, `"workload": "deployment/web"`}},
+		"a wrong name": {"deploy/web -o yaml --metric order_per_second", "a 1\n", []string{"no listed family serves order_per_second: check its name\n", "name: order_per_second\n"}},
+		"a right name": {"deploy/web -o yaml --metric orders_per_second", "a 1\n", []string{"name: orders_per_second\n"}},
 	} {
 		shop := newShopOfThree(t)
 		shop.answers[first] = tc.answer
@@ -138,5 +140,28 @@ func TestTryNeedsAMetricOfRules(t *testing.T) {
 	code, out, errs := newShop(t).run("try", "-f", rule, "--hpa", scaler, "-n", "shop")
 	if want := "error: hpa/web names no metric that a rule can serve, of type Pods, Object or External\n"; code != exitBroken || out != "" || errs != want {
 		t.Errorf("code %d\n%s\n%s", code, out, errs)
+	}
+}
+
+// TestVersionWithoutAnAnswer: a script sees that the version of the cluster is unknown.
+func TestVersionWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	var out, errs strings.Builder
+	code := runPluginProgram([]string{"version", "--server=http://127.0.0.1:1", "--kubeconfig=" + os.DevNull}, strings.NewReader(""), &out, &errs)
+	if code != exitBroken || !strings.Contains(out.String(), "Kubernetes Version: unknown: Get ") {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
+	}
+}
+
+// TestNamesOfEmptyDocuments: the names that fill the adapter's empty discovery documents are no metrics.
+func TestNamesOfEmptyDocuments(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	for version, name := range map[string]string{"custom.metrics.k8s.io/v1beta2": "pods/no_metric_is_demanded_yet", "external.metrics.k8s.io/v1beta1": "no_external_rule_is_configured"} {
+		shop.answers["/apis/"+version] = metav1.APIResourceList{GroupVersion: version, APIResources: []metav1.APIResource{{Name: name}, {Name: "pods/orders"}}}
+	}
+	code, out, errs := shop.run("metrics", "-n", "shop", "-o", "name")
+	if code != exitFine || strings.Contains(out, "no_") || strings.Count(out, "pods/orders.") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }

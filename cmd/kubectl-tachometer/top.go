@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,14 +17,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
 // watchInterval is the time between two refreshes of -w: the adapter scrapes as often.
 const watchInterval = 2 * time.Second
-
-// clearScreen moves the cursor of a terminal home and clears all below it.
-const clearScreen = "\x1b[H\x1b[J"
 
 const topHelp = `Show autoscalers: each metric's value beside its target, replicas, wanted and ready pods, the age of the oldest value, and the
 state in a word: broken, partial, off, limited, rising, falling, held, minimum, new or steady.
@@ -41,7 +37,7 @@ func newPluginTopCommand(p *pluginProgram) *cobra.Command {
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
 	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml", "name")
-	cmd.Flags().BoolVarP(&p.watching, "watch", "w", false, "refresh every 2 s, in place on a terminal")
+	cmd.Flags().BoolVarP(&p.watching, "watch", "w", false, "refresh every 2 s; a terminal shows the rows that fit")
 	return cmd
 }
 
@@ -79,10 +75,10 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	case p.watching:
 	case unreadErr != nil:
 		return unreadErr
-	default:
+	case len(report.Items) > 0:
 		p.warnPluginUnread(report.Unread)
 	}
-	if len(report.Items) == 0 && len(report.Unread) == 0 && !p.watching {
+	if len(report.Items) == 0 && !p.watching {
 		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", output.DescribeScope(c.namespace))
 		return nil
 	}
@@ -92,18 +88,20 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		}
 		return nil
 	}
-	var table bytes.Buffer                                                      // written at once, so that a terminal does not flicker
-	if p.watching && command.IsTerminal(p.out) && os.Getenv("TERM") != "dumb" { // a dumb terminal knows no escapes
-		table.WriteString(clearScreen)
-	}
+	var table, notes strings.Builder // written at once, so that a terminal does not flicker
 	if err := report.Print(&table, c.now(), p.newPluginTableOptions()); err != nil {
 		return err
 	}
-	if p.watching { // below the table: a line beside it would be cleared
-		for _, u := range report.Unread {
-			fmt.Fprintf(&table, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
-		}
+	if !p.watching {
+		return p.writePlugin(table.String())
 	}
-	_, err := p.out.Write(table.Bytes())
+	for _, u := range report.Unread { // below the table: a line beside it would be cleared
+		fmt.Fprintf(&notes, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
+	}
+	return p.writePlugin(drawScreen(p.out, table.String(), notes.String()))
+}
+
+func (p *pluginProgram) writePlugin(text string) error {
+	_, err := io.WriteString(p.out, text)
 	return err
 }

@@ -3,12 +3,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
@@ -39,44 +42,51 @@ func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error
 	if err := p.checkPluginOutput("json", "yaml"); err != nil {
 		return err
 	}
-	report := versionReport{Client: version.String()}
+	report, unread := versionReport{Client: version.String()}, error(nil)
 	if !client {
 		c, err := p.connectPluginCluster()
 		if err != nil {
 			return err
 		}
-		report.Kubernetes, report.Adapter = c.readPluginServerVersions(ctx)
+		report.Kubernetes, report.Adapter, unread = c.readPluginServerVersions(ctx)
 	}
 	if printed, err := p.printPluginObject("Version", report); printed || err != nil {
-		return err
+		return cmp.Or(err, unread)
 	}
 	fmt.Fprintln(p.out, "Client Version: "+report.Client)
 	if !client {
 		fmt.Fprintln(p.out, "Kubernetes Version: "+plaintext.Clean(report.Kubernetes))
 		fmt.Fprintln(p.out, "Adapter Image: "+plaintext.Clean(strings.Join(report.Adapter, ", ")))
 	}
-	return nil
+	return unread
 }
 
-// readPluginServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read.
-func (c *pluginConnection) readPluginServerVersions(ctx context.Context) (kubernetes string, images []string) {
-	kubernetes = "unknown"
-	if v, err := c.client.Discovery().ServerVersion(); err == nil {
+// unknownVersion begins the text of a version that could not be read.
+const unknownVersion = "unknown"
+
+// readPluginServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read. The error is errFound
+// without an answer, or if kube-apiserver does not know the user.
+func (c *pluginConnection) readPluginServerVersions(ctx context.Context) (kubernetes string, images []string, unread error) {
+	v, err := c.client.Discovery().ServerVersion()
+	switch {
+	case err == nil:
 		kubernetes = v.GitVersion
-	} else {
-		kubernetes += ": " + err.Error()
+	case apierrors.IsUnauthorized(err) || !errors.As(err, new(apierrors.APIStatus)):
+		kubernetes, unread = unknownVersion+": "+err.Error(), errFound
+	default:
+		kubernetes = unknownVersion + ": " + err.Error()
 	}
 	list, err := c.client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=tachometer-adapter"})
 	switch {
 	case err != nil:
-		return kubernetes, []string{"unknown: " + err.Error()}
+		return kubernetes, []string{unknownVersion + ": " + err.Error()}, unread
 	case len(list.Items) == 0:
-		return kubernetes, []string{"not installed"}
+		return kubernetes, []string{"not installed"}, unread
 	}
 	for i := range list.Items {
 		images = append(images, adapterImageOf(&list.Items[i]))
 	}
-	return kubernetes, images
+	return kubernetes, images, unread
 }
 
 func adapterImageOf(d *appsv1.Deployment) string {

@@ -21,10 +21,7 @@ func decideTotalValue(m *MetricDecision, total, target int64, in Input) error {
 		return err
 	}
 	wish := m.UsageRatio * float64(ready)
-	m.Stage, m.Counted, m.Replicas = StageScaled, int(ready), math.MaxInt32
-	if wish <= math.MaxInt32 {
-		m.Replicas = int32(math.Ceil(wish))
-	}
+	m.Stage, m.Counted, m.Replicas = StageScaled, int(ready), int32(math.Ceil(min(wish, math.MaxInt32)))
 	return nil
 }
 

@@ -285,7 +285,7 @@ func createPlaceholders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Spec.Template.Spec.PriorityClassName, d.Spec.Template.Spec.TerminationGracePeriodSeconds = placeholdersName, new(int64(0))
+	d.Spec.Template.Spec.PriorityClassName, d.Spec.Template.Spec.TerminationGracePeriodSeconds = placeholdersName, new(int64(1))
 	if _, err := s.Client.AppsV1().Deployments(d.Namespace).Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,9 @@ func (g caseGenerator) generateRules(isUp bool) *autoscalingv2.HPAScalingRules {
 	}
 	if g.maybe(3) {
 		rules.Tolerance = resource.NewMilliQuantity(pick(g, 0, 50, 100, 200, g.Int64N(500)), resource.DecimalSI)
+		if g.maybe(4) {
+			rules.Tolerance = new(resource.MustParse(pick(g, "100e-3", "100000u", "0.1000001", "99999999n", "1", "1Ki", "1E")))
+		}
 	}
 	return rules
 }
@@ -98,7 +101,7 @@ func (g caseGenerator) generateMetric() autoscalingv2.MetricSpec {
 	case g.maybe(30):
 		id.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "k", Operator: "Wrong"}}}
 	}
-	amount := resource.NewMilliQuantity(g.generateTarget(), resource.DecimalSI)
+	amount := g.generateTarget()
 	average := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: amount}
 	value := autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: amount}
 	usage := average
@@ -123,9 +126,12 @@ func (g caseGenerator) generateMetric() autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: id, Target: pick(g, average, value)}}
 }
 
-// generateTarget returns a target in thousandths.
-func (g caseGenerator) generateTarget() int64 {
-	return pick(g, 1, 100, 1000, 10000, 50000, 1+g.Int64N(100000))
+// generateTarget returns a target: of thousandths, and in rare cases with another suffix, finer than a thousandth or beyond the range of thousandths.
+func (g caseGenerator) generateTarget() *resource.Quantity {
+	if g.maybe(10) {
+		return new(resource.MustParse(pick(g, "1Ki", "64Mi", "1500u", "1n", "0.0005", "1e3", "12E-1", "5P", "1E", "8Ei", "10Ei")))
+	}
+	return resource.NewMilliQuantity(pick(g, 1, 100, 1000, 10000, 50000, 1+g.Int64N(100000)), resource.DecimalSI)
 }
 
 // generatePods returns pods around the wanted number of replicas.
@@ -170,9 +176,9 @@ func (g caseGenerator) disturbAll(pods []*corev1.Pod, now time.Time) {
 func (g caseGenerator) generatePod(name string, isCalm bool, now time.Time) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "n", Labels: map[string]string{"app": "a"}}}
 	p.Spec.Containers = []corev1.Container{g.generateContainer("main", isCalm)}
-	started := metav1.Time{Time: now.Add(-time.Duration(g.IntN(900)) * time.Second)}
+	started := metav1.Time{Time: now.Add(-g.generateSpan(900, 5*time.Minute))} // the CPU initialization period's edge
 	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &started, Conditions: []corev1.PodCondition{{
-		Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Time{Time: started.Add(time.Duration(g.IntN(90)) * time.Second)},
+		Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Time{Time: started.Add(g.generateSpan(90, 30*time.Second))}, // and the readiness delay's
 	}}}
 	if isCalm {
 		return p
@@ -195,6 +201,14 @@ func (g caseGenerator) generatePod(name string, isCalm bool, now time.Time) *cor
 	}
 	g.disturbStatus(p, now)
 	return p
+}
+
+// generateSpan returns whole seconds below a number; in one of four cases the edge, or a nanosecond beside it.
+func (g caseGenerator) generateSpan(seconds int, edge time.Duration) time.Duration {
+	if g.maybe(4) {
+		return edge + pick[time.Duration](g, -1, 0, 0, 1)
+	}
+	return time.Duration(g.IntN(seconds)) * time.Second
 }
 
 func (g caseGenerator) generateContainer(name string, isCalm bool) corev1.Container {
@@ -301,9 +315,11 @@ func (g caseGenerator) generatePodAnswer(spec autoscalingv2.MetricSpec, level fl
 		if !isEven {
 			value *= 0.7 + 0.6*g.Float64()
 		}
-		answer.Pods[p.Name] = hpa.PodValue{
-			Value: int64(value), Time: now.Add(-time.Duration(g.IntN(60)) * time.Second), Window: time.Duration(g.IntN(40)) * time.Second,
+		read := hpa.PodValue{Value: int64(value), Time: now.Add(-time.Duration(g.IntN(60)) * time.Second), Window: time.Duration(g.IntN(40)) * time.Second}
+		if len(p.Status.Conditions) > 0 && g.maybe(8) { // the window begins with the readiness, or a nanosecond beside it
+			read.Time = p.Status.Conditions[0].LastTransitionTime.Add(read.Window + pick[time.Duration](g, -1, 0, 1))
 		}
+		answer.Pods[p.Name] = read
 	}
 	if g.maybe(20) {
 		answer.Pods["unknown"] = hpa.PodValue{Value: base}

@@ -283,7 +283,7 @@ func (v *autoscalerVisit) formatPageCommand(pods []*corev1.Pod, path string) str
 		return v.formatRawReadCommand(path)
 	}
 	page, err := inventory.ScrapedPage(pods[0])
-	if err != nil || strings.ContainsRune(page, '\'') {
+	if err != nil || strings.ContainsRune(page, '\'') || pods[0].Status.Phase == corev1.PodPending { // which has no page yet
 		return v.formatVisitCommand("describe pod %s", pods[0].Name)
 	}
 	if output.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {

@@ -498,6 +498,6 @@ func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 			d.addReportCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
 			continue
 		}
-		d.addReportCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
+		d.addReportCheck("discovery", path, StatusOK, "answers, "+output.Count(len(list.APIResources), "resource"), "")
 	}
 }

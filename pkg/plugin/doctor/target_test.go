@@ -301,3 +301,20 @@ func TestClockOfAnotherRecord(t *testing.T) {
 		t.Error("nothing is said of the clocks")
 	}
 }
+
+// TestPageOfAPendingPod: a pod that does not run yet has no page to look at.
+func TestPageOfAPendingPod(t *testing.T) {
+	t.Parallel()
+	for phase, want := range map[corev1.PodPhase]string{
+		corev1.PodPending: "kubectl -n shop describe pod web-1",
+		corev1.PodRunning: "kubectl get --raw /api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics",
+	} {
+		w := newWorld(t)
+		pod := newReadyPod("shop", "web-1", nil)
+		pod.Spec, pod.Status.Phase = w.deployment.Spec.Template.Spec, phase
+		v := &autoscalerVisit{hpa: w.hpa}
+		if got := v.formatPageCommand([]*corev1.Pod{pod}, podsMetricPath); got != want {
+			t.Errorf("%s: %s, want %s", phase, got, want)
+		}
+	}
+}

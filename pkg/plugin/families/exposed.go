@@ -11,11 +11,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// AddListed adds the adapter's list of the pod's families to the report of its page, or to one without a page: types and metrics by the rules
+// AddListed adds the adapter's list of the pods' families to the report of its page, or to one without a page: types and metrics by the rules
 // in force, and helps where the page has none.
 func (r *Report) AddListed(list *explainapi.MetricList) {
 	r.Replica = list.Source.Replica
-	if r.Pod == "" && len(list.Pages) > 0 {
+	if len(r.ReadPods) == 0 && r.Pod == "" && len(list.Pages) > 0 {
 		r.Pod = list.Pages[0].Pod
 	}
 	byName := map[string]*Family{}
@@ -55,11 +55,15 @@ func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOp
 	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
 	}
+	named := map[string]bool{}
 	for i := range list.Items {
 		m := &list.Items[i]
 		metrics, family := m.DescribeMetrics(), m.Name
 		if !m.IsFamily() {
-			metrics, family = m.Name, "<none>"
+			if metrics, family = m.Name, "<none>"; named[m.Name] { // demanded with several selectors
+				continue
+			}
+			named[m.Name] = true
 		}
 		cells := []string{family, cmp.Or(m.Type, "<none>"), strconv.Itoa(m.Targets), m.DescribeDemands(), metrics}
 		if opts.Wide {
@@ -70,7 +74,7 @@ func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOp
 	if err := table.Print(out, opts); err != nil || opts.NoHeaders || len(list.Pages) == 0 {
 		return err
 	}
-	_, err := fmt.Fprintln(out, "\nOne pod's page stands for all pods of a workload: name another pod, as POD, to see its own families.")
+	_, err := fmt.Fprintln(out, "\nOne pod's page stands for all pods of a workload: name the workload, as deployment/NAME, to see all of its pods.")
 	return err
 }
 

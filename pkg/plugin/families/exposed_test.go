@@ -27,11 +27,12 @@ func listedFamilies() *explainapi.MetricList {
 		newListedFamily("http_requests_total", "counter", "Requests by code.", 3, "request_per_second", "http_requests_per_second"),
 		newListedFamily("job_duration_seconds", "summary", "Time of a job.", 2, "job_duration_seconds_count_per_second"),
 		newListedFamily("jobs_waiting", "gauge", "Jobs in the queue.", 2, "jobs_waiting"),
-		newListedFamily("orders_lost", "", "", 0),
+		newListedFamily("orders_lost", "", "", 0), newListedFamily("orders_lost", "", "", 0),
 	}}
 	list.Pages = []explainapi.MetricPage{{Workload: "ReplicaSet/web", Pod: "web-1", Targets: 3, Families: 2}, {Workload: "ReplicaSet/worker", Pod: "worker-1", Targets: 2, Families: 2}}
 	list.Items[1].Demands = []explainapi.MetricDemand{{Metric: "request_per_second", Resource: "pods", Autoscaled: true}}
 	list.Items[4].Demands = []explainapi.MetricDemand{{Metric: "orders_lost", External: true, Autoscaled: true}}
+	list.Items[5].Demands = list.Items[4].Demands
 	return list
 }
 

@@ -32,7 +32,8 @@ type Family struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Help   string `json:"help,omitempty"`
-	Series int    `json:"series,omitempty"` // 0 without the page
+	Pods   int    `json:"pods,omitempty"`   // with the family on their pages; 0 without a page
+	Series int    `json:"series,omitempty"` // of all these pods
 	// Value is the sum over the series; for a histogram the number of observations. It is nil where the sum is infinite or not a number, and
 	// without the page.
 	Value *float64 `json:"value,omitempty"`
@@ -43,13 +44,14 @@ type Family struct {
 	OtherMetrics []string `json:"otherMetrics,omitempty"`
 }
 
-// Report lists the families of one pod.
+// Report lists the families of one pod, or of the pods of a workload.
 type Report struct {
 	Namespace string   `json:"namespace"`
-	Pod       string   `json:"pod"`
-	Page      string   `json:"page,omitempty"`     // below kube-apiserver's root; empty if it was not read
+	Pod       string   `json:"pod,omitempty"`      // empty if there are pages of several pods
+	Page      string   `json:"page,omitempty"`     // of Pod, below kube-apiserver's root; empty if it was not read
 	Workload  string   `json:"workload,omitempty"` // KIND/NAME; empty for a named pod
-	Pods      int      `json:"pods,omitempty"`     // of the workload, ready: the page stands for them
+	Pods      int      `json:"pods,omitempty"`     // of the workload, ready
+	ReadPods  []string `json:"readPods,omitempty"` // with a page that was read
 	Replica   string   `json:"replica,omitempty"`  // the adapter's, whose list has the rules in force; empty without the list
 	Families  []Family `json:"families"`
 }
@@ -60,7 +62,7 @@ func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Repo
 	if err != nil {
 		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
 	}
-	report := &Report{Namespace: pod.Namespace, Pod: pod.Name, Page: path}
+	report := &Report{Namespace: pod.Namespace, Pod: pod.Name, Page: path, ReadPods: []string{pod.Name}}
 	page, err := reader.Read(ctx, report.Page)
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics page of pod %s: %w", pod.Name, err)
@@ -81,7 +83,7 @@ func parseFamilies(page []byte) ([]Family, error) {
 	families := make([]Family, 0, len(parsed))
 	for name, f := range parsed {
 		families = append(families, Family{
-			Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp(), Series: len(f.GetMetric()),
+			Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp(), Pods: 1, Series: len(f.GetMetric()),
 			Value: sumFamily(f), Metrics: nameFamilyMetrics(name, f.GetType()), BuiltIn: true,
 		})
 	}
@@ -97,6 +99,11 @@ func sumFamily(f *dto.MetricFamily) *float64 {
 		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue() +
 			float64(m.GetHistogram().GetSampleCount()) + float64(m.GetSummary().GetSampleCount())
 	}
+	return newFiniteValue(sum)
+}
+
+// newFiniteValue returns a sum, or nil for one that is infinite or not a number.
+func newFiniteValue(sum float64) *float64 {
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return nil
 	}
@@ -133,13 +140,13 @@ func nameFamilyMetrics(name string, kind dto.MetricType) []string {
 
 // Print writes the table; wide adds the help.
 func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
-	table := output.Table{Header: []string{"FAMILY", "TYPE", "SERIES", "VALUE", "METRICS"}}
+	table := output.Table{Header: []string{"FAMILY", "TYPE", "PODS", "SERIES", "VALUE", "METRICS"}}
 	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
 	}
 	for _, f := range r.Families {
 		metrics := cmp.Or(strings.Join(slices.Concat(f.Metrics, f.OtherMetrics), ","), "<none>")
-		cells := []string{f.Name, f.Type, strconv.Itoa(f.Series), formatFamilyValue(f.Value), metrics}
+		cells := []string{f.Name, f.Type, r.formatFamilyPods(f.Pods), strconv.Itoa(f.Series), formatFamilyValue(f.Value), metrics}
 		if opts.Wide {
 			cells = append(cells, f.Help)
 		}
@@ -149,17 +156,36 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 		return err
 	}
 	if !opts.NoHeaders {
-		fmt.Fprintf(out, "\nOf pod %s%s. %s\n", r.Pod, r.describeSingledPod(), r.describeFamilyRules())
+		fmt.Fprintf(out, "\nOf %s. %s\n", r.describePages(), r.describeFamilyRules())
 	}
 	return nil
 }
 
-// describeSingledPod says which pods the page stands for, where there are others.
-func (r *Report) describeSingledPod() string {
-	if r.Pods < 2 {
-		return ""
+// formatFamilyPods returns on how many of the pages that were read a family is.
+func (r *Report) formatFamilyPods(pods int) string {
+	if len(r.ReadPods) == 0 {
+		return "<none>"
 	}
-	return fmt.Sprintf(" alone: its page stands for the %d ready pods of %s, and lacks families of other pods, such as a canary", r.Pods, plaintext.Clean(r.Workload))
+	return fmt.Sprintf("%d/%d", pods, len(r.ReadPods))
+}
+
+// describePages names the pods behind the table.
+func (r *Report) describePages() string {
+	workload := plaintext.Clean(r.Workload)
+	switch {
+	case workload == "" || r.Pods < 2 && r.Pod != "":
+		return "pod " + r.Pod
+	case len(r.ReadPods) == 0:
+		return fmt.Sprintf("pod %s alone: its page stands for the %d ready pods of %s, and lacks families of other pods, such as a canary", r.Pod, r.Pods, workload)
+	case len(r.ReadPods) < r.Pods:
+		return fmt.Sprintf("%d of the %d ready pods of %s: SERIES and VALUE are sums over these %d", len(r.ReadPods), r.Pods, workload, len(r.ReadPods))
+	}
+	return fmt.Sprintf("the %d ready pods of %s: SERIES and VALUE are sums over them", r.Pods, workload)
+}
+
+// Serves reports whether a family of the report has a metric of this name. A pattern may serve others.
+func (r *Report) Serves(metric string) bool {
+	return slices.ContainsFunc(r.Families, func(f Family) bool { return slices.Contains(f.Metrics, metric) })
 }
 
 // describeFamilyRules names the rules behind the metrics.
@@ -187,7 +213,7 @@ func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.Horizont
 		metric = r.chooseFamilyMetric()
 	}
 	if metric == "" {
-		return nil, fmt.Errorf("pod %s exposes no family that can be scaled on", r.Pod)
+		return nil, fmt.Errorf("%s exposes no family that can be scaled on", cmp.Or(r.Workload, "pod "+r.Pod))
 	}
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},

@@ -59,12 +59,12 @@ func TestReadPod(t *testing.T) {
 	if err := report.Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
-	want := `go_goroutines   gauge   1   12   go_goroutines
-http_requests_total   counter   2   100   request_per_second
-in_flight   gauge   1   3   in_flight
-legacy   untyped   1   4   <none>
-orders_total   counter   1   7   orders_per_second
-request_seconds   histogram   1   100   request_seconds_p50,request_seconds_p90,request_seconds_p95,request_seconds_p99
+	want := `go_goroutines   gauge   1/1   1   12   go_goroutines
+http_requests_total   counter   1/1   2   100   request_per_second
+in_flight   gauge   1/1   1   3   in_flight
+legacy   untyped   1/1   1   4   <none>
+orders_total   counter   1/1   1   7   orders_per_second
+request_seconds   histogram   1/1   1   100   request_seconds_p50,request_seconds_p90,request_seconds_p95,request_seconds_p99
 `
 	if diff := cmp.Diff(strings.Fields(want), strings.Fields(out.String())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

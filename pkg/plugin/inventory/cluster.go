@@ -5,6 +5,7 @@ package inventory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -37,13 +39,11 @@ func AutoscalerError(unread []Unread) error {
 // or that fails, becomes an Unread: the rest is still worth having.
 func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
-	scalers, err := listObjectPages[autoscalingv2.HorizontalPodAutoscaler](ctx, client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List)
-	if i.noteResourceRead(autoscalerResource, err) {
+	if scalers, isRead := readResource[autoscalingv2.HorizontalPodAutoscaler](ctx, i, autoscalerResource, client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List); isRead {
 		i.HPAs = scalers
 	}
 	i.readClusterWorkloads(ctx, client, namespace)
-	pods, err := listObjectPages[corev1.Pod](ctx, client.CoreV1().Pods(namespace).List)
-	if i.noteResourceRead("pods", err) {
+	if pods, isRead := readResource[corev1.Pod](ctx, i, "pods", client.CoreV1().Pods(namespace).List); isRead {
 		i.Pods = pods
 	}
 	i.sortAllObjects()
@@ -53,16 +53,13 @@ func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace stri
 // ReadCluster reads as ReadScaled does, and the objects around: budgets, policies and the labels of namespaces.
 func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := ReadScaled(ctx, client, namespace)
-	budgets, err := listObjectPages[policyv1.PodDisruptionBudget](ctx, client.PolicyV1().PodDisruptionBudgets(namespace).List)
-	if i.noteResourceRead("poddisruptionbudgets", err) {
+	if budgets, isRead := readResource[policyv1.PodDisruptionBudget](ctx, i, "poddisruptionbudgets", client.PolicyV1().PodDisruptionBudgets(namespace).List); isRead {
 		i.Budgets = budgets
 	}
-	policies, err := listObjectPages[networkingv1.NetworkPolicy](ctx, client.NetworkingV1().NetworkPolicies(namespace).List)
-	if i.noteResourceRead("networkpolicies", err) {
+	if policies, isRead := readResource[networkingv1.NetworkPolicy](ctx, i, "networkpolicies", client.NetworkingV1().NetworkPolicies(namespace).List); isRead {
 		i.NetworkPolicies = policies
 	}
-	namespaces, err := listObjectPages[corev1.Namespace](ctx, client.CoreV1().Namespaces().List)
-	if i.noteResourceRead("namespaces", err) {
+	if namespaces, isRead := readResource[corev1.Namespace](ctx, i, "namespaces", client.CoreV1().Namespaces().List); isRead {
 		for _, n := range namespaces {
 			i.Namespaces[n.Name] = n.Labels
 		}
@@ -72,18 +69,29 @@ func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace str
 }
 
 func (i *Inventory) readClusterWorkloads(ctx context.Context, client kubernetes.Interface, namespace string) {
-	deployments, err := listObjectPages[appsv1.Deployment](ctx, client.AppsV1().Deployments(namespace).List)
-	if i.noteResourceRead("deployments", err) {
+	if deployments, isRead := readResource[appsv1.Deployment](ctx, i, "deployments", client.AppsV1().Deployments(namespace).List); isRead {
 		for n := range deployments {
 			i.Workloads = append(i.Workloads, newDeploymentWorkload(&deployments[n]))
 		}
 	}
-	sets, err := listObjectPages[appsv1.StatefulSet](ctx, client.AppsV1().StatefulSets(namespace).List)
-	if i.noteResourceRead("statefulsets", err) {
+	if sets, isRead := readResource[appsv1.StatefulSet](ctx, i, "statefulsets", client.AppsV1().StatefulSets(namespace).List); isRead {
 		for n := range sets {
 			i.Workloads = append(i.Workloads, newStatefulSetWorkload(&sets[n]))
 		}
 	}
+}
+
+// readResource returns the objects of a resource, and whether they were read. Without an answer to the read of the autoscalers it asks no more:
+// each read would wait as long.
+func readResource[T any, L runtime.Object](ctx context.Context, i *Inventory, resource string, list func(context.Context, metav1.ListOptions) (L, error)) ([]T, bool) {
+	if i.unanswered != nil {
+		return nil, i.noteResourceRead(resource, i.unanswered)
+	}
+	items, err := listObjectPages[T](ctx, list)
+	if resource == autoscalerResource && err != nil && !errors.As(err, new(apierrors.APIStatus)) {
+		i.unanswered = err
+	}
+	return items, i.noteResourceRead(resource, err)
 }
 
 // listObjectPages returns the objects of a resource. It reads pages, as kubectl does: one answer with all objects of a large cluster takes

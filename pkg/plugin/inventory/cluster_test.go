@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -81,5 +82,32 @@ func TestPages(t *testing.T) {
 				t.Errorf("unread %v, error %v; want workloads and pods", i.Unread, err)
 			}
 		})
+	}
+}
+
+// TestUnansweredReads: without an answer to the first read, no other waits as long; a right that is missing ends none.
+func TestUnansweredReads(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		answer func(w http.ResponseWriter, r *http.Request)
+		reads  int32
+	}{
+		"no answer": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1},
+		"no right":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, 7},
+	} {
+		reads := &atomic.Int32{}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			reads.Add(1)
+			tc.answer(w, r)
+		}))
+		t.Cleanup(server.Close)
+		client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects := ReadCluster(t.Context(), client, "shop")
+		if reads.Load() != tc.reads || len(objects.Unread) != 7 || objects.Unread[6].Reason == "" {
+			t.Errorf("%s: %d reads, want %d; unread: %+v", name, reads.Load(), tc.reads, objects.Unread)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package inventory
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
@@ -56,18 +59,50 @@ func splitManifestDocuments(data []byte) []manifestDocument {
 	return slices.DeleteFunc(documents, func(d manifestDocument) bool { return strings.TrimSpace(d.text) == "" })
 }
 
+// decodeUTF16 returns the text of a file that begins with the byte order mark of UTF-16, as Windows PowerShell writes it; any other as it is.
+func decodeUTF16(data []byte) []byte {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	default:
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for at := 0; at+1 < len(data); at += 2 {
+		units = append(units, order.Uint16(data[at:]))
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
 // parseManifestDocument returns the values of a document: one, or several of JSON that follow each other.
-func parseManifestDocument(document string) ([]any, error) {
-	if strings.HasPrefix(strings.TrimSpace(document), "{") {
-		if values, err := parseJSONValues(document); err == nil {
+func parseManifestDocument(document manifestDocument) ([]any, error) {
+	if strings.HasPrefix(strings.TrimSpace(document.text), "{") {
+		if values, err := parseJSONValues(document.text); err == nil {
 			return values, nil
 		}
 	}
 	var value any
-	if err := yaml.Unmarshal([]byte(document), &value); err != nil {
-		return nil, describeTemplateError(document, err)
+	if err := yaml.Unmarshal([]byte(document.text), &value); err != nil {
+		return nil, describeTemplateError(document.text, countFileLine(document, err))
 	}
 	return []any{value}, nil
+}
+
+// yamlLine matches the beginning of the YAML parser's error: the line is the document's.
+var yamlLine = regexp.MustCompile(`^error converting YAML to JSON: yaml: line ([0-9]+): `)
+
+// countFileLine returns an error of the YAML parser with the line of the file.
+func countFileLine(document manifestDocument, err error) error {
+	text := err.Error()
+	parts := yamlLine.FindStringSubmatch(text)
+	if parts == nil {
+		return err
+	}
+	line, _ := strconv.Atoi(parts[1]) // the pattern has digits alone
+	return fmt.Errorf("line %d: %s", document.line+line-1, text[len(parts[0]):])
 }
 
 func parseJSONValues(document string) ([]any, error) {

@@ -168,9 +168,10 @@ func (i *Inventory) addManifestStream(name string, in io.Reader, namespace strin
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
+	data = decodeUTF16(data)
 	var errs []error
 	for n, document := range splitManifestDocuments(data) {
-		values, err := parseManifestDocument(document.text)
+		values, err := parseManifestDocument(document)
 		i.addDuplicateKeys(name, document)
 		for _, value := range values {
 			if object, ok := value.(map[string]any); ok { // else no object, such as a JSON patch
@@ -193,16 +194,18 @@ type noManifestError struct{ error }
 // unquotedValue matches the error for a number or a word such as true, Off or yes in the place of a text.
 var unquotedValue = regexp.MustCompile(`cannot unmarshal (bool|number) into .* of type string`)
 
-// unreplacedValue matches the error for a text such as ${MIN_REPLICAS} in the place of a number.
+// unreplacedValue matches the error for a text such as "2" or ${MIN_REPLICAS} in the place of a number.
 var unreplacedValue = regexp.MustCompile(`cannot unmarshal string into .* of type (u?int|float|bool)`)
 
-// describeValueError says how to write a text that YAML takes for another type, or that variables are to be replaced; else nothing.
+// describeValueError says how to write a text or a number that YAML takes for the other, or that variables are to be replaced; else nothing.
 func describeValueError(document string, err error) string {
 	switch {
 	case unquotedValue.MatchString(err.Error()):
 		return `; quote the value: "true", "8080"`
 	case unreplacedValue.MatchString(err.Error()) && strings.Contains(document, "${"):
 		return "; it looks like a template: render it first, such as with envsubst"
+	case unreplacedValue.MatchString(err.Error()):
+		return "; write it without quotes"
 	}
 	return ""
 }

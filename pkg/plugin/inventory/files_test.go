@@ -1,10 +1,13 @@
 package inventory
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 )
 
 const manifests = `
@@ -68,7 +71,9 @@ func TestReadFilesErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {maxReplicas: many}": "standard input: document 1: ",
-		"a: 1\n---\nb: [":        "standard input: document 2: ",
+		"a: 1\n---\nb: [":                      "standard input: document 2: ",
+		"a: 1\n---\nb: 1\nc:\n d: 1\n  e: 2\n": "standard input: document 2: line 6: mapping values are not allowed in this context",
+		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {minReplicas: \"2\"}": "standard input: document 1: json: cannot unmarshal string into Go struct field HorizontalPodAutoscalerSpec.spec.minReplicas of type int32; write it without quotes",
 		"kind: List\nitems: [1]": "standard input: document 1: items[0] is no object",
 	} {
 		_, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(text)})
@@ -78,6 +83,21 @@ func TestReadFilesErrors(t *testing.T) {
 	}
 	if _, err := ReadFiles(t.Context(), []string{"/does/not/exist"}, FileOptions{}); err == nil {
 		t.Error("a folder that does not exist is no error")
+	}
+}
+
+// TestReadUTF16: PowerShell writes files in UTF-16.
+func TestReadUTF16(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string]binary.AppendByteOrder{"little": binary.LittleEndian, "big": binary.BigEndian} {
+		data := order.AppendUint16(nil, 0xfeff)
+		for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(manifests, "\n", "\r\n"))) {
+			data = order.AppendUint16(data, unit)
+		}
+		i, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: bytes.NewReader(data), Namespace: "default"})
+		if err != nil || len(i.HPAs) != 2 {
+			t.Errorf("%s endian: %d autoscalers: %v", name, len(i.HPAs), err)
+		}
 	}
 }
 

@@ -37,6 +37,8 @@ type Inventory struct {
 	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
 	Unread []Unread
+	// unanswered is the error of reading autoscalers without an answer of kube-apiserver.
+	unanswered error
 	// scaleErrors are the errors of reading the scale of targets of other kinds, by namespace/name of the autoscaler.
 	scaleErrors map[string]error
 }

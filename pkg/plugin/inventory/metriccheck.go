@@ -5,9 +5,11 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -80,6 +82,9 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 			if amount.Sign() <= 0 {
 				return fmt.Errorf("%s.target.%s is %s; set it above 0", f.name, name, amount.String())
 			}
+			if amount.MilliValue() <= 0 { // the HPA controller takes it for 0
+				return fmt.Errorf("%s.target.%s is %s, too large in thousandths; set it below 9P", f.name, name, amount.String())
+			}
 		}
 	}
 	switch {
@@ -87,8 +92,10 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 		return fmt.Errorf("%s.target.type is %q; use Value, AverageValue or Utilization", f.name, string(f.target.Type))
 	case m.Object != nil && amounts[wanted] == nil: // the HPA controller looks at the type of objects alone
 		return fmt.Errorf("%s.target.%s is missing, which type %s needs", f.name, wanted, f.target.Type)
-	case m.Object == nil && set != 1:
-		return fmt.Errorf("%s.target sets %d of %v; set one", f.name, set, f.allowed)
+	case m.Object == nil && set == 0:
+		return fmt.Errorf("%s.target lacks %s", f.name, strings.Join(f.allowed, " or "))
+	case m.Object == nil && set > 1:
+		return fmt.Errorf("%s.target sets %s; set one", f.name, strings.Join(f.allowed, " and "))
 	}
 	return checkMetricNames(m)
 }
@@ -96,10 +103,16 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 // checkMetricNames returns an error for a source that names no metric or no object, for a second source, and for an invalid selector.
 func checkMetricNames(m autoscalingv2.MetricSpec) error {
 	sources := 0
-	var missing []string
-	check := func(field, name string) {
+	var faults []string
+	require := func(field, name string) {
 		if name == "" {
-			missing = append(missing, field)
+			faults = append(faults, field+" is missing")
+		}
+	}
+	check := func(field, name string) {
+		require(field, name)
+		for _, fault := range content.IsPathSegmentName(name) { // as kube-apiserver does
+			faults = append(faults, fmt.Sprintf("%s is %q, which %s", field, name, fault))
 		}
 	}
 	if m.Pods != nil {
@@ -118,16 +131,16 @@ func checkMetricNames(m autoscalingv2.MetricSpec) error {
 	}
 	if m.Resource != nil {
 		sources++
-		check("resource.name", string(m.Resource.Name))
+		require("resource.name", string(m.Resource.Name))
 	}
 	if m.ContainerResource != nil {
 		sources++
-		check("containerResource.name", string(m.ContainerResource.Name))
-		check("containerResource.container", m.ContainerResource.Container)
+		require("containerResource.name", string(m.ContainerResource.Name))
+		require("containerResource.container", m.ContainerResource.Container)
 	}
 	switch {
-	case len(missing) > 0:
-		return fmt.Errorf("%s is missing", missing[0])
+	case len(faults) > 0:
+		return errors.New(faults[0])
 	case sources > 1:
 		return fmt.Errorf("it sets %d sources; set the one of type %s", sources, m.Type)
 	}

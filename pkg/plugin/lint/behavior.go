@@ -216,7 +216,7 @@ func listScalingRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
 
 func findMinAboveMax(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
-	return newFindingMessage(least > s.hpa.Spec.MaxReplicas, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+	return newFindingMessage(least > s.hpa.Spec.MaxReplicas && s.hpa.Spec.MaxReplicas > 0, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
 }
 
 func findEqualLimits(s subject) []string {

@@ -92,7 +92,7 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 		}
 	}
 	if err != nil {
-		a.Err = err
+		a.Err = nameUnservedGroup(a.Path, err)
 		return a
 	}
 	switch {
@@ -106,6 +106,15 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 		a.Values, a.Err = parseCustomValues(data)
 	}
 	return a
+}
+
+// nameUnservedGroup adds the API group of a path to kube-apiserver's error for a path that nothing serves, which names none.
+func nameUnservedGroup(path string, err error) error {
+	group, _, _ := strings.Cut(strings.TrimPrefix(path, "/apis/"), "/")
+	if apierrors.IsNotFound(err) && strings.Contains(err.Error(), "could not find the requested resource") {
+		return fmt.Errorf("%s is not served: %w", group, err)
+	}
+	return err
 }
 
 // metricRequestPath returns the path that the HPA controller reads for a metric.

@@ -236,6 +236,28 @@ func (s usageServer) Read(_ context.Context, path string) ([]byte, error) {
 	return []byte(`{"items":[{"metadata":{"name":"web-1"},"containers":[{"name":"web","usage":{"cpu":"1"}}]}]}`), nil
 }
 
+// unservedReader is a kube-apiserver that knows no path.
+type unservedReader struct{}
+
+func (unservedReader) Read(context.Context, string) ([]byte, error) {
+	return nil, &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound, Message: "the server could not find the requested resource"}}
+}
+
+// TestUnservedGroups: the error for a path that nothing serves names its group.
+func TestUnservedGroups(t *testing.T) {
+	t.Parallel()
+	for group, spec := range map[string]autoscalingv2.MetricSpec{
+		ResourceGroup: {Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
+		CustomGroup:   {Pods: &autoscalingv2.PodsMetricSource{}},
+		ExternalGroup: {External: &autoscalingv2.ExternalMetricSource{}},
+	} {
+		a := MetricReader{Reader: unservedReader{}}.ReadMetric(t.Context(), "shop", "app=web", spec, "")
+		if want := group + " is not served: the server could not find the requested resource"; !apierrors.IsNotFound(a.Err) || a.Err.Error() != want {
+			t.Errorf("%v, want %s", a.Err, want)
+		}
+	}
+}
+
 // TestUsageVersions: CPU is read in the version that the server has. Without one, the error is that of the first.
 func TestUsageVersions(t *testing.T) {
 	t.Parallel()

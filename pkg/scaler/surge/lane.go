@@ -3,6 +3,7 @@
 package surge
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -177,7 +178,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			target := workloadOfAutoscaler(a)
 			listed[a.UID] = true
 			terms, isIn, err := l.Config.FindTerms(a)
-			l.tellMisreadTerms(ctx, a, err)
+			l.tellMisreadTerms(ctx, a, cmp.Or(err, checkAnnotationKeys(a)))
 			if !isIn || a.DeletionTimestamp != nil || len(a.Spec.Metrics) == 0 { // the cache keeps no metrics of a huge autoscaler
 				continue
 			}
@@ -202,7 +203,7 @@ func isAmbiguous(a *autoscalingv2.HorizontalPodAutoscaler) bool {
 	})
 }
 
-// tellMisreadTerms tells a fault of an annotation once.
+// tellMisreadTerms tells a fault of the annotations once.
 func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, fault error) {
 	switch {
 	case fault == nil:

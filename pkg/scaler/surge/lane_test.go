@@ -383,6 +383,31 @@ func TestMisreadAnnotation(t *testing.T) {
 	}
 }
 
+// TestMistypedAnnotation: an annotation of the scaler with another key opts nothing in, and is told; terms that can be read hold beside it.
+func TestMistypedAnnotation(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		annotations map[string]string
+		members     int
+		want        string
+	}{
+		"a typo":         {map[string]string{"scaler.tachometer.dev/surges": ""}, 0, "unknown annotation scaler.tachometer.dev/surges; write scaler.tachometer.dev/surge"},
+		"another case":   {map[string]string{"scaler.tachometer.dev/Surge": "off"}, 0, "unknown annotation scaler.tachometer.dev/Surge; write scaler.tachometer.dev/surge"},
+		"beside terms":   {map[string]string{Annotation: "", "scaler.tachometer.dev/budget": "3/h"}, 1, "unknown annotation scaler.tachometer.dev/budget; write scaler.tachometer.dev/surge"},
+		"another domain": {map[string]string{"example.com/surge": ""}, 0, ""},
+		"terms":          {map[string]string{Annotation: ""}, 1, ""},
+	} {
+		w := &fakeWorld{sim: newLaneSim()}
+		w.sim.observed.Autoscaler.Annotations = tc.annotations
+		l := New(Options{Namespaces: []string{"shop"}, Reader: w, Events: w})
+		l.memories, l.misread = map[types.UID]*Memory{}, map[types.UID]string{}
+		members := l.listLaneMembers(t.Context())
+		if told := l.misread[w.sim.observed.Autoscaler.UID]; len(members) != tc.members || told != tc.want {
+			t.Errorf("%s: %d members, want %d; told %q, want %q", name, len(members), tc.members, told, tc.want)
+		}
+	}
+}
+
 // TestMisreadAnnotationIsForgotten: the lane keeps nothing of a deleted autoscaler, and tells a fault that came back again.
 func TestMisreadAnnotationIsForgotten(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,6 +94,16 @@ func (c *Config) FindTerms(a *autoscalingv2.HorizontalPodAutoscaler) (t Terms, i
 	}
 	t.Budget = cmp.Or(t.Budget, c.Budget, DefaultBudget)
 	return t, isIn, nil
+}
+
+// checkAnnotationKeys returns an error for an annotation of the scaler that no autoscaler has: a mistyped key opts nothing in.
+func checkAnnotationKeys(a *autoscalingv2.HorizontalPodAutoscaler) error {
+	for _, key := range slices.Sorted(maps.Keys(a.Annotations)) {
+		if strings.HasPrefix(key, domain.ScalerPrefix) && key != Annotation {
+			return fmt.Errorf("unknown annotation %s; write %s", key, Annotation)
+		}
+	}
+	return nil
 }
 
 // parseSurgeTerms reads terms such as "maxReplicas=40,budget=3/h". An empty text has the defaults.
