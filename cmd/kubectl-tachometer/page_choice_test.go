@@ -115,7 +115,7 @@ func TestInterruptedReads(t *testing.T) {
 		var out, errs strings.Builder
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		cmd := newPluginRootCommand(&pluginProgram{out: &out, errs: &errs})
+		cmd := newKubectlRootCommand(&pluginProgram{out: &out, errs: &errs})
 		cmd.SetArgs([]string{command, "-n", "shop", "--server", shop.url, "--kubeconfig", os.DevNull})
 		if err := cmd.ExecuteContext(ctx); err == nil || out.Len() > 0 {
 			t.Errorf("%s: %v, printed %s", command, err, out.String())

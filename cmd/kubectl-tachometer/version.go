@@ -22,32 +22,34 @@ type versionReport struct {
 	Adapter    []string `json:"adapter,omitempty"` // images
 }
 
-func newPluginVersionCommand(p *pluginProgram) *cobra.Command {
+func newKubectlVersionCommand(p *pluginProgram) *cobra.Command {
 	client := false
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of the plugin, of Kubernetes and of the adapter",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return p.runPluginVersion(cmd.Context(), client) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.printClientAndServerVersions(cmd.Context(), client)
+		},
 	}
 	cmd.Flags().BoolVar(&client, "client", false, "only the plugin's own version, without a cluster")
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error {
-	if err := p.checkPluginOutput("json", "yaml"); err != nil {
+func (p *pluginProgram) printClientAndServerVersions(ctx context.Context, client bool) error {
+	if err := p.checkOutputFormat("json", "yaml"); err != nil {
 		return err
 	}
 	report := versionReport{Client: version.String()}
 	if !client {
-		c, err := p.connectPluginCluster()
+		c, err := p.connectKubeconfigCluster()
 		if err != nil {
 			return err
 		}
-		report.Kubernetes, report.Adapter = c.readPluginServerVersions(ctx)
+		report.Kubernetes, report.Adapter = c.readServerVersions(ctx)
 	}
-	if printed, err := p.printPluginObject("Version", report); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("Version", report); printed || err != nil {
 		return err
 	}
 	fmt.Fprintln(p.out, "Client Version: "+report.Client)
@@ -58,8 +60,8 @@ func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error
 	return nil
 }
 
-// readPluginServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read.
-func (c *pluginConnection) readPluginServerVersions(ctx context.Context) (kubernetes string, images []string) {
+// readServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read.
+func (c *pluginConnection) readServerVersions(ctx context.Context) (kubernetes string, images []string) {
 	kubernetes = "unknown"
 	if v, err := c.client.Discovery().ServerVersion(); err == nil {
 		kubernetes = v.GitVersion

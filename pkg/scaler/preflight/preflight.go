@@ -65,8 +65,8 @@ const checkTimeout = 10 * time.Second
 func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
-		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
-		opts.checkPreflightConflicts, opts.checkPreflightWatches, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
+		opts.checkHoldResourceKind, opts.checkWorkloadKindsExist, opts.reviewControllerRights, opts.planLargestHolds, opts.dryRunGatePatches,
+		opts.checkGateConflicts, opts.checkGateWatches, opts.checkSurgeRights, opts.checkNotifiersConnect, opts.checkEventSources,
 	} {
 		all = append(all, check(ctx)...)
 	}
@@ -97,27 +97,27 @@ func CountStatus(all []Result, status Status) (n int) {
 	return n
 }
 
-// newPreflightResult returns a result: ok with a detail, or missing with an error and its fix.
-func newPreflightResult(check, subject, detail string, err error, fix string) Result {
+// newCheckResult returns a result: ok with a detail, or missing with an error and its fix.
+func newCheckResult(check, subject, detail string, err error, fix string) Result {
 	if err != nil {
 		return Result{check, subject, Missing, err.Error(), fix}
 	}
 	return Result{check, subject, OK, detail, ""}
 }
 
-// describePreflightKindFix returns the fix of a kind that the cluster does not have; another one if the cluster's kinds cannot be read.
-func describePreflightKindFix(err error, fix string) string {
+// describeKindFix returns the fix of a kind that the cluster does not have; another one if the cluster's kinds cannot be read.
+func describeKindFix(err error, fix string) string {
 	if err == nil || meta.IsNoMatchError(err) {
 		return fix
 	}
 	return "reach the API server: kubectl api-resources"
 }
 
-// checkHoldKind checks that the cluster has the custom resource of holds.
-func (o *Options) checkHoldKind(context.Context) []Result {
+// checkHoldResourceKind checks that the cluster has the custom resource of holds.
+func (o *Options) checkHoldResourceKind(context.Context) []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	return []Result{newPreflightResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, describePreflightKindFix(err, "kubectl apply -k manifests/scaler/crd"))}
+	return []Result{newCheckResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, describeKindFix(err, "kubectl apply -k manifests/scaler/crd"))}
 }
 
 // workloadKey names the kind of a workload in a namespace.
@@ -126,8 +126,8 @@ type workloadKey struct {
 	kind      schema.GroupVersionKind
 }
 
-// listPreflightKinds lists the kinds of the workloads of a configuration by namespace. A namespace without workloads has the kinds of apps/v1.
-func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
+// listConfiguredKinds lists the kinds of the workloads of a configuration by namespace. A namespace without workloads has the kinds of apps/v1.
+func listConfiguredKinds(cfg *config.Config) (all []workloadKey) {
 	seen := map[string]bool{}
 	add := func(namespace string, kind schema.GroupVersionKind) {
 		seen[namespace] = true
@@ -135,7 +135,7 @@ func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
 			all = append(all, key)
 		}
 	}
-	for _, t := range listPreflightWorkloads(cfg) {
+	for _, t := range listConfiguredWorkloads(cfg) {
 		add(t.Namespace, t.GroupVersionKind())
 	}
 	for _, namespace := range cfg.Namespaces {
@@ -148,8 +148,8 @@ func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
 	return all
 }
 
-// listPreflightWorkloads lists the workloads of schedules and rules, each once.
-func listPreflightWorkloads(cfg *config.Config) (all []hold.Workload) {
+// listConfiguredWorkloads lists the workloads of schedules and rules, each once.
+func listConfiguredWorkloads(cfg *config.Config) (all []hold.Workload) {
 	for i := range cfg.Schedules {
 		all = append(all, cfg.Schedules[i].Workloads...)
 	}
@@ -164,17 +164,17 @@ func listPreflightWorkloads(cfg *config.Config) (all []hold.Workload) {
 	return slices.Compact(all)
 }
 
-// checkPreflightKinds checks that the cluster has every kind of workload.
-func (o *Options) checkPreflightKinds(context.Context) (all []Result) {
+// checkWorkloadKindsExist checks that the cluster has every kind of workload.
+func (o *Options) checkWorkloadKindsExist(context.Context) (all []Result) {
 	var checked []schema.GroupVersionKind
-	for _, key := range listPreflightKinds(o.Config) {
+	for _, key := range listConfiguredKinds(o.Config) {
 		if slices.Contains(checked, key.kind) {
 			continue
 		}
 		checked = append(checked, key.kind)
 		_, err := o.Mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
 		fix := fmt.Sprintf("install the custom resource %s, or take its workloads out of the configuration", key.kind.Kind)
-		all = append(all, newPreflightResult("kind", key.kind.GroupVersion().String()+" "+key.kind.Kind, "served", err, describePreflightKindFix(err, fix)))
+		all = append(all, newCheckResult("kind", key.kind.GroupVersion().String()+" "+key.kind.Kind, "served", err, describeKindFix(err, fix)))
 	}
 	return all
 }
