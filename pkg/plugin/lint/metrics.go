@@ -49,27 +49,15 @@ func listMetricRequirements(m autoscalingv2.MetricSpec) []string {
 }
 
 // listMetricRules returns the rules about the metrics of an autoscaler.
-func listMetricRules() []Rule {
+func listMetricRules() []Rule { return slices.Concat(listMetricSourceRules(), listMetricTargetRules()) }
+
+// listMetricSourceRules returns the rules about metrics without a value, or with a wrong one.
+func listMetricSourceRules() []Rule {
 	return []Rule{
-		{
-			"average-of-a-quantile", SeverityError,
-			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
-			"Use a Value target, or scale on a rate or on concurrency.", findQuantileAverages,
-		},
 		{
 			"counter-without-rate", SeverityError,
 			"A counter only grows: the autoscaler stays at maxReplicas.",
 			"Scale on NAME_per_second instead of NAME_total.", findRawCounters,
-		},
-		{
-			"cpu-beside-load", SeverityWarning,
-			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
-			"Keep the metric that the load moves first.", findCPUBesideLoad,
-		},
-		{
-			"cpu-target-out-of-reach", SeverityError,
-			"The target with its tolerance lies above the CPU limit.",
-			"Lower the target, or raise the CPU limit.", findUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
@@ -82,16 +70,6 @@ func listMetricRules() []Rule {
 			"Give it a type, the field of that type, and one target above 0.", findInvalidMetrics,
 		},
 		{
-			"latency-target", SeverityWarning,
-			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
-			"Scale on a rate or on concurrency, and alert on latency.", findLatencyTargets,
-		},
-		{
-			"memory-target", SeverityWarning,
-			"Most programs keep the memory of a peak: the number of pods never falls again.",
-			"Scale on load; bound memory by the container's limit.", findMemoryTargets,
-		},
-		{
 			"metric-dies-with-its-pods", SeverityError,
 			"Without pods there is no metric, and nothing wakes the workload.",
 			"Add a metric that exists at zero, or set minReplicas to 1.", findMetricAtZero,
@@ -102,14 +80,45 @@ func listMetricRules() []Rule {
 			"Set every container's request, or use an AverageValue target.", findMissingRequests,
 		},
 		{
-			"surge-counts-as-wish", SeverityWarning,
-			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
-			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", findSurgingAverages,
-		},
-		{
 			"unknown-container", SeverityError,
 			"No pod has a container of this name.",
 			"Name a container of the workload.", findUnknownContainers,
+		},
+	}
+}
+
+// listMetricTargetRules returns the rules about targets that scale a workload wrongly.
+func listMetricTargetRules() []Rule {
+	return []Rule{
+		{
+			"average-of-a-quantile", SeverityError,
+			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
+			"Use a Value target, or scale on a rate or on concurrency.", findQuantileAverages,
+		},
+		{
+			"cpu-beside-load", SeverityWarning,
+			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
+			"Keep the metric that the load moves first.", findCPUBesideLoad,
+		},
+		{
+			"cpu-target-out-of-reach", SeverityError,
+			"The target with its tolerance lies above the CPU limit.",
+			"Lower the target, or raise the CPU limit.", findUnreachableTarget,
+		},
+		{
+			"latency-target", SeverityWarning,
+			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
+			"Scale on a rate or on concurrency, and alert on latency.", findLatencyTargets,
+		},
+		{
+			"memory-target", SeverityWarning,
+			"Most programs keep the memory of a peak: the number of pods never falls again.",
+			"Scale on load; bound memory by the container's limit.", findMemoryTargets,
+		},
+		{
+			"surge-counts-as-wish", SeverityWarning,
+			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
+			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", findSurgingAverages,
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
