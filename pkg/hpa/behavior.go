@@ -111,7 +111,7 @@ const (
 // limitBuiltIn applies minReplicas, maxReplicas and the built-in rate of an HPA without spec.behavior: at most the double, or 4.
 func limitBuiltIn(wish int32, r replicaRange) (*Limit, string) {
 	rate := int32(math.Max(2*float64(r.current), 4))
-	limit, high := &Limit{Replicas: wish, Reason: withinRange, Rate: &rate}, min(r.high, rate)
+	limit, high := &Limit{Replicas: wish, Reason: withinRange}, min(r.high, rate)
 	switch {
 	case wish < r.low:
 		limit.Replicas, limit.Reason = r.low, "TooFewReplicas"
@@ -136,7 +136,7 @@ func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, d
 		if rate = max(rate, r.current); rate < high {
 			high, reason, message = rate, "ScaleUpLimit", tooFast
 		}
-		if limit.Rate = &rate; wish > high {
+		if wish > high {
 			limit.Replicas, limit.Reason = high, reason
 			return limit, message
 		}
@@ -146,7 +146,7 @@ func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, d
 		if rate = min(rate, r.current); rate > low {
 			low, reason, message = rate, "ScaleDownLimit", tooFastDown
 		}
-		if limit.Rate = &rate; wish < low {
+		if wish < low {
 			limit.Replicas, limit.Reason = low, reason
 			return limit, message
 		}

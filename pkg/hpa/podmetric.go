@@ -28,15 +28,14 @@ func (p podMetric) isUtilization() bool { return p.percent != 0 }
 
 // podUsage is the usage of some pods against the target.
 type podUsage struct {
-	ratio    float64
-	mean     int64 // thousandths
-	percent  int32 // of the requests, for a utilization
-	requests map[string]int64
+	ratio   float64
+	mean    int64 // thousandths
+	percent int32 // of the requests, for a utilization
 }
 
 // measurePodUsage returns the usage of values. The mean is cut to whole thousandths and the utilization to whole percent.
 func (p podMetric) measurePodUsage(values map[string]int64, requests map[string]int64) (podUsage, error) {
-	u, total, requested, count := podUsage{requests: requests}, int64(0), int64(0), int64(0)
+	u, total, requested, count := podUsage{}, int64(0), int64(0), int64(0)
 	for name, value := range values {
 		if p.isUtilization() {
 			request, found := requests[name]

@@ -33,7 +33,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.Autoscaler.boundsSeen(now)):
 		// Its controller looks at the new bounds at once. If it goes to zero, a write in between takes its mark ScaledToZero away, and
 		// nothing would wake the workload again.
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	case o.Autoscaler != nil && o.Autoscaler.Owned:
 		return Step{Kind: DropBoundsOwner, Hold: -1}, true
 	case o.Scale != nil && o.Scale.Owned:

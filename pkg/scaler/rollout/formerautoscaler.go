@@ -56,7 +56,7 @@ func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
 			"autoscaler %s no longer scales %s: from %d..%d to %d..%d replicas", a.Name, o.Workload, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 	}
 	if a.Owned && a.Bounds.MinReplicas == 0 && now.Before(a.boundsSeen(now)) { // as in dropOwnership
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	}
 	if a.Owned {
 		return Step{Kind: DropBoundsOwner, Hold: -1, Former: true}, true

@@ -86,7 +86,7 @@ func nextStep(o Observed, now time.Time) Step {
 			return s
 		}
 	}
-	return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}
+	return Step{Kind: Rest, Hold: -1}
 }
 
 // adoptHold adds the finalizer to a hold of another client, and the label of this controller to a hold without one.
@@ -459,7 +459,7 @@ func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 		return Step{}, false
 	}
 	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.Autoscaler.boundsSeen(now)) {
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
 }

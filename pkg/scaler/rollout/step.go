@@ -46,7 +46,6 @@ type Step struct {
 	// GateStep is the step of OpenGate, counted from 0, of GateSteps.
 	GateStep, GateSteps int
 	To                  int32              // replicas, for SetReplicas
-	At                  time.Time          // for Rest; zero: only a change
 	Post                hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
 	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
 	// an effect outside of the cluster's objects.
