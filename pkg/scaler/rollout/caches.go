@@ -315,7 +315,7 @@ func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) 
 	if !ok || !isWholeCachedWorkload(u) {
 		return c.live.GetScale(ctx, t)
 	}
-	return c.live.scaleOfObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
+	return c.live.scaleOfWorkloadObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
 }
 
 // openWorkloads returns the cache of a kind of workload in a namespace, and starts it; nil if the caches have stopped.

@@ -65,7 +65,7 @@ func (o *Observed) isNumberPending(now time.Time) bool {
 
 // reportDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
 func (o *Observed) reportDenial(now time.Time) (Step, bool) {
-	_, keeper := o.findNumbers()
+	_, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
 	}
@@ -76,7 +76,7 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 	case o.Denied != "" && pending && !denied:
 		text := shortenStatusText(o.Denied)
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionFalse, "Denied", text, now)
-		status.Told = forgetOutcome(status.Told, reasonStuck)
+		status.Told = forgetHoldOutcome(status.Told, reasonStuck)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", keeper.HoldID(), text), true
 	case denied && !pending:
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionTrue, "Set", "the recorded numbers are set", now)
@@ -110,28 +110,28 @@ func clearToldStuck(h *hold.Object, now time.Time) []string {
 	if h.IsOver(now) {
 		return told
 	}
-	return endTrouble(told, reasonStuck)
+	return endHoldTrouble(told, reasonStuck)
 }
 
-// pendingError returns the error of a pass that leaves a number unset; nil: it leaves none.
-func (o *Observed) pendingError(now time.Time) error {
+// pendingNumberError returns the error of a pass that leaves a number unset; nil: it leaves none.
+func (o *Observed) pendingNumberError(now time.Time) error {
 	if o.Denied == "" || o.Trouble != "" || !o.isNumberPending(now) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", errTrouble, o.Denied)
 }
 
-// dropOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
+// dropFieldOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
 // Event names the needs of the next server-side apply of another number.
-func (p *pass) dropOwner(ctx context.Context, s Step) (err error) {
+func (p *pass) dropFieldOwner(ctx context.Context, s Step) (err error) {
 	o := &p.observed
 	a := o.autoscalerOfStep(s)
 	object, right := "the workload's replicas", "patch on the workload"
 	if s.Kind == DropBoundsOwner {
 		object, right = "autoscaler "+(*a).Name, "patch on the autoscaler"
-		*a, err = keepOnError(*a)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, *a))
+		*a, err = keepStateOnReadError(*a)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, *a))
 	} else {
-		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
+		o.Scale, err = keepStateOnReadError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	}
 	if status := apierrors.APIStatus(nil); err == nil || isStaleError(err) || !errors.As(err, &status) {
 		return err

@@ -190,14 +190,14 @@ var errTrouble = errors.New("cannot be scaled")
 // request. The changes until then stay, and the next pass continues.
 func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
 	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
-	err := p.makeSteps(ctx)
+	err := p.makeHoldSteps(ctx)
 	p.writePassEvents(ctx)
 	r := p.buildResult()
 	if err == nil && p.observed.Trouble != "" && len(p.observed.Holds) > 0 {
 		err = fmt.Errorf("%w: %s", errTrouble, p.observed.Trouble)
 	}
 	if err == nil {
-		err = p.observed.pendingError(now)
+		err = p.observed.pendingNumberError(now)
 	}
 	if err != nil {
 		return r, fmt.Errorf("scale %s: %w", t, err)
@@ -205,9 +205,9 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 	return r, nil
 }
 
-// makeSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
+// makeHoldSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
 // cluster's objects, it reads from the API server itself: a cache may be late.
-func (p *pass) makeSteps(ctx context.Context) error {
+func (p *pass) makeHoldSteps(ctx context.Context) error {
 	if err := p.observeWorkload(ctx); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 			}
 			continue
 		}
-		before := p.stateBefore(s)
+		before := p.holdStateBefore(s)
 		err := p.applyStep(ctx, s)
 		switch {
 		case err == nil:
@@ -240,8 +240,8 @@ func (p *pass) makeSteps(ctx context.Context) error {
 	return fmt.Errorf("%d holds have still more steps to make: this is a bug", len(p.observed.Holds))
 }
 
-// stateBefore returns the state of the step's hold.
-func (p *pass) stateBefore(s Step) hold.State {
+// holdStateBefore returns the state of the step's hold.
+func (p *pass) holdStateBefore(s Step) hold.State {
 	if s.Hold < 0 {
 		return ""
 	}
@@ -321,7 +321,7 @@ func (p *pass) observePods(ctx context.Context) error {
 		o.PodsFault = shortenStatusText("the pods of the workload cannot be read: " + err.Error())
 		return nil
 	}
-	o.Pods = keepOwnPods(pods, o.Workload, o.Scale.UID)
+	o.Pods = keepWorkloadPods(pods, o.Workload, o.Scale.UID)
 	return err
 }
 
@@ -432,7 +432,7 @@ func (o *Observed) waitsForPods(now time.Time) bool {
 // observeScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
 func (p *pass) observeScale(ctx context.Context) error {
 	o := &p.observed
-	n, _ := o.findNumbers()
+	n, _ := o.findHoldNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
 	if err == nil {
 		o.Former = findFormerAutoscaler(hpas, p.workload, n)

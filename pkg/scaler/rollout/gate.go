@@ -93,7 +93,7 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 		return "open the gate: " + err
 	}
 	switch {
-	case o.isGroupVerified(h):
+	case o.isHoldGroupVerified(h):
 		return o.describeMissingPods(h, now)
 	case now.Before(began.Add(h.WithinOrDefault() + gateOpenTimeout)): // pods that are away meanwhile have as long to come back
 		return ""
@@ -130,7 +130,7 @@ const gateErrorPrefix = "the gate cannot be opened yet: "
 func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
-		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) {
+		if o.describeMissingPods(h, now) != "" || !o.isHoldGroupVerified(h) || o.mustShutGate(h, now) {
 			continue
 		}
 		waits, _ := o.gateWait(h, now)

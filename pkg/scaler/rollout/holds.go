@@ -196,7 +196,7 @@ func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now t
 			return 0, false, err
 		}
 	}
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	switch {
 	case o.Scale == nil || o.Trouble != "":
 		return 0, false, nil

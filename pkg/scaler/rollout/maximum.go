@@ -32,7 +32,7 @@ func isHoldYielded(h *hold.Object) bool {
 // to another client.
 func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
 	allowed := o.Autoscaler.Bounds.MaxReplicas
-	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
+	if n, keeper := o.findHoldNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
 		allowed = n.MaxReplicas.Was
 	}
 	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
@@ -56,7 +56,7 @@ func (o *Observed) scaledObjectFailure() string {
 
 // isAutoscalerRecorded reports whether the record is of the workload's present autoscaler.
 func (o *Observed) isAutoscalerRecorded() bool {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
@@ -78,7 +78,7 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 		case text != "" && (!reported || c.Reason != reason || c.Message != text):
 			status := h.Status.DeepCopy()
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, reason, text, now)
-			status.Told = forgetOutcome(status.Told, reasonYielded)
+			status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			s := o.writeStatusStep(i, status)
 			s.Confirm = true
 			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true

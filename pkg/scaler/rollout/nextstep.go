@@ -55,10 +55,10 @@ var decisions = []decision{
 	(*Observed).reportMaximum,
 	(*Observed).verifyReplacedPods,
 	(*Observed).failHold,
-	(*Observed).failOpenGroup,
+	(*Observed).failOpenGateGroup,
 	(*Observed).resumeGroupGate,
 	(*Observed).returnFormerBounds,
-	(*Observed).recordNumbers,
+	(*Observed).recordHoldNumbers,
 	(*Observed).reportDenial,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
@@ -68,11 +68,11 @@ var decisions = []decision{
 	(*Observed).verifyHoldPods,
 	(*Observed).openHoldGate,
 	(*Observed).watchOpenGate,
-	(*Observed).confirmRecord,
+	(*Observed).confirmHoldRecord,
 	(*Observed).dropOwnership,
 	(*Observed).handOverNumbers,
 	(*Observed).releaseHold,
-	(*Observed).storeOutcome,
+	(*Observed).storeHoldOutcome,
 	(*Observed).confirmDelivery,
 	(*Observed).postMessage,
 	(*Observed).retryHold,
@@ -132,13 +132,13 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
-			GateChanges: before.GateChanges, GateKeys: o.noteGateKeys(h), Outbox: o.keepFailure(h, now),
+			GateChanges: before.GateChanges, GateKeys: o.noteGateKeys(h), Outbox: o.keepHoldFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
 			status.ReplicasBefore = o.Scale.Replicas
 		}
-		status.Told = forgetOutcomes(before.Told, status.Outbox)
+		status.Told = forgetHoldOutcomes(before.Told, status.Outbox)
 		if h.Spec.Group == nil { // it may have got one by now
 			status.Up = before.Up
 		}
@@ -175,7 +175,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 // of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
 // that is open leaves them if it asks for the same numbers until the same end.
 func keepYields(h *hold.Object, now time.Time) hold.Status {
-	s, until, start := h.Status.DeepCopy(), timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
+	s, until, start := h.Status.DeepCopy(), metaTimeOrZero(h.Spec.Until), metaTimeOrZero(h.Spec.WindowStart)
 	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
 	switch numbers := openHoldNumbers(h); {
 	case len(s.Yielded) == 0 || c == nil || isPauseNoted(h) || s.State == "" || s.State == hold.Released:
@@ -220,8 +220,8 @@ func keepYieldTime(all []metav1.Condition) []metav1.Condition {
 	return slices.DeleteFunc(slices.Clone(all), func(c metav1.Condition) bool { return c.Type != conditionYielded })
 }
 
-// timeOrZero returns a time that may be unknown: zero then.
-func timeOrZero(t *metav1.Time) (at metav1.Time) {
+// metaTimeOrZero returns a time that may be unknown: zero then.
+func metaTimeOrZero(t *metav1.Time) (at metav1.Time) {
 	if t != nil {
 		at = *t
 	}
@@ -232,7 +232,7 @@ func timeOrZero(t *metav1.Time) (at metav1.Time) {
 func isLeftToOther(h *hold.Object, s hold.Status) bool {
 	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
 	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
-	start := timeOrZero(h.Spec.WindowStart)
+	start := metaTimeOrZero(h.Spec.WindowStart)
 	return settled && isKept && start.Equal(&s.YieldedWindow)
 }
 
@@ -308,7 +308,7 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 			return o.writeStatusStep(i, status), true
 		}
 		if c == nil || c.Status == metav1.ConditionTrue {
-			status.Told = forgetOutcome(status.Told, reasonStuck)
+			status.Told = forgetHoldOutcome(status.Told, reasonStuck)
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), trouble), true
@@ -334,7 +334,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		}
 		status := clearMaximumYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetHoldOutcomes(status.Told, nil), nil, metav1.MicroTime{}
 		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
@@ -346,7 +346,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 
 // yieldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
 func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
 	}
@@ -362,7 +362,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		if status, changed := yieldHold(h, fields); changed {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
-			status.Told = forgetOutcome(status.Told, reasonYielded)
+			status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		}
@@ -377,7 +377,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 
 // endYields ends the holds' yields of bounds with the autoscaler that had them, unless a copy of it has them too.
 func (o *Observed) endYields(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
 		return Step{}, false
 	}
@@ -415,14 +415,14 @@ func (o *Observed) indexOfHold(h *hold.Object) int {
 	return slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.UID == h.UID })
 }
 
-// recordNumbers writes the numbers that everything should have, with the original ones, before any is set.
-func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+// recordHoldNumbers writes the numbers that everything should have, with the original ones, before any is set.
+func (o *Observed) recordHoldNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findHoldNumbers()
 	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 || o.awaitedWorkload() != nil || o.isFormerRaised(n) {
 		return Step{}, false
 	}
-	plan := o.planNumbers(n, now)
-	if keeper != nil && equalNumbers(plan, n) {
+	plan := o.planHoldNumbers(n, now)
+	if keeper != nil && equalHoldNumbers(plan, n) {
 		return Step{}, false
 	}
 	if keeper == nil {
@@ -438,7 +438,7 @@ func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 
 // setRecordedBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change.
 func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	a := o.Autoscaler
 	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
@@ -454,7 +454,7 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}

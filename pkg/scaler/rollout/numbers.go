@@ -37,14 +37,14 @@ func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int3
 	for _, h := range held {
 		highest = max(highest, number(h))
 	}
-	if isLowered(held) {
+	if mayHoldsLower(held) {
 		return highest
 	}
 	return max(highest, was)
 }
 
-// isLowered reports whether one of the holds may lower the workload. A hold that asks for other numbers by now does not.
-func isLowered(held []*hold.Object) bool {
+// mayHoldsLower reports whether one of the holds may lower the workload. A hold that asks for other numbers by now does not.
+func mayHoldsLower(held []*hold.Object) bool {
 	return slices.ContainsFunc(held, func(h *hold.Object) bool { return h.Spec.Lower && !h.IsKept() })
 }
 
@@ -63,7 +63,7 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 		}
 	}
 	if o.Autoscaler == nil {
-		if n.Autoscaler != "" && len(held) > 0 && !isLowered(held) { // the autoscaler that went had asked for as many
+		if n.Autoscaler != "" && len(held) > 0 && !mayHoldsLower(held) { // the autoscaler that went had asked for as many
 			to = max(to, n.Replicas.Set)
 		}
 		return to, true
@@ -97,8 +97,8 @@ func (o *Observed) areReplicasCut(from int32) bool {
 	return a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < from || found == a.Bounds.MinReplicas && found > from)
 }
 
-// planNumbers returns the record with the numbers that everything should have now.
-func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
+// planHoldNumbers returns the record with the numbers that everything should have now.
+func (o *Observed) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
 	if found != nil {
 		n.Replicas = o.replicasOfWorkload(n, now)
@@ -200,14 +200,14 @@ func isAutoscalerCopy(n hold.Numbers, a *Autoscaler) bool {
 	return n.Autoscaler == a.Name && n.MinReplicas.Set == a.Bounds.MinReplicas
 }
 
-// equalNumbers reports whether two records are the same.
-func equalNumbers(a, b hold.Numbers) bool {
+// equalHoldNumbers reports whether two records are the same.
+func equalHoldNumbers(a, b hold.Numbers) bool {
 	return a.WorkloadUID == b.WorkloadUID && a.Autoscaler == b.Autoscaler && a.AutoscalerUID == b.AutoscalerUID && a.MinReplicas.Equal(b.MinReplicas) &&
 		a.MaxReplicas.Equal(b.MaxReplicas) && a.Replicas.Equal(b.Replicas)
 }
 
-// confirmNumbers returns the record without the intents that are carried out.
-func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
+// confirmHoldNumbers returns the record without the intents that are carried out.
+func (o *Observed) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n.MinReplicas, n.MaxReplicas = n.MinReplicas.Confirm(a.Bounds.MinReplicas), n.MaxReplicas.Confirm(a.Bounds.MaxReplicas)
 	}
@@ -256,7 +256,7 @@ func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed boo
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
 		changed = true
 	}
-	status.YieldedUntil, status.YieldedWindow = timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
+	status.YieldedUntil, status.YieldedWindow = metaTimeOrZero(h.Spec.Until), metaTimeOrZero(h.Spec.WindowStart)
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {
 			status.Yielded, changed = append(status.Yielded, f), true

@@ -41,7 +41,7 @@ func (o *Observed) reportOpenGate(now time.Time) (Step, bool) {
 // noteOpenGate returns the status of a hold with the reason of its open gates, of which its notifiers are to be told.
 func noteOpenGate(status hold.Status, reason, message string, now time.Time) hold.Status {
 	status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionFalse, reason, shortenStatusText(message), now)
-	status.Told = forgetOutcome(status.Told, reasonStuck)
+	status.Told = forgetHoldOutcome(status.Told, reasonStuck)
 	return status
 }
 

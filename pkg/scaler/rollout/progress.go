@@ -50,8 +50,8 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// failOpenGroup rolls an open hold of a failed group back: its gates are shut already.
-func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
+// failOpenGateGroup rolls an open hold of a failed group back: its gates are shut already.
+func (o *Observed) failOpenGateGroup(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		if reason, _ := o.groupFailure(&o.Holds[i]); reason != "" {
 			return o.rollBackStep(i, reason, false, now), true
@@ -183,7 +183,7 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 	case hold.Verified:
 		return o.gateFailure(h, now)
 	case hold.Received:
-		return o.awaitFailure(h, now)
+		return o.awaitedWorkloadFailure(h, now)
 	case hold.Raised, hold.Open, hold.RolledBack, hold.Released:
 	}
 	return ""
@@ -245,7 +245,7 @@ func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
-		need, proven := o.neededPods(h), o.countProvenPods(h)
+		need, proven := o.podsNeededByHold(h), o.countProvenPods(h)
 		if o.PodsOutdated || proven >= need || o.countReadyPods() < need {
 			continue
 		}
@@ -278,8 +278,8 @@ func (o *Observed) holdToVerify(now time.Time) int {
 	return first
 }
 
-// isGroupVerified reports whether all other holds of a hold's group are verified.
-func (o *Observed) isGroupVerified(h *hold.Object) bool {
+// isHoldGroupVerified reports whether all other holds of a hold's group are verified.
+func (o *Observed) isHoldGroupVerified(h *hold.Object) bool {
 	if h.Spec.Group == nil {
 		return true
 	}

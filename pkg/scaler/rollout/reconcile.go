@@ -196,7 +196,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no verdict after %s", limit))
 	defer cancel()
 	report, err := p.runCheckerSafely(ctx, h, pods, old)
-	if p.havePodsGone(ctx, h, pods) {
+	if p.haveVerifiedPodsGone(ctx, h, pods) {
 		return Verdict{}
 	}
 	v.Report, v.Passed, v.Message = &report, report.Passed, ""
@@ -208,9 +208,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	return v
 }
 
-// havePodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
+// haveVerifiedPodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
 // for that, and another pod takes its place. The verdict stands after the time for new pods to become ready.
-func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
+func (p *pass) haveVerifiedPodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
 	if !p.now.Before(h.Status.Entered.Add(h.WithinOrDefault())) {
 		return false
 	}
@@ -219,7 +219,7 @@ func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.P
 		return false
 	}
 	there := map[types.UID]bool{}
-	for _, pod := range keepOwnPods(all, p.workload, p.observed.Scale.UID) {
+	for _, pod := range keepWorkloadPods(all, p.workload, p.observed.Scale.UID) {
 		there[pod.UID] = true
 	}
 	i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return !there[pod.UID] })
@@ -249,7 +249,7 @@ func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Sp
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	var ready []corev1.Pod
-	for _, pod := range keepOwnPods(pods, t, scale.UID) {
+	for _, pod := range keepWorkloadPods(pods, t, scale.UID) {
 		if isRolloutPodReady(&pod) {
 			ready = append(ready, pod)
 		}

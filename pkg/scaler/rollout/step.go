@@ -97,7 +97,7 @@ func (s Step) withStepWarning(reason, format string, args ...any) Step {
 // writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms the finished changes.
 func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 	if status.Numbers != nil {
-		n := o.confirmNumbers(*status.Numbers)
+		n := o.confirmHoldNumbers(*status.Numbers)
 		status.Numbers = &n
 	}
 	return Step{Kind: WriteStatus, Hold: i, Status: status}

@@ -128,7 +128,7 @@ func (o *Observed) endWatchStep(i int, now time.Time) Step {
 	s := o.watchStep(i, reason, is, text, now)
 	s.Status.WatchUntil = metav1.MicroTime{}
 	if reason == watchPassed {
-		s.Status.Told = endTrouble(s.Status.Told, reasonUnwatched)
+		s.Status.Told = endHoldTrouble(s.Status.Told, reasonUnwatched)
 	}
 	return s.withStepEvent(reasonWatched, "hold %s: the watch over the gate has ended: %s", h.HoldID(), text)
 }
