@@ -133,9 +133,9 @@ func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
 
 // findOpenList returns the list that opens the gate at a place of a patch's object; nil: the gate sets none there.
 func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
-	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].objectID()
+	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].patchedObjectID()
 	for _, a := range resolveGateActions(namespace, g.Open) {
-		if list, found := lookUpJSONPointer(a.Merge, path); found && a.objectID() == object {
+		if list, found := lookUpJSONPointer(a.Merge, path); found && a.patchedObjectID() == object {
 			own, _ := list.([]any)
 			return own
 		}

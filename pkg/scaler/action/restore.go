@@ -68,7 +68,7 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 
 // recordPatchChanges returns the changes that a patch will make in its object.
 func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
-	namespace = p.namespaceFor(namespace)
+	namespace = p.patchedNamespace(namespace)
 	objects, err := r.resolvePatchClient(p, namespace)
 	if err != nil {
 		return nil, err
@@ -194,8 +194,8 @@ func lookUpJSONPointer(v any, path string) (any, bool) {
 	return v, true
 }
 
-// restore takes back a gate's changes, where no other client has changed the same since.
-func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []Change) error {
+// restoreGateChanges takes back a gate's changes, where no other client has changed the same since.
+func (r *Runner) restoreGateChanges(ctx context.Context, namespace, gate string, changes []Change) error {
 	for _, a := range slices.Backward(r.gates[gate].Open) {
 		if a.Patch == nil {
 			continue
@@ -238,7 +238,7 @@ func (p *Patch) decodeMergePattern() (pattern any) {
 
 // isPatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
 func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
-	namespace = p.namespaceFor(namespace)
+	namespace = p.patchedNamespace(namespace)
 	if c.APIVersion != p.APIVersion || c.Kind != p.Kind || c.Name != p.Name || c.Namespace != "" && c.Namespace != namespace || !strings.HasPrefix(c.Path, "/") {
 		return false
 	}
@@ -269,7 +269,7 @@ func (r *Runner) restorePatchedObject(ctx context.Context, namespace string, p *
 	if len(changes) == 0 {
 		return nil
 	}
-	objects, err := r.resolvePatchClient(p, p.namespaceFor(namespace))
+	objects, err := r.resolvePatchClient(p, p.patchedNamespace(namespace))
 	if err != nil {
 		return err
 	}

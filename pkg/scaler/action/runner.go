@@ -102,7 +102,7 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 	if len(r.gates[gate].Shut) > 0 {
 		return nil
 	}
-	return r.restore(ctx, namespace, gate, changes)
+	return r.restoreGateChanges(ctx, namespace, gate, changes)
 }
 
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
@@ -144,7 +144,7 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 func isWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
 func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, fill fillList) error {
-	namespace = p.namespaceFor(namespace)
+	namespace = p.patchedNamespace(namespace)
 	objects, err := r.resolvePatchClient(p, namespace)
 	if err == nil {
 		err = validateMergePatch(p.Merge)

@@ -49,11 +49,11 @@ func newCommandQueue(maxWaiting int) *commandQueue {
 	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
-// appendCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
+// appendQueuedCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
 // ctx, or ErrStopped. It returns errQueueFull if that lasts too long.
-func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
+func (q *commandQueue) appendQueuedCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, since, changed := q.tryAppendCommand(c)
+		replaced, since, changed := q.tryAppendQueuedCommand(c)
 		if changed == nil {
 			return replaced, nil
 		}
@@ -76,9 +76,9 @@ func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{
 	}
 }
 
-// tryAppendCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
+// tryAppendQueuedCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
 // has been full or the sink failing.
-func (q *commandQueue) tryAppendCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
+func (q *commandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
@@ -106,10 +106,10 @@ func (q *commandQueue) countQueuePlaces(c *queuedCommand) int {
 	return q.maxWaiting
 }
 
-// takeCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
-func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
+// takeQueuedCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
+func (q *commandQueue) takeQueuedCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
-		c, changed := q.tryTakeCommand()
+		c, changed := q.tryTakeQueuedCommand()
 		if c != nil {
 			return c
 		}
@@ -121,7 +121,7 @@ func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
 	return nil
 }
 
-func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
+func (q *commandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.waiting.Front()

@@ -69,8 +69,8 @@ func commandTimesKey(release bool, w hold.Workload, id string) string {
 	return verb + w.Namespace + " " + w.APIVersion + " " + w.Kind + " " + w.Name + " " + id
 }
 
-// noteReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
-func (h *Handler) noteReleases(commands []holdCommand) {
+// noteCommandReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
+func (h *Handler) noteCommandReleases(commands []holdCommand) {
 	for i := range commands {
 		if c := &commands[i]; c.release {
 			h.opts.Times.NoteAt(commandTimesKey(true, c.workload, c.hold.ID), c.at, c.until)
@@ -78,8 +78,8 @@ func (h *Handler) noteReleases(commands []holdCommand) {
 	}
 }
 
-// noteRaise notes a delivered start: an earlier end that comes later must not end it.
-func (h *Handler) noteRaise(c *holdCommand) {
+// noteCommandRaise notes a delivered start: an earlier end that comes later must not end it.
+func (h *Handler) noteCommandRaise(c *holdCommand) {
 	if !c.release {
 		h.opts.Times.NoteAt(commandTimesKey(false, c.workload, c.hold.ID), c.at, c.until)
 	}

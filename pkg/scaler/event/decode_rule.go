@@ -155,9 +155,9 @@ func (d *configDecoder) workloadSpecFromYAML(path string, n *yaml.Node, namespac
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"workload":    func(path string, n *yaml.Node) { w.Workload = d.ruleWorkloadFromYAML(path, n, namespace) },
-		"replicas":    d.replicaCountFromYAML(&w.Replicas),
-		"minReplicas": d.replicaCountFromYAML(&w.MinReplicas),
-		"maxReplicas": d.replicaCountFromYAML(&w.MaxReplicas),
+		"replicas":    d.eventReplicaCountFromYAML(&w.Replicas),
+		"minReplicas": d.eventReplicaCountFromYAML(&w.MinReplicas),
+		"maxReplicas": d.eventReplicaCountFromYAML(&w.MaxReplicas),
 	})
 	if d.HasFault(path) {
 		return w
@@ -218,8 +218,8 @@ func (d *configDecoder) ruleWorkloadFromYAML(path string, n *yaml.Node, namespac
 	return t
 }
 
-// replicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) replicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
+// eventReplicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
+func (d *configDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {

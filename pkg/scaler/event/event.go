@@ -64,8 +64,8 @@ type Event struct {
 	Fields map[string]any
 }
 
-// identity tells the event from others: a start and its end may have the id of their sale.
-func (e *Event) identity() string { return e.Type + " " + e.ID }
+// eventIdentity tells the event from others: a start and its end may have the id of their sale.
+func (e *Event) eventIdentity() string { return e.Type + " " + e.ID }
 
 // Expiry returns the moment from which on the event is not delivered.
 func (e *Event) Expiry() time.Time { return e.At.Add(e.TTL) }

@@ -218,7 +218,7 @@ func TestUntil(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := c.rule.holdDuration(&Event{TTL: c.ttl}); got != c.want {
+			if got := c.rule.eventHoldDuration(&Event{TTL: c.ttl}); got != c.want {
 				t.Errorf("%s; want %s", got, c.want)
 			}
 		})

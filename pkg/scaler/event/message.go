@@ -118,19 +118,19 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 		return Event{}, errors.New("not UTF-8")
 	}
 	fields := messageFields{message: &m, format: f}
-	if err := fields.decodeMessage(); err != nil {
+	if err := fields.decodeEventMessage(); err != nil {
 		return Event{}, err
 	}
 	var e Event
 	if err := fields.readCommonFields(&e); err != nil {
 		return Event{}, err
 	}
-	e.Fields = fields.collectFields()
+	e.Fields = fields.collectEventFields()
 	return e, nil
 }
 
-// decodeMessage sets attributes and body.
-func (f *messageFields) decodeMessage() (err error) {
+// decodeEventMessage sets attributes and body.
+func (f *messageFields) decodeEventMessage() (err error) {
 	data := trimMessageText(f.message.Data)
 	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
 		f.attributes = attributes
@@ -201,7 +201,7 @@ func (f *messageFields) commonFieldText(name, missing string) (string, error) {
 	if !given {
 		return missing, nil
 	}
-	text, scalar := scalarText(v)
+	text, scalar := scalarFieldText(v)
 	if !scalar {
 		return "", fmt.Errorf("%s: must be text or a number", name)
 	}
@@ -280,8 +280,8 @@ func convertUnixSeconds(text string) string {
 	return text
 }
 
-// collectFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
-func (f *messageFields) collectFields() map[string]any {
+// collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
+func (f *messageFields) collectEventFields() map[string]any {
 	all := map[string]any{}
 	maps.Copy(all, f.attributes)
 	maps.Copy(all, f.body)

@@ -40,7 +40,7 @@ func NewAlertmanager(url func() (string, error), opts SenderOptions) *Alertmanag
 
 // Send posts the alerts of the message's hold. Other news is no alert.
 func (a *Alertmanager) Send(ctx context.Context, m Message) error {
-	if m.isNews() {
+	if m.isMessageNews() {
 		return errNotMeant
 	}
 	return postMessageJSON(ctx, a.client, a.readURL, nil, newAlertmanagerAlerts(m))

@@ -99,8 +99,8 @@ func (m *Message) isEndOfTrouble() bool {
 	return m.Kind == KindUp || m.Kind == KindPaused || m.Kind == KindEnded
 }
 
-// isNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
-func (m *Message) isNews() bool {
+// isMessageNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
+func (m *Message) isMessageNews() bool {
 	return slices.Contains(calmKinds, m.Kind) && !m.isEndOfTrouble()
 }
 

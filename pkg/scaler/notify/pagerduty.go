@@ -52,7 +52,7 @@ func NewPagerDuty(url, routingKey func() (string, error), opts SenderOptions) *P
 
 // Send triggers or resolves the incident of the message's hold. Other news is no incident.
 func (p *PagerDuty) Send(ctx context.Context, m Message) error {
-	if m.isNews() {
+	if m.isMessageNews() {
 		return errNotMeant
 	}
 	key, err := p.readKey()

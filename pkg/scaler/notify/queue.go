@@ -259,7 +259,7 @@ func (q *Queue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMe
 // removed.
 func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
-		sender, version, withdrawn := q.currentSender(s, m)
+		sender, version, withdrawn := q.currentNotifierSender(s, m)
 		switch {
 		case withdrawn:
 			return errWithdrawn
@@ -292,8 +292,8 @@ func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m 
 	}
 }
 
-// currentSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
-func (q *Queue) currentSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
+// currentNotifierSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
+func (q *Queue) currentNotifierSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	withdrawn = m.Key != "" && m.withdrawals != s.withdrawals
@@ -336,7 +336,7 @@ func (q *Queue) waitForSendRetry(ctx, drainCtx context.Context, s *senderQueue, 
 		case <-timer.C:
 			return true
 		case <-s.changed:
-			if _, current, withdrawn := q.currentSender(s, m); withdrawn || current != version {
+			if _, current, withdrawn := q.currentNotifierSender(s, m); withdrawn || current != version {
 				return true
 			}
 			continue

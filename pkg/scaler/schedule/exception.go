@@ -26,8 +26,8 @@ type Exception struct {
 // UseNone is the Use of a day on which nothing stands in: the workloads have their own numbers.
 const UseNone = "none"
 
-// exceptionOn returns the exception on the day of t, a wall-clock time, or nil.
-func (s *Schedule) exceptionOn(t time.Time) *Exception {
+// scheduleExceptionOn returns the exception on the day of t, a wall-clock time, or nil.
+func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
 	date := calendarDateOf(t)
 	for i := range s.Except {
 		if s.Except[i].Date == date {

@@ -46,7 +46,7 @@ func NewAPIReader(config *rest.Config, mapper meta.RESTMapper) (*APIReader, erro
 // ReadMetrics implements MetricsReader.
 func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
 	choice := &replicaChoice{other: otherThan}
-	ctx = withReplicaChoice(ctx, choice)
+	ctx = contextWithReplicaChoice(ctx, choice)
 	readings := make([]Reading, len(a.Spec.Metrics))
 	for i, m := range a.Spec.Metrics {
 		var err error

@@ -235,7 +235,7 @@ func (d *Decision) findRaiseObstacle(o *Observed) Skip {
 		return SkipShared
 	case o.isScaleUpDisabled():
 		return SkipDisabled
-	case o.Replicas == 0 && !o.isOwnZero():
+	case o.Replicas == 0 && !o.scaledItselfToZero():
 		return SkipZero
 	case o.Now.Before(m.OffUntil):
 		return SkipOff

@@ -143,8 +143,8 @@ func (o *Observed) isHeldByPerson() bool {
 	})
 }
 
-// isOwnZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
-func (o *Observed) isOwnZero() bool {
+// scaledItselfToZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
+func (o *Observed) scaledItselfToZero() bool {
 	return hpa.IsOwnZero(o.Autoscaler, hpa.DefaultSettings(hpaMinor))
 }
 

@@ -113,7 +113,7 @@ func (r *podVerification) runPodVerification(ctx context.Context) (Report, error
 	if limited.Err() == nil {
 		report.Verdicts = append(report.Verdicts, decideReadinessVerdict(pods))
 		if measured = r.spec.URL != "" && report.Verdicts[0].Passed; measured {
-			report.Pods = r.measurePods(limited, pods)
+			report.Pods = r.measureVerifiedPods(limited, pods)
 			report.New, report.Old = r.newTotal.summarizeRequests(), r.oldTotal.summarizeRequests()
 		}
 	}
@@ -176,24 +176,24 @@ func (r *podVerification) requestPodReadiness(ctx context.Context, a *podChecks)
 	return report
 }
 
-// measurePods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
-func (r *podVerification) measurePods(ctx context.Context, pods []PodReport) []PodReport {
+// measureVerifiedPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
+func (r *podVerification) measureVerifiedPods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
 	r.forEachCheckedPod(ctx, func(i int) {
 		var beside sync.WaitGroup
 		if i < len(r.oldPods) {
 			beside.Go(func() {
-				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measurePod(ctx, &r.oldPods[i], r.oldTotal)}
+				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measureVerifiedPod(ctx, &r.oldPods[i], r.oldTotal)}
 			})
 		}
-		pods[i].Summary = r.measurePod(ctx, &r.newPods[i], r.newTotal)
+		pods[i].Summary = r.measureVerifiedPod(ctx, &r.newPods[i], r.newTotal)
 		beside.Wait()
 	})
 	return append(pods, older...)
 }
 
-// measurePod sends the requests to a pod.
-func (r *podVerification) measurePod(ctx context.Context, a *podChecks, total *requestTally) Summary {
+// measureVerifiedPod sends the requests to a pod.
+func (r *podVerification) measureVerifiedPod(ctx context.Context, a *podChecks, total *requestTally) Summary {
 	c := newPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.closeIdle()
 	t := c.sendPodRequests(ctx, a.load, r.spec)

@@ -115,7 +115,7 @@ func (r *podVerification) decideSlowdownVerdicts(report *Report) []Verdict {
 	var all []Verdict
 	for _, l := range r.spec.specLatencyLimits()[:2] {
 		theirs := l.percentile(&report.Old)
-		limit := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		limit := roundRequestLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
 		all = append(all, decideLatencyVerdict(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatRequestLatency(theirs)))
 	}
 	return all
@@ -131,4 +131,4 @@ func formatRequestShare(share float64) string {
 }
 
 // formatRequestLatency formats a latency with the measured digits.
-func formatRequestLatency(d time.Duration) string { return roundLatency(d).String() }
+func formatRequestLatency(d time.Duration) string { return roundRequestLatency(d).String() }
