@@ -12,8 +12,8 @@ import (
 // replicaRange is the replicas now, and the limits of the spec.
 type replicaRange struct{ current, low, high int32 }
 
-// completeRules returns the rules of a direction with the defaults that the API server writes (autoscaling/v2).
-func completeRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) autoscalingv2.HPAScalingRules {
+// completeScalingRules returns the rules of a direction with the defaults that the API server writes (autoscaling/v2).
+func completeScalingRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) autoscalingv2.HPAScalingRules {
 	var full autoscalingv2.HPAScalingRules
 	if rules != nil {
 		full = *rules
@@ -37,9 +37,9 @@ func completeRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) 
 	return full
 }
 
-// completeBehavior returns the rules of both directions.
-func completeBehavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior, s Settings) (up, down autoscalingv2.HPAScalingRules) {
-	return completeRules(b.ScaleUp, true, s), completeRules(b.ScaleDown, false, s)
+// completeScalingBehavior returns the rules of both directions.
+func completeScalingBehavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior, s Settings) (up, down autoscalingv2.HPAScalingRules) {
+	return completeScalingRules(b.ScaleUp, true, s), completeScalingRules(b.ScaleDown, false, s)
 }
 
 // stabilizeDown returns the largest recommendation of the controller's own window, for an HPA without spec.behavior. The new

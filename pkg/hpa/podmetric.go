@@ -65,7 +65,7 @@ func decidePodMetric(m *MetricDecision, p podMetric, in Input, s Settings, answe
 	if len(in.Pods) == 0 {
 		return errNoPods
 	}
-	m.Pods = groupPods(in.Pods, answer.Pods, p.resource, in.Now, s)
+	m.Pods = groupPodsByReadiness(in.Pods, answer.Pods, p.resource, in.Now, s)
 	values := selectPodValues(answer.Pods, m.Pods)
 	if len(values) == 0 {
 		return errNoValues
@@ -84,7 +84,7 @@ func decidePodMetric(m *MetricDecision, p podMetric, in Input, s Settings, answe
 	m.setPodUsage(p, first)
 	isUpWithUnready := len(m.Pods.Unready) > 0 && first.ratio > 1
 	if !isUpWithUnready && len(m.Pods.Missing) == 0 {
-		m.keepOrScale(first.ratio, len(m.Pods.Ready), in.SpecReplicas)
+		m.wishWithinTolerance(first.ratio, len(m.Pods.Ready), in.SpecReplicas)
 		return nil
 	}
 	p.assumePodValues(m, values, requests, isUpWithUnready)
@@ -116,8 +116,8 @@ func (m *MetricDecision) setPodUsage(p podMetric, u podUsage) {
 	}
 }
 
-// keepOrScale keeps the replicas within the tolerance, else multiplies the ratio with the pods.
-func (m *MetricDecision) keepOrScale(ratio float64, pods int, current int32) {
+// wishWithinTolerance keeps the replicas within the tolerance, else multiplies the ratio with the pods.
+func (m *MetricDecision) wishWithinTolerance(ratio float64, pods int, current int32) {
 	if m.Tolerance.Holds(ratio) {
 		m.Stage, m.Replicas = StageTolerated, current
 		return

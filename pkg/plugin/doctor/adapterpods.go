@@ -66,8 +66,8 @@ func (d *doctor) checkAdapterPods(ctx context.Context, service *corev1.Service, 
 	}
 }
 
-// isPodOver reports whether a pod has ended, by an eviction for example: no Service goes to it.
-func isPodOver(pod corev1.Pod) bool {
+// isAdapterPodOver reports whether a pod has ended, by an eviction for example: no Service goes to it.
+func isAdapterPodOver(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 

@@ -50,7 +50,7 @@ func (d *doctor) checkAdapterService(ctx context.Context) {
 	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	if err != nil {
 		d.addReportCheck("pods", subject, StatusUnread, err.Error(), "")
-	} else if a.pods = slices.DeleteFunc(list.Items, isPodOver); len(a.pods) > 0 {
+	} else if a.pods = slices.DeleteFunc(list.Items, isAdapterPodOver); len(a.pods) > 0 {
 		d.takeAdapterPods(port.TargetPort)
 		d.checkAdapterCertificate(ctx)
 		d.readAdapterPolicies(ctx)

@@ -25,8 +25,8 @@ func (v *autoscalerVisit) checkScalingBehavior() {
 		rules   *autoscalingv2.HPAScalingRules
 		isAsked bool
 	}{
-		{"scaleUp", v.directionRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
-		{"scaleDown", v.directionRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
+		{"scaleUp", v.visitedScalingRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
+		{"scaleDown", v.visitedScalingRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
 	} {
 		if d.isAsked && d.rules != nil && d.rules.SelectPolicy != nil && *d.rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %d pods and its metrics ask for %d, but %s is disabled (selectPolicy)", current, wish, d.name),
@@ -70,7 +70,7 @@ func (v *autoscalerVisit) countTargetReplicas() int32 {
 	return v.hpa.Status.CurrentReplicas
 }
 
-func (v *autoscalerVisit) directionRules(up bool) *autoscalingv2.HPAScalingRules {
+func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case v.hpa.Spec.Behavior == nil:
 		return nil

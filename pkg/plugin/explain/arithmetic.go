@@ -217,10 +217,10 @@ func (e *Explanation) addWishChanges(in hpa.Input) {
 			continue
 		}
 		s := newWishSearch(m, i, in)
-		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
+		if to, at := s.findNextHigherWish(); to <= int64(e.Max) && to > int64(e.Min) {
 			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatBound(at, math.Ceil), inventory.BareMetricName(m.Name), to))
 		}
-		if to, at, includes := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
+		if to, at, includes := s.findNextLowerWish(); to >= int64(e.Min) && to < int64(e.Max) {
 			words := "below %s"
 			if includes {
 				words = "at %s or less"
@@ -285,11 +285,11 @@ func decideForTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
 	return hpa.Decide(in, replay.Settings()).Metrics[i].Replicas
 }
 
-// nextUp returns the next higher wish, and the total above which it begins.
-func (s wishSearch) nextUp() (wish, total int64) {
+// findNextHigherWish returns the next higher wish, and the total above which it begins.
+func (s wishSearch) findNextHigherWish() (wish, total int64) {
 	present := s.wishAt(s.total)
 	for _, edge := range s.edges {
-		for _, at := range besideEdge(edge) {
+		for _, at := range listTotalsBesideEdge(edge) {
 			if above := s.wishAt(at + s.step); at >= s.total && above > present && s.wishAt(at) < above {
 				return int64(above), at
 			}
@@ -298,11 +298,11 @@ func (s wishSearch) nextUp() (wish, total int64) {
 	return math.MaxInt64, 0
 }
 
-// nextDown returns the next lower wish, and the total below which it begins, or at which already.
-func (s wishSearch) nextDown() (wish, total int64, includes bool) {
+// findNextLowerWish returns the next lower wish, and the total below which it begins, or at which already.
+func (s wishSearch) findNextLowerWish() (wish, total int64, includes bool) {
 	present := s.wishAt(s.total)
 	for _, edge := range slices.Backward(s.edges) {
-		for _, at := range besideEdge(edge) {
+		for _, at := range listTotalsBesideEdge(edge) {
 			if at > s.total || at < s.step {
 				continue
 			}
@@ -318,5 +318,5 @@ func (s wishSearch) nextDown() (wish, total int64, includes bool) {
 	return -1, 0, false
 }
 
-// besideEdge returns an edge and its neighbours: the last bit of a product may be wrong.
-func besideEdge(edge int64) [3]int64 { return [3]int64{edge, edge - 1, edge + 1} }
+// listTotalsBesideEdge returns an edge and its neighbours: the last bit of a product may be wrong.
+func listTotalsBesideEdge(edge int64) [3]int64 { return [3]int64{edge, edge - 1, edge + 1} }

@@ -85,7 +85,7 @@ func (i *Inventory) WorkloadOf(hpa *autoscalingv2.HorizontalPodAutoscaler) *Work
 	ref := hpa.Spec.ScaleTargetRef
 	for n := range i.Workloads {
 		w := &i.Workloads[n]
-		if w.Namespace == hpa.Namespace && w.isTarget(ref) {
+		if w.Namespace == hpa.Namespace && w.isScaleTargetOf(ref) {
 			return w
 		}
 	}
@@ -154,7 +154,7 @@ func (i *Inventory) RivalsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) []*auto
 // isSameScaleTarget compares group, kind and name: two versions of an API name one object.
 func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 	x, y := a.Spec.ScaleTargetRef, b.Spec.ScaleTargetRef
-	return targetGroup(x) == targetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
+	return scaleTargetGroup(x) == scaleTargetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
 }
 
 // IsUnread reports whether a resource, such as "pods", could not be read.

@@ -244,7 +244,7 @@ func findMetricAtZero(s subject) []string {
 func findDuplicateMetrics(s subject) []string {
 	seen := map[string]bool{}
 	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		key := metricIdentity(m)
+		key := lintedMetricIdentity(m)
 		if seen[key] {
 			return "named twice"
 		}
@@ -253,8 +253,8 @@ func findDuplicateMetrics(s subject) []string {
 	})
 }
 
-// metricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
-func metricIdentity(m autoscalingv2.MetricSpec) string {
+// lintedMetricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
+func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
 	name := fmt.Sprint(metricNameOf(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
 	switch {
 	case m.Pods != nil:

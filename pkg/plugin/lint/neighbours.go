@@ -175,15 +175,15 @@ func findBudgetAtMinimum(s subject) []string {
 	least := int(inventory.MinReplicasOf(s.hpa))
 	var messages []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
-		if keepsAllPods(b, least) && !keepsAllPods(b, int(s.hpa.Spec.MaxReplicas)) {
+		if budgetKeepsAllPods(b, least) && !budgetKeepsAllPods(b, int(s.hpa.Spec.MaxReplicas)) {
 			messages = append(messages, fmt.Sprintf("pdb/%s keeps %s, minReplicas is %d", b.Name, b.Spec.MinAvailable.String(), least))
 		}
 	}
 	return messages
 }
 
-// keepsAllPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
-func keepsAllPods(b *policyv1.PodDisruptionBudget, pods int) bool {
+// budgetKeepsAllPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
+func budgetKeepsAllPods(b *policyv1.PodDisruptionBudget, pods int) bool {
 	if b.Spec.MinAvailable == nil || pods <= 0 {
 		return false
 	}
@@ -197,7 +197,7 @@ func findBlockingBudgets(s subject) []string {
 		if !slices.Contains(names, "pdb/"+b.Name) { // overlays have variants of one budget
 			names = append(names, "pdb/"+b.Name)
 		}
-		if most := int(s.hpa.Spec.MaxReplicas); keepsAllPods(b, most) {
+		if most := int(s.hpa.Spec.MaxReplicas); budgetKeepsAllPods(b, most) {
 			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: %s, and maxReplicas is %d", b.Name, b.Spec.MinAvailable.String(), most))
 		}
 		if none := b.Spec.MaxUnavailable; none != nil {

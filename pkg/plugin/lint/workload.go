@@ -113,16 +113,16 @@ func findSharedProbes(s subject) []string {
 		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
 			continue
 		}
-		same := probePath(live) == probePath(ready) && containerPortNumber(c, live.HTTPGet.Port) == containerPortNumber(c, ready.HTTPGet.Port)
+		same := comparedProbePath(live) == comparedProbePath(ready) && containerPortNumber(c, live.HTTPGet.Port) == containerPortNumber(c, ready.HTTPGet.Port)
 		if same && probeFailureSeconds(live) <= probeFailureSeconds(ready) {
-			return newFindingMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, probePath(live), probeFailureSeconds(live))
+			return newFindingMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, comparedProbePath(live), probeFailureSeconds(live))
 		}
 	}
 	return nil
 }
 
-// probePath returns the path of a probe; Kubernetes' default is /.
-func probePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
+// comparedProbePath returns the path of a probe; Kubernetes' default is /.
+func comparedProbePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
 
 // containerPortNumber returns the number of a container's port, or the text of an undeclared port.
 func containerPortNumber(c corev1.Container, port intstr.IntOrString) string {
