@@ -98,14 +98,14 @@ func (a *requestAdmission) serveAnonymousRequest(w http.ResponseWriter, r *http.
 
 // serveWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
 func (a *requestAdmission) serveWithCredentials(w http.ResponseWriter, r *http.Request) {
-	credentials := hashCredentials(r) // the library removes an accepted token
+	credentials := hashRequestCredentials(r) // the library removes an accepted token
 	hashed := r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
-	if a.proven.isProvenHash(credentials) {
+	if a.proven.areCredentialsProven(credentials) {
 		a.next.ServeHTTP(w, hashed)
 		return
 	}
 	a.serveInAddressPlace(w, hashed, a.unproven, reasonUnproven)
-	if !a.proven.isProvenHash(credentials) {
+	if !a.proven.areCredentialsProven(credentials) {
 		chargeConnection(r.Context())
 	}
 }
@@ -169,7 +169,7 @@ const (
 	provenTime = time.Hour
 )
 
-func newProvenCredentials() *provenCredentials {
+func newProvenFrontProxyCredentials() *provenCredentials {
 	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
@@ -178,15 +178,15 @@ type credentialsHash [sha256.Size]byte
 
 type credentialsKey struct{}
 
-// hashCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
-func hashCredentials(r *http.Request) credentialsHash {
+// hashRequestCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
+func hashRequestCredentials(r *http.Request) credentialsHash {
 	if token := parseBearerToken(r); token != "" {
 		return sha256.Sum256([]byte("token:" + token))
 	}
 	return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
 }
 
-func (p *provenCredentials) isProvenHash(credentials credentialsHash) bool {
+func (p *provenCredentials) areCredentialsProven(credentials credentialsHash) bool {
 	_, ok := p.hashes.Get(credentials)
 	return ok
 }

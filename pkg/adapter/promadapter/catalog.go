@@ -116,20 +116,20 @@ func (c *Catalog) Run(ctx context.Context) error {
 		due := c.listRulesToRetry(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterRelistTime(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterSeriesRelistTime(rng, c.opts.RelistInterval))
 		}
 		c.resolveUsageRules(ctx, now)
 		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
-		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
+		retry.Sleep(ctx, time.Until(c.nextSeriesListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterSeriesRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterSeriesRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
@@ -144,8 +144,8 @@ func (c *Catalog) listRulesToRetry(now time.Time) []*ruleState {
 	return due
 }
 
-// nextListingTime returns the time of the next retry or relist.
-func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
+// nextSeriesListingTime returns the time of the next retry or relist.
+func (c *Catalog) nextSeriesListingTime(now, relist time.Time) time.Time {
 	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}

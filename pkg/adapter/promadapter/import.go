@@ -97,7 +97,7 @@ func (im *ruleImporter) importSeriesRule(r *Rule) {
 			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: listNonDefaultLabels(t)}
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: listNonDefaultSeriesLabels(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.from = "all" // as the queries of prometheus-adapter
 		}
@@ -167,8 +167,8 @@ func (im *ruleImporter) collectMappedResources(r *Rule, known resolvedMapping) [
 	return out
 }
 
-// listNonDefaultLabels returns the keys and values of labels that differ from the native defaults.
-func listNonDefaultLabels(t mappedResource) [][2]string {
+// listNonDefaultSeriesLabels returns the keys and values of labels that differ from the native defaults.
+func listNonDefaultSeriesLabels(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {

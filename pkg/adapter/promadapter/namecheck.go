@@ -27,8 +27,8 @@ func (r *Rule) listSeriesQueryNames() []string {
 	return names
 }
 
-// checkServedNames judges whether seriesQuery selects any series, and whether the filters leave any name.
-func (c ruleChecker) checkServedNames(r *Rule) {
+// checkServedMetricNames judges whether seriesQuery selects any series, and whether the filters leave any name.
+func (c ruleChecker) checkServedMetricNames(r *Rule) {
 	if err := rule.FindExcludingMatchers(r.compiled.selector.matchers, nil); err != nil {
 		c.addSeriesRuleFault(r.path+".seriesQuery", "%v", err)
 		return

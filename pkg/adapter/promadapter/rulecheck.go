@@ -71,7 +71,7 @@ func (c ruleChecker) addSeriesRuleWarning(path, format string, args ...any) {
 // checkSeriesRule judges a rule that compiled without a fault.
 func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 	c := ruleChecker{&r.compiled.report, d.lines}
-	c.checkServedNames(r)
+	c.checkServedMetricNames(r)
 	c.checkNameReferences(r)
 	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
 	path := r.path + ".metricsQuery"

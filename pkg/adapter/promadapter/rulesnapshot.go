@@ -39,7 +39,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewRuleReasons(s.unlistedCustom))
 	}
 	if reason := s.unlabelled[name]; reason != "" {
 		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
@@ -64,7 +64,7 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 		return r, nil
 	}
 	if len(s.unlistedExternal) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewReasons(s.unlistedExternal))
+		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewRuleReasons(s.unlistedExternal))
 	}
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestSimilarMetric("", name))
 }
@@ -75,8 +75,8 @@ func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinFewReasons joins at most three texts and counts the rest.
-func joinFewReasons(texts []string) string {
+// joinFewRuleReasons joins at most three texts and counts the rest.
+func joinFewRuleReasons(texts []string) string {
 	const maxReasons = 3
 	if len(texts) > maxReasons {
 		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
@@ -145,7 +145,7 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.formatRuleLogName() + ": " + reason
 		}
 	}
-	for _, e := range r.listSortedEntries() {
+	for _, e := range r.listSortedConfigEntries() {
 		b.chooseMetricCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
 	}
 }

@@ -198,8 +198,8 @@ func (r *ruleState) describeUnlabelledRule() string {
 	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
-// listSortedEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) listSortedEntries() []*metricEntry {
+// listSortedConfigEntries returns the entries sorted by series, resource and label.
+func (r *ruleState) listSortedConfigEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

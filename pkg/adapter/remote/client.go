@@ -101,7 +101,7 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // this server received the request
 		}
-		all.since = chooseEarlierTime(all.since, f.since)
+		all.since = chooseEarlierResultTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
@@ -164,8 +164,8 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 	return r.readResponse(ctx, resp, timer)
 }
 
-// chooseEarlierTime returns the earlier of two times. It ignores a zero time.
-func chooseEarlierTime(a, b time.Time) time.Time {
+// chooseEarlierResultTime returns the earlier of two times. It ignores a zero time.
+func chooseEarlierResultTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

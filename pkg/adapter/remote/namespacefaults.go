@@ -38,12 +38,12 @@ func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f 
 	}
 	s := b.newNamespaceSearch(sq, f, now)
 	for len(s.groups) > 0 {
-		if failure := s.fetchNextGroup(ctx); failure != nil {
+		if failure := s.fetchNextNamespaces(ctx); failure != nil {
 			return nil, failure
 		}
 	}
 	if s.result == nil {
-		s.recordFailedScope()
+		s.recordFailedNamespaces()
 		return nil, s.failure
 	}
 	return s.mergeNamespaceFaults(), nil
@@ -72,9 +72,9 @@ func (b *Backend) newNamespaceSearch(sq *standingQuery, f *queryFetch, now time.
 	return s
 }
 
-// fetchNextGroup queries the servers for the next group. If that fails, it halves the group, or keeps the fault of its namespaces. It returns a
+// fetchNextNamespaces queries the servers for the next group. If that fails, it halves the group, or keeps the fault of its namespaces. It returns a
 // failure for which no namespace can be the cause.
-func (s *namespaceSearch) fetchNextGroup(ctx context.Context) *requestFailure {
+func (s *namespaceSearch) fetchNextNamespaces(ctx context.Context) *requestFailure {
 	group := s.groups[0]
 	s.groups, s.queries = s.groups[1:], s.queries-1
 	result, failure := s.fetchQueryResult(ctx, s.sq, newNamespaceScope(group), s.now)
@@ -99,8 +99,8 @@ func (s *namespaceSearch) fetchNextGroup(ctx context.Context) *requestFailure {
 	return nil
 }
 
-// recordFailedScope forgets the faults of single namespaces, since every one failed.
-func (s *namespaceSearch) recordFailedScope() {
+// recordFailedNamespaces forgets the faults of single namespaces, since every one failed.
+func (s *namespaceSearch) recordFailedNamespaces() {
 	s.sq.faults = map[string]error{}
 	if s.mayHalve {
 		s.sq.failedNamespaces, s.sq.nextHalving = len(s.fetch.scope.namespaces), s.now.Add(halvingPause)

@@ -175,7 +175,7 @@ func (b *Backend) getOrAddStandingQuery(key string, q rule.Query, now time.Time)
 		b.queries[key] = sq
 		b.shares.addQueryToShare(sq)
 		b.countRefreshedQueries(1)
-		b.dropStandingQueries(sq.owner)
+		b.dropStandingQueriesForMemory(sq.owner)
 		b.scheduleQueryRefresh(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
@@ -187,8 +187,8 @@ func (b *Backend) getOrAddStandingQuery(key string, q rule.Query, now time.Time)
 	return sq, nil
 }
 
-// dropStandingQueries removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
-func (b *Backend) dropStandingQueries(owner string) {
+// dropStandingQueriesForMemory removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
+func (b *Backend) dropStandingQueriesForMemory(owner string) {
 	for old := b.shares.findQueryToDrop(owner); old != nil; old = b.shares.findQueryToDrop(owner) {
 		b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
 		b.removeStandingQuery(old)

@@ -37,7 +37,7 @@ type namespaceScope struct {
 	namespaces    map[string]bool
 }
 
-func (s namespaceScope) coversNamespace(namespace string) bool {
+func (s namespaceScope) queryScopeCoversNamespace(namespace string) bool {
 	return s.allNamespaces || s.namespaces[namespace]
 }
 
@@ -97,7 +97,7 @@ func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
 		return r
 	}
 	both := &queryResult{
-		evaluatedAt:       chooseEarlierTime(r.evaluatedAt, more.evaluatedAt),
+		evaluatedAt:       chooseEarlierResultTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
 		faults:            maps.Clone(r.faults),
@@ -203,7 +203,7 @@ func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) ti
 func (j resultJoin) joinResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
-	if f != nil || isPartitionedResult(r) && !j.scope.coversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
+	if f != nil || isPartitionedResult(r) && !j.scope.queryScopeCoversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}

@@ -36,7 +36,7 @@ func (t selectorTimes) lookupResultTime(l map[string]string, needed [][]int) tim
 	for _, s := range t {
 		if at := s.newest.lookupSampleTime(l); !at.IsZero() {
 			found = append(found, s.number)
-			oldest = chooseEarlierTime(oldest, at)
+			oldest = chooseEarlierResultTime(oldest, at)
 		}
 	}
 	for _, set := range needed {
@@ -112,14 +112,14 @@ func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
 		if key, ok := t.buildSampleTimeKey(l); ok {
 			if found, ok := t.times[key]; ok {
 				matched = len(t.labelNames)
-				at = chooseLaterTime(at, found)
+				at = chooseLaterResultTime(at, found)
 			}
 		}
 	}
 	return at
 }
 
-func chooseLaterTime(a, b time.Time) time.Time {
+func chooseLaterResultTime(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

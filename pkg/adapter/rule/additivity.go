@@ -151,14 +151,14 @@ var doubtlessEndings = []struct {
 	{"a quantile", []string{"quantile", "p50", "p75", "p90", "p95", "p99", "p999"}},
 }
 
-// conservesCounts implements Rule.Conserves.
-func conservesCounts(expr parser.Expr) bool {
+// exprConservesCounts implements Rule.Conserves.
+func exprConservesCounts(expr parser.Expr) bool {
 	if inner := findInnerExpr(expr); inner != nil {
-		return conservesCounts(inner)
+		return exprConservesCounts(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return e.Op == parser.SUM && conservesCounts(e.Expr)
+		return e.Op == parser.SUM && exprConservesCounts(e.Expr)
 	case *parser.Call:
 		if e.Func.Name != "rate" && e.Func.Name != "increase" {
 			return false
@@ -168,11 +168,11 @@ func conservesCounts(expr parser.Expr) bool {
 	case *parser.BinaryExpr:
 		switch e.Op {
 		case parser.ADD, parser.SUB:
-			return conservesCounts(e.LHS) && conservesCounts(e.RHS)
+			return exprConservesCounts(e.LHS) && exprConservesCounts(e.RHS)
 		case parser.MUL:
-			return isConstantExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return isConstantExpr(e.LHS) && exprConservesCounts(e.RHS) || exprConservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		case parser.DIV:
-			return conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return exprConservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		}
 	}
 	return false

@@ -90,7 +90,7 @@ func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, bu
 	if spec.Match == "" {
 		r, faults := c.instantiateRule(spec.Metric, spec.Query)
 		c.rule = r
-		return c, append(faults, c.tryRule(ctx, r)...)
+		return c, append(faults, c.tryRuleExpression(ctx, r)...)
 	}
 	return c, c.compilePatternRule(ctx)
 }
@@ -112,8 +112,8 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
 		return []keyError{{"query", err}}
 	}
-	name := c.makePatternName(c.spec.Match)
-	if _, none := c.searchPatternName(); name == "" && none {
+	name := c.makePatternMetricName(c.spec.Match)
+	if _, none := c.searchPatternMetricName(); name == "" && none {
 		return newKeyErrorsf("match", "serves no name of a metric; correct match or except")
 	}
 	if name == "" {
@@ -127,7 +127,7 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	if r != nil {
 		c.example, c.patternNames = r, c.findPatternNames(name, query)
 	}
-	faults = append(faults, c.tryRule(ctx, r)...)
+	faults = append(faults, c.tryRuleExpression(ctx, r)...)
 	for i := range faults {
 		if faults[i].key == "query" {
 			faults[i].err = fmt.Errorf("for metric %q: %w", name, faults[i].err)
@@ -136,8 +136,8 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	return faults
 }
 
-// expandRule returns the Rule of a pattern for a name that it serves.
-func (c *compiledRule) expandRule(name string) (*Rule, error) {
+// expandPatternRule returns the Rule of a pattern for a name that it serves.
+func (c *compiledRule) expandPatternRule(name string) (*Rule, error) {
 	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
 	if c.match != nil || c.builtin {
-		r.familyUses = t.listFamilyUses()
+		r.familyUses = t.listRuleFamilyUses()
 	}
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
@@ -182,7 +182,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.listSelectorNamespaces(r.NamespaceLabel)
 	}
-	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), conservesCounts(t.root), measureEvaluationCost(t.root)
+	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), exprConservesCounts(t.root), measureEvaluationCost(t.root)
 	r.filters = t.filtersExprResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}

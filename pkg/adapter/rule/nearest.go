@@ -104,7 +104,7 @@ func (p *namePattern) findNearestName(expr, name string) (best string, bestDista
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
 			d := strict.EditDistance(name, candidate)
-			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.servesMetricName(candidate) {
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.ruleServesMetricName(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}

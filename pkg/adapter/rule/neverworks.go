@@ -269,7 +269,7 @@ func rejectLabelRemoval(e *parser.Call, wanted []string) error {
 	}
 	replacement, isText := e.Args[2].(*parser.StringLiteral)
 	expr, ok := e.Args[4].(*parser.StringLiteral)
-	if !isText || !ok || !neverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
+	if !isText || !ok || !matchersNeverAgree(nil, []string{"(?s:" + expr.Val + ")"}) {
 		return nil
 	}
 	re, err := regexp.Compile("(?s:" + expr.Val + ")")

@@ -125,10 +125,10 @@ func isWindowVariable(b []byte) bool {
 	if len(b) < len(windowVariable) || string(b[:len(windowVariable)]) != windowVariable {
 		return false
 	}
-	return len(b) == len(windowVariable) || !isVariableNameByte(b[len(windowVariable)])
+	return len(b) == len(windowVariable) || !isGrafanaVariableByte(b[len(windowVariable)])
 }
 
-func isVariableNameByte(c byte) bool {
+func isGrafanaVariableByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 

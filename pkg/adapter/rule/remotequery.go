@@ -83,10 +83,10 @@ func (q Query) formatNamespaceMatchers(namespaces []string) string {
 		b = appendObjectsMatcher(b, q.Rule.NamespaceLabel, namespaces)
 	}
 	if q.Rule.ObjectLabel != "" {
-		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
+		b = appendPromQLLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
 	if rest := q.formatObjectMatchers(nil); rest != "" {
-		b = append(appendMatcherComma(b), rest...)
+		b = append(appendPromQLMatcherComma(b), rest...)
 	}
 	return string(b)
 }
@@ -126,8 +126,8 @@ func (q Query) keepsTemplateToNamespace() bool {
 	return newNamespaceProof(q).provesQueryNamespace(sample, t)
 }
 
-// sortObjectNames returns the names in ascending order. The slice may be the caller's.
-func sortObjectNames(names []string) []string {
+// sortMatchedObjectNames returns the names in ascending order. The slice may be the caller's.
+func sortMatchedObjectNames(names []string) []string {
 	if slices.IsSorted(names) {
 		return names
 	}

@@ -82,8 +82,8 @@ func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultB
 	m := e.VectorMatching
 	everything := m.On && len(m.MatchingLabels) == 0 || isExprWithoutLabels(e.LHS)
 	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
-		left.numbers.areWithinBounds(right.numbers)
-	and, isAnd := unwrapParens(e.LHS).(*parser.BinaryExpr)
+		left.numbers.areWithinNumberBounds(right.numbers)
+	and, isAnd := unwrapExprParens(e.LHS).(*parser.BinaryExpr)
 	switch {
 	case left.never != nil:
 	case isAnd && and.Op == parser.LAND && and.RHS.String() == e.RHS.String() && and.VectorMatching.On == m.On &&
@@ -98,7 +98,7 @@ func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultB
 	return left
 }
 
-func unwrapParens(expr parser.Expr) parser.Expr {
+func unwrapExprParens(expr parser.Expr) parser.Expr {
 	for {
 		p, ok := expr.(*parser.ParenExpr)
 		if !ok {
@@ -110,7 +110,7 @@ func unwrapParens(expr parser.Expr) parser.Expr {
 
 // isRangeOfOneMetric reports whether an argument is a range of one metric: the results of a function of it have different labels.
 func isRangeOfOneMetric(expr parser.Expr) bool {
-	m, ok := unwrapParens(expr).(*parser.MatrixSelector)
+	m, ok := unwrapExprParens(expr).(*parser.MatrixSelector)
 	if !ok {
 		return false
 	}
@@ -136,7 +136,7 @@ func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *re
 		return
 	}
 	b.whole = left.whole && right.whole
-	if b.numbers = left.numbers.intersectBounds(right.numbers); b.numbers.areEmptyBounds() {
+	if b.numbers = left.numbers.intersectNumberBounds(right.numbers); b.numbers.areEmptyNumberBounds() {
 		b.never = fmt.Errorf("no number satisfies both %s and %s; correct one", shortenExprText(e.LHS), shortenExprText(e.RHS))
 	}
 }
@@ -148,19 +148,19 @@ func setComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resu
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
 		op, kept, other = mirroredRuleComparisons[op], right, left
 	}
-	passing := boundsOfComparison(op, other.numbers)
-	b.numbers = kept.numbers.intersectBounds(passing)
+	passing := numberBoundsOfComparison(op, other.numbers)
+	b.numbers = kept.numbers.intersectNumberBounds(passing)
 	if e.VectorMatching == nil {
 		b.core = kept.core
 	}
 	isPoint := other.numbers.low == other.numbers.high
-	if b.numbers.areEmptyBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
+	if b.numbers.areEmptyNumberBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
 		b.never = fmt.Errorf("%s never has a result, because the values of %s are %s; correct one of the numbers",
 			shortenExprText(e), shortenExprText(exprKeptByComparison(e)), kept.numbers.formatNumberBounds())
 	}
 	isExact := e.VectorMatching == nil && op != parser.NEQ && isPoint && other.always
 	b.whole = kept.whole && isExact
-	b.always = kept.always && isExact && kept.numbers.areWithinBounds(passing)
+	b.always = kept.always && isExact && kept.numbers.areWithinNumberBounds(passing)
 }
 
 func shortenExprText(expr parser.Expr) string { return strict.ShortenPlain(expr.String()) }
@@ -172,8 +172,8 @@ func exprKeptByComparison(e *parser.BinaryExpr) parser.Expr {
 	return e.LHS
 }
 
-// boundsOfComparison returns the bounds of the numbers that compare so with one of others.
-func boundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
+// numberBoundsOfComparison returns the bounds of the numbers that compare so with one of others.
+func numberBoundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
 	switch op {
 	case parser.GTR:
 		return numberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}

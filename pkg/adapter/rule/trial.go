@@ -33,10 +33,10 @@ const (
 // trialTime is the time of a trial.
 var trialTime = time.Unix(1_700_000_000, 0)
 
-// tryRule returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
+// tryRuleExpression returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
 // value without any series, such as of absent(…) or `or vector(0)`. The backend gives values of series only, so that such
 // a value is never served. Of any backend it returns the fault of rejectAbsenceCall.
-func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
+func (c *compiledRule) tryRuleExpression(ctx context.Context, r *Rule) []keyError {
 	if r == nil {
 		return nil
 	}

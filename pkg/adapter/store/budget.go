@@ -73,8 +73,8 @@ func (e *FullError) Error() string {
 // Is reports that the error is an ErrTooManySeries.
 func (e *FullError) Is(target error) bool { return errors.Is(ErrTooManySeries, target) }
 
-// namespaceUsageOf returns the usage of a namespace. The caller holds s.mu.
-func (s *Store) namespaceUsageOf(namespace string) *namespaceUsage {
+// storedNamespaceUsage returns the usage of a namespace. The caller holds s.mu.
+func (s *Store) storedNamespaceUsage(namespace string) *namespaceUsage {
 	u := s.usages[namespace]
 	if u == nil {
 		u = &namespaceUsage{namespace: namespace}
@@ -101,7 +101,7 @@ func (s *Store) chargeSeriesBytes(u *namespaceUsage, bytes int64) {
 func (s *Store) Reserve(namespace string, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.namespaceUsageOf(namespace)
+	u := s.storedNamespaceUsage(namespace)
 	defer s.forgetEmptyUsage(u)
 	if bytes > 0 {
 		if err := s.checkReservedBytes(u, bytes); err != nil {
@@ -138,15 +138,15 @@ func (s *Store) makeSeriesRoom(u *namespaceUsage, series, bytes int64) error {
 		if d.wanted == 0 || d.total+d.wanted <= d.limit-d.limit/spareParts {
 			continue // the ordinary case
 		}
-		if err := s.makeRoomForBound(d, u); err != nil {
+		if err := s.makeStoreRoomForBound(d, u); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeRoomForBound is makeSeriesRoom for one bound, of which at most the spare part is free.
-func (s *Store) makeRoomForBound(d storeDimension, u *namespaceUsage) error {
+// makeStoreRoomForBound is makeSeriesRoom for one bound, of which at most the spare part is free.
+func (s *Store) makeStoreRoomForBound(d storeDimension, u *namespaceUsage) error {
 	most := s.findGreediestUsage(d.held)
 	excess := d.total + d.wanted - d.limit
 	own := most == u || d.held(u)+d.wanted > d.held(most)

@@ -195,7 +195,7 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 		}
 	}
 	for namespace, n := range missing { // of one target, and so of one namespace
-		u := s.namespaceUsageOf(namespace)
+		u := s.storedNamespaceUsage(namespace)
 		if err := s.makeSeriesRoom(u, n, bytes[namespace]); err != nil {
 			s.forgetEmptyUsage(u)
 			s.metrics.tooMany.Add(float64(n))
@@ -233,7 +233,7 @@ func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) (*memSeries, erro
 	if found := s.findSeriesByLabels(lset); found != nil {
 		return found, nil
 	}
-	u := s.namespaceUsageOf(lset.Get(namespaceLabel))
+	u := s.storedNamespaceUsage(lset.Get(namespaceLabel))
 	if err := s.makeSeriesRoom(u, 1, seriesByteCost(lset)); err != nil {
 		s.forgetEmptyUsage(u)
 		return nil, err
@@ -252,7 +252,7 @@ func chunksByteCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCo
 // createSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
 func (s *Store) createSeries(lset labels.Labels, t int64) *memSeries {
 	hash := lset.Hash()
-	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.namespaceUsageOf(lset.Get(namespaceLabel))}
+	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storedNamespaceUsage(lset.Get(namespaceLabel))}
 	made.usage.series++
 	s.chargeSeriesBytes(made.usage, seriesByteCost(lset))
 	s.byHash[hash] = made

@@ -19,7 +19,7 @@ func (r *responseReader) readResponseHeader() error {
 			return r.readHeaderByNetHTTP()
 		}
 		if end < 0 {
-			if err := r.readMoreHeader(); err != nil {
+			if err := r.readMoreHTTPHeader(); err != nil {
 				return err
 			}
 			continue
@@ -36,8 +36,8 @@ func (r *responseReader) readResponseHeader() error {
 	}
 }
 
-// readMoreHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
-func (r *responseReader) readMoreHeader() error {
+// readMoreHTTPHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
+func (r *responseReader) readMoreHTTPHeader() error {
 	err := r.fillReaderBuffer()
 	if err == nil {
 		if r.answered.IsZero() {
