@@ -136,7 +136,7 @@ func findGateConflicts(gates map[string]Gate, isClusterScoped scopeOf) (all []Co
 				if found[later.gate] {
 					break
 				}
-				if place := later.findCommonPlace(earlier); place != "" {
+				if place := later.findPatchedPlaceInCommon(earlier); place != "" {
 					found[later.gate] = true
 					all = append(all, Conflict{later.gate, earlier.gate, place})
 				}
@@ -169,8 +169,8 @@ func groupPatchedPlaces(gates map[string]Gate, isClusterScoped scopeOf) map[stri
 	return byObject
 }
 
-// findCommonPlace returns the first place that both gates change, if they conflict; empty: they do not.
-func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
+// findPatchedPlaceInCommon returns the first place that both gates change, if they conflict; empty: they do not.
+func (p patchedPlaces) findPatchedPlaceInCommon(other patchedPlaces) string {
 	if p.namespace == other.namespace && (p.gate == other.gate || p.key == other.key) {
 		return ""
 	}
@@ -249,7 +249,7 @@ func listMergePlaces(path string, merge any) (all []string) {
 		return []string{path}
 	}
 	for key, value := range object {
-		all = append(all, listMergePlaces(path+"/"+escapePointerKey(key), value)...)
+		all = append(all, listMergePlaces(path+"/"+escapeJSONPointerKey(key), value)...)
 	}
 	slices.Sort(all)
 	return all

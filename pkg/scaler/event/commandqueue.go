@@ -35,10 +35,10 @@ type queuedCommand struct {
 	delivery *Delivery
 }
 
-// supersedesCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
+// supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
 // command does not: if c expired undelivered, the earlier command would be lost too. Only the later by its event's time counts; of one moment, the end. An
 // end before a later one may be before a start, too, which it would not end.
-func (c *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
+func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
 	if order := c.command.at.Compare(earlier.command.at); order < 0 || order == 0 && earlier.command.release && !c.command.release {
 		return false
 	}
@@ -82,7 +82,7 @@ func (q *commandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
-	if at := q.latestByHold[id]; at != nil && c.supersedesCommand(at.Value.(*queuedCommand)) {
+	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.countQueuePlaces(c) {
 		if q.fullSince.IsZero() {
@@ -139,8 +139,8 @@ func (q *commandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) 
 	return c, nil
 }
 
-// requeueLateCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
-func (q *commandQueue) requeueLateCommand(c *queuedCommand) bool {
+// requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
+func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now, fresh := time.Now(), false
@@ -157,12 +157,12 @@ func (q *commandQueue) requeueLateCommand(c *queuedCommand) bool {
 	return true
 }
 
-// isCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
-func (q *commandQueue) isCommandSuperseded(c *queuedCommand) bool {
+// isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
+func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
-	return at != nil && at.Value.(*queuedCommand).supersedesCommand(c)
+	return at != nil && at.Value.(*queuedCommand).supersedesEventCommand(c)
 }
 
 // recordSinkResult records whether the sink took or rejected a command, or failed.

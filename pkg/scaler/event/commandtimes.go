@@ -85,9 +85,9 @@ func (h *Handler) noteCommandRaise(c *holdCommand) {
 	}
 }
 
-// isCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
+// isEventCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
 // after a later end is harmless.
-func (h *Handler) isCommandOutdated(c *holdCommand) bool {
+func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
 	latestAt := func(release bool) time.Time {
 		return h.opts.Times.LatestAt(commandTimesKey(release, c.workload, c.hold.ID))
 	}

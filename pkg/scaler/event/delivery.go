@@ -64,8 +64,8 @@ func (h *Handler) claimEventID(d *Delivery) *Delivery {
 	return nil
 }
 
-// abandonDelivery ends a delivery before its first command.
-func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
+// abandonEventDelivery ends a delivery before its first command.
+func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.worstOutcome, d.reason, d.remaining = o, reason, 0
@@ -155,9 +155,9 @@ func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *co
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {
-		case q.isCommandSuperseded(c):
+		case q.isEventCommandSuperseded(c):
 			return Superseded, "", true
-		case h.isCommandOutdated(&c.command):
+		case h.isEventCommandOutdated(&c.command):
 			return Superseded, "a later event of the hold came first", true
 		case left <= 0:
 			return Undelivered, reason, true
@@ -173,7 +173,7 @@ func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *co
 		}
 		reason = err.Error()
 		h.metrics.retries.Inc()
-		if q.requeueLateCommand(c) {
+		if q.requeueLateEventCommand(c) {
 			return outcomeRequeued, "", true
 		}
 		pause := min(retryBackoff.Delay(failures), left)

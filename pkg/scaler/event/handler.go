@@ -158,10 +158,10 @@ func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, erro
 	}
 	switch known, err := h.deliveredIDs.Has(ctx, e.eventIdentity()); {
 	case err != nil:
-		h.abandonDelivery(d, Undelivered, "the set of delivered ids is not loaded")
+		h.abandonEventDelivery(d, Undelivered, "the set of delivered ids is not loaded")
 		return nil, err
 	case known:
-		h.abandonDelivery(d, Duplicate, "")
+		h.abandonEventDelivery(d, Duplicate, "")
 		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
 	return d, h.enqueueHoldCommands(ctx, d, commands)

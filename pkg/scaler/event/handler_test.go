@@ -243,7 +243,7 @@ func TestNumbersOfEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := (ReplicaCount{Field: "pods", MaxValue: 50}).resolveReplicaCount(&e)
+			got, err := (ReplicaCount{Field: "pods", MaxValue: 50}).resolveEventReplicas(&e)
 			if got != c.want || (err == nil) != c.ok {
 				t.Errorf("%d, %v; want %d, %t", got, err, c.want, c.ok)
 			}

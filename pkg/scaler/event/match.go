@@ -127,7 +127,7 @@ func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[st
 		to   *int32
 		from ReplicaCount
 	}{{&h.Replicas, w.Replicas}, {&h.MinReplicas, w.MinReplicas}, {&h.MaxReplicas, w.MaxReplicas}} {
-		if *n.to, err = n.from.resolveReplicaCount(e); err != nil {
+		if *n.to, err = n.from.resolveEventReplicas(e); err != nil {
 			return hold.Hold{}, err
 		}
 	}

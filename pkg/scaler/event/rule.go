@@ -77,8 +77,8 @@ type ReplicaCount struct {
 	MaxValue int32
 }
 
-// resolveReplicaCount returns the number for an event.
-func (n ReplicaCount) resolveReplicaCount(e *Event) (int32, error) {
+// resolveEventReplicas returns the number for an event.
+func (n ReplicaCount) resolveEventReplicas(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}

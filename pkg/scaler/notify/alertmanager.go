@@ -70,7 +70,7 @@ func newAlertmanagerAlerts(m Message) []postedAlert {
 		}
 		return all
 	}
-	annotations := map[string]string{"summary": m.messageTitle()}
+	annotations := map[string]string{"summary": m.notifierMessageTitle()}
 	for name, value := range map[string]string{"reason": m.Reason, "by": m.By, "description": m.Why} {
 		if value != "" {
 			annotations[name] = value

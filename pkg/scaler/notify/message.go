@@ -104,8 +104,8 @@ func (m *Message) isMessageNews() bool {
 	return slices.Contains(calmKinds, m.Kind) && !m.isEndOfTrouble()
 }
 
-// messageTitle returns the workload and the outcome.
-func (m *Message) messageTitle() string { return m.Workload.String() + ": " + m.Outcome }
+// notifierMessageTitle returns the workload and the outcome.
+func (m *Message) notifierMessageTitle() string { return m.Workload.String() + ": " + m.Outcome }
 
 // holdIdentity returns a text that all messages about the hold share.
 func (m *Message) holdIdentity() string {

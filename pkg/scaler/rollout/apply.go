@@ -24,7 +24,7 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		if err := p.Cluster.DeleteHold(ctx, &o.Holds[s.Hold]); err != nil {
 			return fmt.Errorf("delete hold: %w", err)
 		}
-		return p.observeLive(ctx)
+		return p.observeLiveWorkload(ctx)
 	case SetBounds:
 		a := o.autoscalerOfStep(s)
 		*a, err = keepStateOnReadError(*a)(p.Cluster.SetBounds(ctx, p.workload.Namespace, *a, s.Bounds))

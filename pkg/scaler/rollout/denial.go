@@ -63,8 +63,8 @@ func (o *Observed) isNumberPending(now time.Time) bool {
 	return bounds || replicas || former
 }
 
-// reportDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
-func (o *Observed) reportDenial(now time.Time) (Step, bool) {
+// reportHoldDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
+func (o *Observed) reportHoldDenial(now time.Time) (Step, bool) {
 	_, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false

@@ -42,8 +42,8 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
-func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
+// handOverHoldNumbers keeps the record on a hold that needs it, and drops it after the last one.
+func (o *Observed) handOverHoldNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false

@@ -217,7 +217,7 @@ func (p *pass) makeHoldSteps(ctx context.Context) error {
 			return nil
 		}
 		if s.Confirm && p.reader != Reader(p.Cluster) {
-			if err := p.observeLive(ctx); err != nil {
+			if err := p.observeLiveWorkload(ctx); err != nil {
 				return err
 			}
 			continue
@@ -251,8 +251,8 @@ func (p *pass) holdStateBefore(s Step) hold.State {
 // isStaleError reports whether an object changed, or went, since it was observed.
 func isStaleError(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
 
-// observeLive observes again, from the API server itself.
-func (p *pass) observeLive(ctx context.Context) error {
+// observeLiveWorkload observes again, from the API server itself.
+func (p *pass) observeLiveWorkload(ctx context.Context) error {
 	p.reader = p.Cluster
 	return p.observeWorkload(ctx)
 }
@@ -266,7 +266,7 @@ func (p *pass) retryAfterConflict(ctx context.Context, conflict error) error {
 	if !retry.Sleep(ctx, delayAfterHoldConflict(p.conflicts)) {
 		return context.Cause(ctx)
 	}
-	return p.observeLive(ctx)
+	return p.observeLiveWorkload(ctx)
 }
 
 // delayAfterHoldConflict returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
@@ -298,20 +298,20 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	p.mu.Lock()
 	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)
 	p.mu.Unlock()
-	if err := p.observeScale(ctx); err != nil {
+	if err := p.observeWorkloadScale(ctx); err != nil {
 		return err
 	}
 	if p.observed.waitsForPods(p.now) {
-		if err := p.observePods(ctx); err != nil {
+		if err := p.observeWorkloadPods(ctx); err != nil {
 			return err
 		}
 	}
-	return p.observeMembers(ctx)
+	return p.observeHoldGroup(ctx)
 }
 
-// observePods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
+// observeWorkloadPods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
 // wait for pods fail with that in their time.
-func (p *pass) observePods(ctx context.Context) error {
+func (p *pass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
 	if o.Scale == nil || o.Scale.Selector == "" {
 		return nil
@@ -325,22 +325,22 @@ func (p *pass) observePods(ctx context.Context) error {
 	return err
 }
 
-// observeMembers reads the lacks of the other workloads in the groups with a gate that may open now.
-func (p *pass) observeMembers(ctx context.Context) error {
+// observeHoldGroup reads the lacks of the other workloads in the groups with a gate that may open now.
+func (p *pass) observeHoldGroup(ctx context.Context) error {
 	o := &p.observed
 	o.MissingMembers = map[types.UID]string{}
 	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
-		for _, m := range o.listGroupMembers(&o.Holds[i]) {
+		for _, m := range o.listHoldGroupMembers(&o.Holds[i]) {
 			other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
 			other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
-			if err := other.observeScale(ctx); err != nil {
+			if err := other.observeWorkloadScale(ctx); err != nil {
 				return err
 			}
 			if other.observed.Scale == nil {
 				o.MissingMembers[m.UID] = "the workload does not exist"
 				continue
 			}
-			if err := other.observePods(ctx); err != nil {
+			if err := other.observeWorkloadPods(ctx); err != nil {
 				return err
 			}
 			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
@@ -429,8 +429,8 @@ func (o *Observed) waitsForPods(now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
 }
 
-// observeScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
-func (p *pass) observeScale(ctx context.Context) error {
+// observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
+func (p *pass) observeWorkloadScale(ctx context.Context) error {
 	o := &p.observed
 	n, _ := o.findHoldNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)

@@ -48,7 +48,7 @@ func percentOfStep(p action.Plan, step, steps int) (int, bool) {
 
 // isHoldApproved reports whether a person approved the hold, or another hold of its group: a group is one request.
 func (o *Observed) isHoldApproved(h *hold.Object) bool {
-	return h.Spec.Approved || slices.ContainsFunc(o.listGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
+	return h.Spec.Approved || slices.ContainsFunc(o.listHoldGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
 }
 
 // gateWait returns the condition that the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
@@ -109,7 +109,7 @@ func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 		return h.Status.GateStepAt.Add(plan.Pause), true
 	}
 	began = h.Status.Entered.Time
-	for _, m := range append(o.listGroupMembers(h), h) {
+	for _, m := range append(o.listHoldGroupMembers(h), h) {
 		if plan.Approval && m.Spec.Approved && !m.Status.Approved && m.Status.State.IsActive() && m.Status.State != hold.Open {
 			return began, false
 		}
@@ -172,7 +172,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	plan := o.planHoldGates(h)
 	steps, at := plan.Percentages(), h.Status.GateSteps
-	for _, m := range o.listGroupMembers(h) {
+	for _, m := range o.listHoldGroupMembers(h) {
 		at = max(at, m.Status.GateSteps-1)
 	}
 	at = min(max(at, 0), len(steps)-1)

@@ -192,7 +192,7 @@ func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now t
 	}
 	o := &p.observed
 	if len(o.Holds) == 0 {
-		if err := p.observeScale(ctx); err != nil {
+		if err := p.observeWorkloadScale(ctx); err != nil {
 			return 0, false, err
 		}
 	}
@@ -232,7 +232,7 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 	}
 	o := &p.observed
 	o.addPlannedHold(hold.NewObject(t, h, ""), now)
-	if err := p.observeScale(ctx); err != nil {
+	if err := p.observeWorkloadScale(ctx); err != nil {
 		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
 	}
 	switch {

@@ -47,19 +47,19 @@ var decisions = []decision{
 	(*Observed).endFailedPause,
 	(*Observed).shutHoldGate,
 	(*Observed).reportOpenGate,
-	(*Observed).reportTrouble,
+	(*Observed).reportHoldTrouble,
 	(*Observed).restartLostHold,
 	(*Observed).endYields,
 	(*Observed).endWindowYields,
-	(*Observed).yieldNumbers,
-	(*Observed).reportMaximum,
+	(*Observed).yieldHoldNumbers,
+	(*Observed).reportMaxReplicas,
 	(*Observed).verifyReplacedPods,
 	(*Observed).failHold,
 	(*Observed).failOpenGateGroup,
 	(*Observed).resumeGroupGate,
 	(*Observed).returnFormerBounds,
 	(*Observed).recordHoldNumbers,
-	(*Observed).reportDenial,
+	(*Observed).reportHoldDenial,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
 	(*Observed).setRecordedReplicas,
@@ -70,7 +70,7 @@ var decisions = []decision{
 	(*Observed).watchOpenGate,
 	(*Observed).confirmHoldRecord,
 	(*Observed).dropOwnership,
-	(*Observed).handOverNumbers,
+	(*Observed).handOverHoldNumbers,
 	(*Observed).releaseHold,
 	(*Observed).storeHoldOutcome,
 	(*Observed).confirmDelivery,
@@ -257,7 +257,7 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 	if h.IsOver(now) || h.Status.State == hold.RolledBack && !h.IsKept() || h.Status.State == hold.Released || o.isWorkloadLost() {
 		return true
 	}
-	members := o.listGroupMembers(h)
+	members := o.listHoldGroupMembers(h)
 	if h.Spec.Group != nil && len(members)+1 < h.Spec.Group.Size {
 		return true
 	}
@@ -289,8 +289,8 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 // conditionReachable tells whether the scaler can scale the workload at all.
 const conditionReachable = "WorkloadReachable"
 
-// reportTrouble writes why a workload cannot be scaled to its holds, and that it can again.
-func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
+// reportHoldTrouble writes why a workload cannot be scaled to its holds, and that it can again.
+func (o *Observed) reportHoldTrouble(now time.Time) (Step, bool) {
 	trouble := shortenStatusText(o.Trouble)
 	if trouble == "" && o.Scale == nil {
 		trouble = cmp.Or(o.Missing, "the workload does not exist")
@@ -332,7 +332,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		if s := h.Status.State; h.IsOver(now) || begins || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
 			continue
 		}
-		status := clearMaximumYield(h.Status.DeepCopy(), now)
+		status := clearMaxReplicasYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetHoldOutcomes(status.Told, nil), nil, metav1.MicroTime{}
 		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
@@ -344,13 +344,13 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// yieldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
-func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
+// yieldHoldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
+func (o *Observed) yieldHoldNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
 	}
-	after, fields := o.foreignNumbers(n)
+	after, fields := o.numbersOfOtherClients(n)
 	if len(fields) == 0 {
 		return Step{}, false
 	}
@@ -360,7 +360,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 			continue
 		}
 		if status, changed := yieldHold(h, fields); changed {
-			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
+			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeYieldedFields(fields))
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
 			status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
@@ -392,8 +392,8 @@ func (o *Observed) endYields(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// describeFields returns the fields with their numbers.
-func (o *Observed) describeFields(fields []string) string {
+// describeYieldedFields returns the fields with their numbers.
+func (o *Observed) describeYieldedFields(fields []string) string {
 	text := ""
 	for i, f := range fields {
 		if i > 0 {

@@ -22,7 +22,7 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 		to.MaxReplicas = max(to.MaxReplicas, h.CountedNumbers().MaxReplicas)
 	}
 	if held := o.listCountedHolds(fieldMinReplicas, now); len(held) > 0 {
-		to.MinReplicas = combineHolds(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
+		to.MinReplicas = combineHoldNumbers(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
 		if o.isFieldYielded(fieldMinReplicas, now) {
 			to.MinReplicas = max(to.MinReplicas, n.MinReplicas.Was)
 		}
@@ -31,8 +31,8 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 	return to
 }
 
-// combineHolds returns the highest number of the holds. It is below the original number only if a hold may lower it.
-func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
+// combineHoldNumbers returns the highest number of the holds. It is below the original number only if a hold may lower it.
+func combineHoldNumbers(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
 	var highest int32
 	for _, h := range held {
 		highest = max(highest, number(h))
@@ -57,7 +57,7 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 	held := o.listCountedHolds(fieldReplicas, now)
 	to := n.Replicas.Was
 	if len(held) > 0 {
-		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.CountedNumbers().Replicas })
+		to = combineHoldNumbers(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.CountedNumbers().Replicas })
 		if o.isFieldYielded(fieldReplicas, now) {
 			to = max(to, n.Replicas.Was)
 		}
@@ -217,8 +217,8 @@ func (o *Observed) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
 	return n
 }
 
-// foreignNumbers returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
-func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
+// numbersOfOtherClients returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
+func (o *Observed) numbersOfOtherClients(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n, fields = recordForeignBounds(n, a.Bounds)

@@ -101,8 +101,8 @@ func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
-// leavesField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
-func leavesField(h *hold.Object, field string) bool {
+// leavesYieldedField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
+func leavesYieldedField(h *hold.Object, field string) bool {
 	return hasYieldedField(h, field) && !isInLaterWindow(h)
 }
 
@@ -152,7 +152,7 @@ func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 // listCountedHolds lists the holds that count towards a number; an empty field: towards any.
 func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesField(h, field) {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesYieldedField(h, field) {
 			all = append(all, h)
 		}
 	}
@@ -201,8 +201,8 @@ func (o *Observed) podsNeededByHold(h *hold.Object) int32 {
 	return h.Spec.Replicas
 }
 
-// listGroupMembers lists the other holds of a hold's group.
-func (o *Observed) listGroupMembers(h *hold.Object) (all []*hold.Object) {
+// listHoldGroupMembers lists the other holds of a hold's group.
+func (o *Observed) listHoldGroupMembers(h *hold.Object) (all []*hold.Object) {
 	if h.Spec.Group == nil {
 		return nil
 	}

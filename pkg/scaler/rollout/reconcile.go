@@ -31,8 +31,8 @@ type Observer struct {
 // permanent error. All its goroutines have ended when it returns.
 func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
 	d := workloadReconciler{Engine: e, workload: t, Observer: f, verified: make(chan Verdict, 1), watched: make(chan struct{}, 1)}
-	defer d.stopVerification()
-	defer d.stopWatch()
+	defer d.stopHoldVerification()
+	defer d.stopGateWatch()
 	for {
 		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
@@ -71,7 +71,7 @@ type workloadReconciler struct {
 func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
 	if d.verifying != "" && r.HoldToVerify != d.verifying {
-		d.stopVerification()
+		d.stopHoldVerification()
 	}
 	if r.HoldToVerify != "" && !r.PodsMissing && d.verifying == "" {
 		d.verifying = r.HoldToVerify
@@ -79,7 +79,7 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
 	}
 	if r.HoldToWatch != "" && d.cancelWatch == nil {
-		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopWatch and waitForNextPass cancel it
+		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopGateWatch and waitForNextPass cancel it
 		go func(id types.UID) {
 			d.ReadHoldWatch(ctx, d.workload, id, time.Now())
 			d.watched <- struct{}{}
@@ -90,8 +90,8 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	}
 }
 
-// stopWatch cancels the read of a watch, if any, and waits for its end.
-func (d *workloadReconciler) stopWatch() {
+// stopGateWatch cancels the read of a watch, if any, and waits for its end.
+func (d *workloadReconciler) stopGateWatch() {
 	if d.cancelWatch != nil {
 		d.cancelWatch()
 		<-d.watched
@@ -99,8 +99,8 @@ func (d *workloadReconciler) stopWatch() {
 	}
 }
 
-// stopVerification cancels the verification, if any, and waits for its end.
-func (d *workloadReconciler) stopVerification() {
+// stopHoldVerification cancels the verification, if any, and waits for its end.
+func (d *workloadReconciler) stopHoldVerification() {
 	if d.verifying != "" {
 		d.cancelVerification()
 		<-d.verified

@@ -107,7 +107,7 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	if to != hold.Open {
-		status = clearMaximumYield(status, now)
+		status = clearMaxReplicasYield(status, now)
 	}
 	switch to {
 	case hold.Open:

@@ -52,10 +52,10 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"workloads": workloads.keepDeferredNode,
+		"workloads": workloads.keepDeferredYAMLNode,
 		"zone":      func(path string, n *yaml.Node) { s.Zone = d.timeZoneFromYAML(path, n) },
-		"windows":   windows.keepDeferredNode,
-		"except":    except.keepDeferredNode,
+		"windows":   windows.keepDeferredYAMLNode,
+		"except":    except.keepDeferredYAMLNode,
 		"paused":    d.Bool(&s.Paused),
 		"verify":    d.Text(&s.Verify),
 		"gates":     func(path string, n *yaml.Node) { s.Gates = d.DecodeTexts(path, n) },
@@ -67,9 +67,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
-	workloads.decodeDeferredNode(func(path string, n *yaml.Node) { s.Workloads = d.scheduleWorkloadsFromYAML(path, n, namespace) })
-	except.decodeDeferredNode(func(path string, n *yaml.Node) { s.Except = d.exceptionsFromYAML(path, n) })
-	windows.decodeDeferredNode(func(path string, n *yaml.Node) { s.Windows = d.scheduleWindowsFromYAML(path, n, &s) })
+	workloads.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Workloads = d.scheduleWorkloadsFromYAML(path, n, namespace) })
+	except.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Except = d.exceptionsFromYAML(path, n) })
+	windows.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Windows = d.scheduleWindowsFromYAML(path, n, &s) })
 	d.resolveExceptions(path+".except", &s)
 	return s
 }
@@ -80,9 +80,9 @@ type deferredNode struct {
 	node *yaml.Node
 }
 
-func (l *deferredNode) keepDeferredNode(path string, n *yaml.Node) { l.path, l.node = path, n }
+func (l *deferredNode) keepDeferredYAMLNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *deferredNode) decodeDeferredNode(f strict.FieldDecoder) {
+func (l *deferredNode) decodeDeferredYAMLNode(f strict.FieldDecoder) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}

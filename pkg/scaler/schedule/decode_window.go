@@ -120,15 +120,15 @@ func (w *Window) windowWallDuration() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
-// skipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
-func (d *scheduleDecoder) skipsWindow(w *Window) bool {
+// exceptionSkipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
+func (d *scheduleDecoder) exceptionSkipsWindow(w *Window) bool {
 	since, _ := w.From.ZoneBounds()
 	return since.Equal(w.From) && zonedWallTime(since, w.From.Location()).After(zonedWallTime(since.Add(-1), w.From.Location()).Add(1))
 }
 
 func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
-	case length == 0 && d.skipsWindow(w):
+	case length == 0 && d.exceptionSkipsWindow(w):
 		d.AddFault(path+".to", "is the time of from: the clocks of %s jump over both, to %s", s.Zone, w.From.In(s.Zone).Format(minuteFormat))
 	case length <= 0:
 		d.AddFault(path+".to", "is not after from")

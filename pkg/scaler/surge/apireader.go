@@ -52,11 +52,11 @@ func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizontal
 		var err error
 		switch {
 		case m.Pods != nil:
-			readings[i], err = r.readPodsMetric(ctx, a.Namespace, selector, m.Pods.Metric)
+			readings[i], err = r.readSurgePodsMetric(ctx, a.Namespace, selector, m.Pods.Metric)
 		case m.Object != nil:
-			readings[i], err = r.readObjectMetric(ctx, a.Namespace, m.Object)
+			readings[i], err = r.readSurgeObjectMetric(ctx, a.Namespace, m.Object)
 		case m.External != nil:
-			readings[i], err = r.readExternalMetric(ctx, a.Namespace, m.External.Metric)
+			readings[i], err = r.readSurgeExternalMetric(ctx, a.Namespace, m.External.Metric)
 		default:
 			readings[i], err = Reading{IsUnread: true}, errUnread
 		}
@@ -65,8 +65,8 @@ func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizontal
 	return readings
 }
 
-// readPodsMetric reads a metric of the pods that a selector selects.
-func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+// readSurgePodsMetric reads a metric of the pods that a selector selects.
+func (r *APIReader) readSurgePodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	values, err := r.listCustomMetric(ctx, metric.Selector, map[string]string{"labelSelector": selector},
 		"namespaces", namespace, "pods", "*", metric.Name)
 	reading := Reading{Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
@@ -77,7 +77,7 @@ func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector stri
 	return reading, err
 }
 
-func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
+func (r *APIReader) readSurgeObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
 	kind := schema.FromAPIVersionAndKind(m.DescribedObject.APIVersion, m.DescribedObject.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *a
 	return reading, nil
 }
 
-func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+func (r *APIReader) readSurgeExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	selector, err := formatMetricSelector(metric.Selector)
 	if err != nil {
 		return Reading{}, err

@@ -134,8 +134,8 @@ func (o *Observed) isSurgeHold(h hold.Object) bool {
 	return h.HoldID() == HoldID && h.Name == hold.ObjectName(workloadOfAutoscaler(o.Autoscaler), HoldID)
 }
 
-// isHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
-func (o *Observed) isHeldByPerson() bool {
+// isWorkloadHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
+func (o *Observed) isWorkloadHeldByPerson() bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		id := h.HoldID()
 		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, hold.SchedulePrefix) || strings.HasPrefix(id, hold.EventPrefix)

@@ -50,13 +50,13 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 	}
 	r := &podVerification{Checker: c, spec: spec, newTotal: newRequestTally(), oldTotal: newRequestTally()}
 	for i := range now {
-		a, err := resolvePodChecks(spec, &now[i])
+		a, err := resolveVerifiedPodChecks(spec, &now[i])
 		if err != nil {
 			return Report{}, err
 		}
 		r.newPods = append(r.newPods, a)
 	}
-	r.sampleOldPods(old)
+	r.sampleOldPodsForVerify(old)
 	r.boundPodRequests()
 	return r.runPodVerification(ctx)
 }
@@ -75,14 +75,14 @@ type podVerification struct {
 	newTotal, oldTotal *requestTally
 }
 
-// sampleOldPods selects the old pods to compare with, spread evenly over the serving old pods.
-func (r *podVerification) sampleOldPods(old []corev1.Pod) {
+// sampleOldPodsForVerify selects the old pods to compare with, spread evenly over the serving old pods.
+func (r *podVerification) sampleOldPodsForVerify(old []corev1.Pod) {
 	if r.spec.Slower == 0 {
 		return
 	}
 	var all []podChecks
 	for i := range old {
-		if a, err := resolvePodChecks(r.spec, &old[i]); err == nil && isPodServing(&old[i]) {
+		if a, err := resolveVerifiedPodChecks(r.spec, &old[i]); err == nil && isPodServing(&old[i]) {
 			all = append(all, a)
 		}
 	}
