@@ -53,7 +53,7 @@ func stabilizeDown(h *History, wish int32, now time.Time, window time.Duration) 
 			st.Replicas, st.Holding = rec.Replicas, &rec
 		}
 	}
-	h.noteRecommendation(reused, Recommendation{wish, now})
+	h.noteHPARecommendation(reused, Recommendation{wish, now})
 	return st
 }
 
@@ -86,12 +86,12 @@ func stabilizeBoth(h *History, wish, current int32, now time.Time, up, down auto
 	if st.Replicas == wish {
 		st.Holding = nil
 	}
-	h.noteRecommendation(reused, Recommendation{wish, now})
+	h.noteHPARecommendation(reused, Recommendation{wish, now})
 	return st
 }
 
-// noteRecommendation replaces an entry, or adds one for a negative index.
-func (h *History) noteRecommendation(index int, rec Recommendation) {
+// noteHPARecommendation replaces an entry, or adds one for a negative index.
+func (h *History) noteHPARecommendation(index int, rec Recommendation) {
 	if index < 0 {
 		h.Recommendations = append(h.Recommendations, rec)
 		return
@@ -108,8 +108,8 @@ const (
 	tooFew             = "the desired replica count is less than the minimum replica count"
 )
 
-// limitBuiltIn applies minReplicas, maxReplicas and the built-in rate of an HPA without spec.behavior: at most the double, or 4.
-func limitBuiltIn(wish int32, r replicaRange) (*Limit, string) {
+// limitByBuiltInRate applies minReplicas, maxReplicas and the built-in rate of an HPA without spec.behavior: at most the double, or 4.
+func limitByBuiltInRate(wish int32, r replicaRange) (*Limit, string) {
 	rate := int32(math.Max(2*float64(r.current), 4))
 	limit, high := &Limit{Replicas: wish, Reason: withinRange}, min(r.high, rate)
 	switch {
@@ -126,12 +126,12 @@ func limitBuiltIn(wish int32, r replicaRange) (*Limit, string) {
 	return limit, withinRangeMessage
 }
 
-// limitByPolicies applies the limits of the spec and the policies of the direction.
-func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, down autoscalingv2.HPAScalingRules) (*Limit, string) {
+// limitByScalingPolicies applies the limits of the spec and the policies of the direction.
+func limitByScalingPolicies(wish int32, r replicaRange, h History, now time.Time, up, down autoscalingv2.HPAScalingRules) (*Limit, string) {
 	limit := &Limit{Replicas: wish, Reason: withinRange}
 	switch {
 	case wish > r.current:
-		rate := limit.applyPolicies(r.current, h, now, up, true)
+		rate := limit.applyScalingPolicies(r.current, h, now, up, true)
 		high, reason, message := r.high, "TooManyReplicas", tooMany
 		if rate = max(rate, r.current); rate < high {
 			high, reason, message = rate, "ScaleUpLimit", tooFast
@@ -141,7 +141,7 @@ func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, d
 			return limit, message
 		}
 	case wish < r.current:
-		rate := limit.applyPolicies(r.current, h, now, down, false)
+		rate := limit.applyScalingPolicies(r.current, h, now, down, false)
 		low, reason, message := r.low, "TooFewReplicas", tooFew
 		if rate = min(rate, r.current); rate > low {
 			low, reason, message = rate, "ScaleDownLimit", tooFastDown
@@ -154,8 +154,8 @@ func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, d
 	return limit, withinRangeMessage
 }
 
-// applyPolicies notes the limit of each policy and returns the selected one.
-func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules autoscalingv2.HPAScalingRules, isUp bool) int32 {
+// applyScalingPolicies notes the limit of each policy and returns the selected one.
+func (l *Limit) applyScalingPolicies(current int32, h History, now time.Time, rules autoscalingv2.HPAScalingRules, isUp bool) int32 {
 	if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 		return current
 	}
@@ -166,8 +166,8 @@ func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules aut
 	}
 	for _, policy := range rules.Policies {
 		from := now.Add(-time.Second * time.Duration(policy.PeriodSeconds))
-		start := current - sumScaleEvents(h.ScaleUps, from) + sumScaleEvents(h.ScaleDowns, from)
-		allowed := limitByPolicy(policy, start, isUp)
+		start := current - sumHPAScaleEvents(h.ScaleUps, from) + sumHPAScaleEvents(h.ScaleDowns, from)
+		allowed := limitByScalingPolicy(policy, start, isUp)
 		l.Policies = append(l.Policies, PolicyLimit{policy, start, allowed})
 		if takesHighest {
 			rate = max(rate, allowed)
@@ -178,9 +178,9 @@ func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules aut
 	return rate
 }
 
-// limitByPolicy returns the replicas that a policy allows from a number at its period's begin. Percents are rounded up on the way up
+// limitByScalingPolicy returns the replicas that a policy allows from a number at its period's begin. Percents are rounded up on the way up
 // and cut on the way down.
-func limitByPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool) int32 {
+func limitByScalingPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool) int32 {
 	share := float64(policy.Value) / 100
 	switch {
 	case policy.Type == autoscalingv2.PodsScalingPolicy && isUp:
@@ -193,8 +193,8 @@ func limitByPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool
 	return int32(float64(start) * (1 - share))
 }
 
-// sumScaleEvents adds up the changes after a time.
-func sumScaleEvents(events []ScaleEvent, from time.Time) int32 {
+// sumHPAScaleEvents adds up the changes after a time.
+func sumHPAScaleEvents(events []ScaleEvent, from time.Time) int32 {
 	sum := int32(0)
 	for _, e := range events {
 		if e.Time.After(from) {
@@ -204,8 +204,8 @@ func sumScaleEvents(events []ScaleEvent, from time.Time) int32 {
 	return sum
 }
 
-// noteScaleEvent adds a change of the replicas. It replaces the last event that is older than the longest policy's period.
-func noteScaleEvent(events []ScaleEvent, change int32, now time.Time, rules autoscalingv2.HPAScalingRules) []ScaleEvent {
+// noteHPAScaleEvent adds a change of the replicas. It replaces the last event that is older than the longest policy's period.
+func noteHPAScaleEvent(events []ScaleEvent, change int32, now time.Time, rules autoscalingv2.HPAScalingRules) []ScaleEvent {
 	longest := int32(0)
 	for _, policy := range rules.Policies {
 		longest = max(longest, policy.PeriodSeconds)

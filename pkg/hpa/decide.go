@@ -37,7 +37,7 @@ func Decide(in Input, s Settings) Decision {
 	case r.current != 0 && r.current < r.low:
 		c.rescaleHPATarget(r.low, "Current number of replicas below Spec.MinReplicas")
 	default:
-		if c.decideMetrics() {
+		if c.decideHPAMetrics() {
 			c.normalizeHPAWish()
 		} else {
 			c.isGivenUp = true
@@ -86,16 +86,16 @@ func (c *decider) hasPodlessMetric() bool {
 	})
 }
 
-// decideMetrics computes each metric and the winner. It reports false where the controller gives up: all metrics failed, or one failed
+// decideHPAMetrics computes each metric and the winner. It reports false where the controller gives up: all metrics failed, or one failed
 // and the others would scale down.
-func (c *decider) decideMetrics() bool {
+func (c *decider) decideHPAMetrics() bool {
 	var firstFailed *MetricDecision
 	failed := 0
 	c.d.Metrics = make([]MetricDecision, len(c.HPA.Spec.Metrics))
 	statuses := make([]autoscalingv2.MetricStatus, len(c.d.Metrics))
 	winner := ""
 	for i := range c.d.Metrics {
-		m := decideMetric(c.Input, c.settings, i)
+		m := decideHPAMetric(c.Input, c.settings, i)
 		c.d.Metrics[i], statuses[i] = m, m.status
 		if m.Err != nil {
 			if failed++; firstFailed == nil {
@@ -137,12 +137,12 @@ func (c *decider) normalizeHPAWish() {
 	if b := c.HPA.Spec.Behavior; b == nil {
 		c.d.Stabilization = stabilizeDown(&c.d.History, wish, c.Now, c.settings.DownscaleStabilization)
 		c.setStabilizedCondition(wish, false)
-		c.d.Limit, message = limitBuiltIn(c.d.Stabilization.Replicas, c.limits)
+		c.d.Limit, message = limitByBuiltInRate(c.d.Stabilization.Replicas, c.limits)
 	} else {
 		up, down := completeScalingBehavior(b, c.settings)
 		c.d.Stabilization = stabilizeBoth(&c.d.History, wish, c.limits.current, c.Now, up, down)
 		c.setStabilizedCondition(wish, wish >= c.limits.current)
-		c.d.Limit, message = limitByPolicies(c.d.Stabilization.Replicas, c.limits, c.d.History, c.Now, up, down)
+		c.d.Limit, message = limitByScalingPolicies(c.d.Stabilization.Replicas, c.limits, c.d.History, c.Now, up, down)
 	}
 	limited := corev1.ConditionTrue
 	if c.d.Limit.Replicas == c.d.Stabilization.Replicas {
@@ -182,9 +182,9 @@ func (c *decider) rescaleHPATarget(replicas int32, reason string) {
 	if b := c.HPA.Spec.Behavior; b != nil {
 		up, down := completeScalingBehavior(b, c.settings)
 		if replicas > current {
-			h.ScaleUps = noteScaleEvent(h.ScaleUps, replicas-current, c.Now, up)
+			h.ScaleUps = noteHPAScaleEvent(h.ScaleUps, replicas-current, c.Now, up)
 		} else {
-			h.ScaleDowns = noteScaleEvent(h.ScaleDowns, current-replicas, c.Now, down)
+			h.ScaleDowns = noteHPAScaleEvent(h.ScaleDowns, current-replicas, c.Now, down)
 		}
 	}
 	switch {

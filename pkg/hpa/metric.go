@@ -14,7 +14,7 @@ import (
 
 var errNoAnswer = errors.New("no answer of the metrics API is given")
 
-func decideMetric(in Input, s Settings, index int) MetricDecision {
+func decideHPAMetric(in Input, s Settings, index int) MetricDecision {
 	spec, answer := in.HPA.Spec.Metrics[index], Answer{Err: errNoAnswer}
 	if index < len(in.Answers) {
 		answer = in.Answers[index]
@@ -22,7 +22,7 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	m := MetricDecision{Tolerance: ToleranceOf(in.HPA, s)}
 	var err error
 	switch kind := spec.Type; {
-	case !hasMetricSource(spec):
+	case !hasHPAMetricSource(spec):
 		err = m.failMetricDecision("InvalidMetricSourceType", fmt.Errorf("metric source of type %q is missing", string(kind)))
 	case kind == autoscalingv2.ObjectMetricSourceType:
 		err = decideObjectMetric(&m, *spec.Object, in, s, answer)
@@ -43,8 +43,8 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	return m
 }
 
-// hasMetricSource reports whether a metric has the source that its type names. kube-apiserver rejects others, and files may have them.
-func hasMetricSource(m autoscalingv2.MetricSpec) bool {
+// hasHPAMetricSource reports whether a metric has the source that its type names. kube-apiserver rejects others, and files may have them.
+func hasHPAMetricSource(m autoscalingv2.MetricSpec) bool {
 	switch m.Type {
 	case autoscalingv2.ObjectMetricSourceType:
 		return m.Object != nil

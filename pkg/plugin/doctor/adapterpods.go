@@ -24,7 +24,7 @@ func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
 	a := &d.adapter
 	var own, foreign []corev1.Pod
 	for i := range a.pods {
-		if port := findPodPort(&a.pods[i], target); port != 0 {
+		if port := findAdapterPodPort(&a.pods[i], target); port != 0 {
 			a.podPort = port
 			own = append(own, a.pods[i])
 		} else {
@@ -36,7 +36,7 @@ func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
 	}
 	a.pods = own
 	for i := range foreign {
-		d.addReportCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
+		d.addDoctorCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
 			fmt.Sprintf("it has the labels of the Service and no port %s: it belongs to another program", target.String()),
 			fmt.Sprintf("kubectl -n %s get pod %s --show-labels", a.namespace, foreign[i].Name))
 	}
@@ -48,21 +48,21 @@ func (d *doctor) checkAdapterPods(ctx context.Context, service *corev1.Service, 
 	subject := a.namespace + "/" + a.service
 	if len(a.pods) == 0 {
 		cause, command := d.explainMissingPods(ctx, service)
-		d.addReportCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector)+cause, command)
+		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector)+cause, command)
 		return
 	}
 	if a.podPort == 0 {
-		d.addReportCheck("pods", subject, StatusFail,
+		d.addDoctorCheck("pods", subject, StatusFail,
 			fmt.Sprintf("the Service goes to port %s, and the pods have no such port", port.TargetPort.String()), applyAdapterCommand)
 		return
 	}
 	for i := range a.pods {
 		if reason := describePodTrouble(&a.pods[i]); reason != "" {
-			d.addReportCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
+			d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
 				formatPodCommand(&a.pods[i]))
 			continue
 		}
-		d.addReportCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
+		d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
 	}
 }
 
@@ -107,8 +107,8 @@ func (d *doctor) podTroubleStatus() Status {
 	return StatusFail
 }
 
-// findPodPort returns the number of a Service's target port in a pod, or 0.
-func findPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
+// findAdapterPodPort returns the number of a Service's target port in a pod, or 0.
+func findAdapterPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
 	if target.Type == intstr.Int {
 		return target.IntVal
 	}

@@ -31,25 +31,25 @@ func (d *doctor) checkAdapterService(ctx context.Context) {
 	service, err := d.Client.CoreV1().Services(a.namespace).Get(ctx, a.service, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		d.addReportCheck("service", subject, StatusFail, "does not exist", applyAdapterCommand)
+		d.addDoctorCheck("service", subject, StatusFail, "does not exist", applyAdapterCommand)
 		return
 	case err != nil:
-		d.addReportCheck("service", subject, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("service", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	port := findServicePort(service, a.port)
 	if port == nil {
-		d.addReportCheck("service", subject, StatusFail, fmt.Sprintf("has no port %d, which the APIServices name", a.port), applyAdapterCommand)
+		d.addDoctorCheck("service", subject, StatusFail, fmt.Sprintf("has no port %d, which the APIServices name", a.port), applyAdapterCommand)
 		return
 	}
-	d.addReportCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
+	d.addDoctorCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
 	if len(service.Spec.Selector) == 0 { // its endpoints are written by hand
 		d.checkAdapterEndpoints(ctx, service)
 		return
 	}
 	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	if err != nil {
-		d.addReportCheck("pods", subject, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
 	} else if a.pods = slices.DeleteFunc(list.Items, isAdapterPodOver); len(a.pods) > 0 {
 		d.takeAdapterPods(port.TargetPort)
 		d.checkAdapterCertificate(ctx)
@@ -77,7 +77,7 @@ func (d *doctor) checkAdapterEndpoints(ctx context.Context, service *corev1.Serv
 	list, err := d.Client.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
 	if err != nil {
-		d.addReportCheck("endpoints", subject, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("endpoints", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	ready, all := 0, 0
@@ -92,14 +92,14 @@ func (d *doctor) checkAdapterEndpoints(ctx context.Context, service *corev1.Serv
 	isByHand := len(service.Spec.Selector) == 0
 	switch {
 	case all == 0 && isByHand:
-		d.addReportCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
+		d.addDoctorCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
 	case ready == 0 && isByHand:
-		d.addReportCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
 			fmt.Sprintf("kubectl -n %s get endpointslices -l %s=%s -o yaml", service.Namespace, discoveryv1.LabelServiceName, service.Name))
 	case ready == 0:
-		d.addReportCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
 			fmt.Sprintf("kubectl -n %s get pods -l %s", service.Namespace, labels.FormatLabels(service.Spec.Selector)))
 	default:
-		d.addReportCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
+		d.addDoctorCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
 	}
 }

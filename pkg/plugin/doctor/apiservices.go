@@ -42,7 +42,7 @@ func (d *doctor) checkAPIServices(ctx context.Context) {
 			continue
 		}
 		if err != nil {
-			d.addReportCheck("apiservice", name, StatusUnread, err.Error(), "")
+			d.addDoctorCheck("apiservice", name, StatusUnread, err.Error(), "")
 			continue
 		}
 		if !isLocated && len(d.services) == 0 {
@@ -57,15 +57,15 @@ func (d *doctor) checkAPIServices(ctx context.Context) {
 func (d *doctor) checkExplainAPIService(own *apiregistration.APIService, err error) {
 	switch {
 	case apierrors.IsNotFound(err):
-		d.addReportCheck("apiservice", explainAPIService, StatusWarning,
+		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning,
 			"not registered: explain --since, replay, budget and try have no record to read; the HPA needs none", applyAdapterCommand)
 	case err != nil:
-		d.addReportCheck("apiservice", explainAPIService, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("apiservice", explainAPIService, StatusUnread, err.Error(), "")
 	case own.Spec.Service == nil:
-		d.addReportCheck("apiservice", explainAPIService, StatusWarning, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
 	default:
 		d.explain = own
-		d.addReportCheck("apiservice", explainAPIService, StatusOK, fmt.Sprintf("registered for %s/%s", own.Spec.Service.Namespace, own.Spec.Service.Name), "")
+		d.addDoctorCheck("apiservice", explainAPIService, StatusOK, fmt.Sprintf("registered for %s/%s", own.Spec.Service.Namespace, own.Spec.Service.Name), "")
 	}
 }
 
@@ -95,13 +95,13 @@ func (d *doctor) locateAdapter(service *apiregistration.APIService) bool {
 func (d *doctor) addMissingAPIServiceCheck(name string) {
 	switch {
 	case name == "v1beta1."+reading.CustomGroup && len(d.services) > 0:
-		d.addReportCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
+		d.addDoctorCheck("apiservice", name, StatusOK, "not registered; v1beta2 is enough for the HPA", "")
 	case strings.HasSuffix(name, "."+reading.ExternalGroup) && !d.usesExternalMetric():
-		d.addReportCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
+		d.addDoctorCheck("apiservice", name, StatusOK, "not registered, and no autoscaler here needs it", "")
 	case name == checkedAPIServices[1] && slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Subject == checkedAPIServices[0] && c.Status == StatusUnread }):
-		d.addReportCheck("apiservice", name, StatusUnread, "not registered; v1beta2 would be enough for the HPA", "")
+		d.addDoctorCheck("apiservice", name, StatusUnread, "not registered; v1beta2 would be enough for the HPA", "")
 	default:
-		d.addReportCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
+		d.addDoctorCheck("apiservice", name, StatusFail, "not registered: kube-apiserver knows no server for this API", applyAdapterCommand)
 	}
 }
 
@@ -121,18 +121,18 @@ func (d *doctor) checkAPIRegistration(service *apiregistration.APIService) {
 	name, at := service.Name, service.Spec.Service
 	switch {
 	case at == nil:
-		d.addReportCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+		d.addDoctorCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
 	case !d.isAdapterAPIService(service) && name == checkedAPIServices[0]:
-		d.addReportCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
+		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
 	case !d.isAdapterAPIService(service) && name == checkedAPIServices[1] && d.needsAPIService(service):
-		d.addReportCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
+		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
 			at.Namespace, at.Name, service.Spec.VersionPriority), applyAdapterCommand)
 	case !d.isAdapterAPIService(service) && name == checkedAPIServices[1]:
-		d.addReportCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s; the HPA controller takes v1beta2", at.Namespace, at.Name), applyAdapterCommand)
+		d.addDoctorCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s; the HPA controller takes v1beta2", at.Namespace, at.Name), applyAdapterCommand)
 	case !d.isAdapterAPIService(service): // such as KEDA: a metric that it does not serve has a check of its own
-		d.addReportCheck("apiservice", name, StatusOK, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
+		d.addDoctorCheck("apiservice", name, StatusOK, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
 	default:
-		d.addReportCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
+		d.addDoctorCheck("apiservice", name, StatusOK, fmt.Sprintf("registered for %s/%s", at.Namespace, at.Name), "")
 	}
 }
 
@@ -171,13 +171,13 @@ func (d *doctor) addAvailabilityCheck(s *apiregistration.APIService, broken Stat
 	condition := findAvailableCondition(s)
 	switch {
 	case condition == nil:
-		d.addReportCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
+		d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
 	case condition.Status == apiregistration.ConditionTrue:
-		d.addReportCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
+		d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
 	case condition.Reason == "ServiceNotFound" && !d.isAdapterAPIService(s):
-		d.addReportCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
 	default:
-		d.addReportCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeAPIPath(s, condition.Message)),
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeAPIPath(s, condition.Message)),
 			"kubectl describe apiservice "+s.Name)
 	}
 }
@@ -221,7 +221,7 @@ func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 		path := "/apis/" + s.Spec.Group + "/" + s.Spec.Version
 		data, err := d.Metrics.Reader.Read(ctx, path)
 		if reading.IsOwnFailure(err) {
-			d.addReportCheck("discovery", path, StatusUnread, err.Error(), "")
+			d.addDoctorCheck("discovery", path, StatusUnread, err.Error(), "")
 			continue
 		}
 		var list metav1.APIResourceList
@@ -229,9 +229,9 @@ func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			d.addReportCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
+			d.addDoctorCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
 			continue
 		}
-		d.addReportCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
+		d.addDoctorCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")
 	}
 }

@@ -67,7 +67,7 @@ func (d *doctor) checkAdapterNetwork(ctx context.Context) {
 	}
 	subject := d.adapter.namespace + "/" + d.adapter.service
 	if err := d.adapter.policiesErr; err != nil {
-		d.addReportCheck("network", subject, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	served := podpage.FindPort(podpage.Containers(&d.adapter.pods[0].Spec), d.adapter.podPort)
@@ -86,11 +86,11 @@ func (d *doctor) checkAdapterNetwork(ctx context.Context) {
 	}
 	switch {
 	case narrow == nil:
-		d.addReportCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
+		d.addDoctorCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
 	case d.isAdapterAvailable():
-		d.addReportCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
+		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
 	default:
-		d.addReportCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
+		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
 			formatPolicyCommand(narrow, "ingress", len(narrow.Spec.Ingress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
 	}
 }
@@ -123,7 +123,7 @@ func (d *doctor) checkAdapterEgress(ctx context.Context) {
 	if narrow == nil {
 		return
 	}
-	d.addReportCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
+	d.addDoctorCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
 		fmt.Sprintf("networkpolicy/%s does not let the adapter out to %s, port %d", narrow.Name, describeAPIServer(server.addresses), server.port),
 		formatPolicyCommand(narrow, "egress", len(narrow.Spec.Egress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, server.port)))
 }

@@ -25,7 +25,7 @@ var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|s
 
 // isQuantileMetric reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
 func isQuantileMetric(m autoscalingv2.MetricSpec) bool {
-	return quantileName.MatchString(metricNameOf(m)) ||
+	return quantileName.MatchString(lintedMetricName(m)) ||
 		slices.ContainsFunc(listMetricRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
 }
 
@@ -128,8 +128,8 @@ func listMetricTargetRules() []Rule {
 	}
 }
 
-// checkEachMetric returns the messages of a check for each metric of an autoscaler.
-func checkEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
+// lintEachMetric returns the messages of a check for each metric of an autoscaler.
+func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
 	var messages []string
 	for _, m := range s.hpa.Spec.Metrics {
 		if message := check(m); message != "" {
@@ -139,8 +139,8 @@ func checkEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) [
 	return messages
 }
 
-// metricNameOf returns the name of a custom or external metric, or nothing for CPU and memory.
-func metricNameOf(m autoscalingv2.MetricSpec) string {
+// lintedMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
+func lintedMetricName(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name
@@ -153,7 +153,7 @@ func metricNameOf(m autoscalingv2.MetricSpec) string {
 }
 
 func findQuantileAverages(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Pods == nil && isQuantileMetric(m) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
 		}
@@ -162,8 +162,8 @@ func findQuantileAverages(s subject) []string {
 }
 
 func findRateValues(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && inventory.IsRateMetric(metricNameOf(m)) && reading.TargetOf(m).Value != nil {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && inventory.IsRateMetric(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
 			return "a rate with a target of type Value"
 		}
 		return ""
@@ -174,7 +174,7 @@ func findSurgingAverages(s subject) []string {
 	if s.workload == nil || !s.workload.Surges {
 		return nil
 	}
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if (m.External != nil || m.Object != nil) && reading.TargetOf(m).AverageValue != nil {
 			return "AverageValue, and " + s.workload.Ref() + " surges"
 		}
@@ -183,7 +183,7 @@ func findSurgingAverages(s subject) []string {
 }
 
 func findLatencyTargets(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if isQuantileMetric(m) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
 			return "scales on latency"
 		}
@@ -192,8 +192,8 @@ func findLatencyTargets(s subject) []string {
 }
 
 func findRawCounters(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if counterName.MatchString(metricNameOf(m)) {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if counterName.MatchString(lintedMetricName(m)) {
 			return "a counter by its name"
 		}
 		return ""
@@ -213,18 +213,18 @@ func findInvalidMetrics(s subject) []string {
 func findCPUBesideLoad(s subject) []string {
 	usage, load := "", ""
 	for _, m := range s.hpa.Spec.Metrics {
-		name, _, _ := resourceMetricOf(m)
-		if custom := metricNameOf(m); custom != "" {
+		name, _, _ := lintedResourceMetric(m)
+		if custom := lintedMetricName(m); custom != "" {
 			load = custom
 		} else if name == corev1.ResourceCPU {
 			usage = inventory.DescribeMetric(m)
 		}
 	}
-	return newFindingMessage(usage != "" && load != "", "%s beside %s", usage, load)
+	return newLintFinding(usage != "" && load != "", "%s beside %s", usage, load)
 }
 
 func findMemoryTargets(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Resource != nil && m.Resource.Name == corev1.ResourceMemory || m.ContainerResource != nil && m.ContainerResource.Name == corev1.ResourceMemory {
 			return "scales on memory"
 		}
@@ -238,12 +238,12 @@ func findMetricAtZero(s subject) []string {
 			return nil
 		}
 	}
-	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
+	return newLintFinding(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
 }
 
 func findDuplicateMetrics(s subject) []string {
 	seen := map[string]bool{}
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		key := lintedMetricIdentity(m)
 		if seen[key] {
 			return "named twice"
@@ -255,7 +255,7 @@ func findDuplicateMetrics(s subject) []string {
 
 // lintedMetricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
 func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
-	name := fmt.Sprint(metricNameOf(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
+	name := fmt.Sprint(lintedMetricName(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
 	switch {
 	case m.Pods != nil:
 		return "pods " + name
@@ -268,8 +268,8 @@ func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
 	return inventory.DescribeMetric(m)
 }
 
-// resourceMetricOf returns the resource of a utilization target, and its container (empty: all).
-func resourceMetricOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
+// lintedResourceMetric returns the resource of a utilization target, and its container (empty: all).
+func lintedResourceMetric(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
 	switch {
 	case m.Resource != nil:
 		return m.Resource.Name, "", m.Resource.Target.AverageUtilization
@@ -280,8 +280,8 @@ func resourceMetricOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, con
 }
 
 func findMissingRequests(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResourceMetric(m)
 		if utilization == nil || s.workload == nil {
 			return ""
 		}
@@ -303,7 +303,7 @@ func findMissingRequests(s subject) []string {
 }
 
 func findUnknownContainers(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
@@ -318,8 +318,8 @@ func findUnknownContainers(s subject) []string {
 
 // findUnreachableTarget compares the target, raised by the tolerance, with the usage at which every container is at its limit.
 func findUnreachableTarget(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResourceMetric(m)
 		if s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}

@@ -80,8 +80,8 @@ func findTwoAutoscalers(s subject) []string {
 
 // findVerticalAutoscalers looks for VerticalPodAutoscalers that change a resource on which an autoscaler scales.
 func findVerticalAutoscalers(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, _ := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, _ := lintedResourceMetric(m)
 		if name == "" {
 			return ""
 		}
@@ -101,22 +101,22 @@ func findMissingTarget(s subject) []string {
 	if ref.Name == "" {
 		return []string{"scaleTargetRef has no name"}
 	}
-	return newFindingMessage(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
+	return newLintFinding(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
 }
 
 func findWrongTargetGroup(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newFindingMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newLintFinding(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func findUnscalableTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newFindingMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newLintFinding(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func findKEDAOwner(s subject) []string {
 	owner := kube.FindScaledObject(s.hpa)
-	return newFindingMessage(owner != "", "it belongs to ScaledObject %s", owner)
+	return newLintFinding(owner != "", "it belongs to ScaledObject %s", owner)
 }
 
 func findOverlappingSelectors(s subject) []string {
