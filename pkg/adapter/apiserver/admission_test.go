@@ -48,7 +48,7 @@ func TestProvenCredentials(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			admission := &requestAdmission{proven: p, unproven: newAddressPlaces(1, 1), next: next}
+			admission := &requestAdmission{proven: p, unproven: newClientAddressPlaces(1, 1), next: next}
 			admission.serveWithCredentials(httptest.NewRecorder(), newRequest(tc.token, tc.certificate))
 			if got := p.areCredentialsProven(hashRequestCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
 				t.Errorf("proven: %v, want %v", got, tc.proven)

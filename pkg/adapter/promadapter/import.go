@@ -91,7 +91,7 @@ func (im *ruleImporter) importSeriesRule(r *Rule) {
 		im.addRejectedImport(r.path, "%v", err)
 		return
 	}
-	for _, t := range im.mapRuleResources(r) {
+	for _, t := range im.mapSeriesRuleResources(r) {
 		query, err := translateQueryTemplate(r, names, t)
 		if err != nil {
 			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
@@ -112,8 +112,8 @@ func formatResourceSuffix(t mappedResource) string {
 	return " for " + t.Name
 }
 
-// mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
-func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
+// mapSeriesRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
+func (im *ruleImporter) mapSeriesRuleResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, err := known.cluster.LookupResource(o.overriddenResource())
@@ -129,7 +129,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedRule(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedSeriesRule(Resource{})}}
 	}
 	var out []mappedResource
 	for _, res := range im.collectMappedResources(r, known) {
@@ -138,7 +138,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 			im.addRejectedImport(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespacedRule(res)})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespacedSeriesRule(res)})
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func (r *Rule) excludesEverySeriesName(further ...string) bool {
 // checkExpandedNames judges the metrics of series with known names.
 func (c ruleChecker) checkExpandedNames(path string, r *Rule) {
 	for _, series := range r.listSeriesQueryNames() {
-		switch name := r.compiled.expandMetricName(series); {
+		switch name := r.compiled.expandMetricNameAs(series); {
 		case !r.compiled.servesSeriesName(series):
 		case name == "":
 			c.addSeriesRuleFault(path, "gives the metric of %s an empty name; write another name", series)

@@ -60,7 +60,7 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 		if !c.servesSeriesName(series) {
 			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
-		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
+		return nativeNames{metric: c.expandMetricNameAs(series), series: series}, nil
 	}
 	if c.metricsQuery != nil && !templateUsesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
 		return nativeNames{metric: c.metricAs}, nil // any of its series gives the same metric and the same query

@@ -113,7 +113,7 @@ type associationFinder struct {
 func (f *associationFinder) findExternalSeries(ctx context.Context) error {
 	names := []string{f.r.compiled.selector.onlyName}
 	f.rank = rankAssumed
-	if !f.r.isFixedRule() {
+	if !f.r.isFixedSeriesRule() {
 		var err error
 		if names, err = f.listSeriesNames(ctx, f.r.SeriesQuery); err != nil {
 			return err
@@ -161,7 +161,7 @@ func (f *associationFinder) rejectSeriesName(name string) {
 func (f *associationFinder) findCustomSeries(ctx context.Context) error {
 	var err error
 	switch {
-	case f.r.isFixedRule():
+	case f.r.isFixedSeriesRule():
 		f.rank = rankAssumed
 		f.addSeriesNameLabels([]string{f.r.compiled.selector.onlyName}, f.listAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":

@@ -207,8 +207,8 @@ func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) qu
 	return request
 }
 
-// isNamespacedRule reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) isNamespacedRule(res Resource) bool {
+// isNamespacedSeriesRule reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) isNamespacedSeriesRule(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}

@@ -258,7 +258,7 @@ func (c commonStretch) trimStretchToPodBegin(window int64) int64 {
 func (s *seriesScanner) addEndedPodsAsObjects() {
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil && p.newest == 0 && p.ended > 0 {
-			s.linkPodToObject(p)
+			s.linkPodToMetricObject(p)
 			p.scannedObject.newest = max(p.scannedObject.newest, p.ended)
 		}
 	}

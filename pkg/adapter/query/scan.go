@@ -203,7 +203,7 @@ func (s *seriesScanner) scansQueryPodByPod() bool {
 // addScannedSeries adds a series of a selector to the scan.
 func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
-	p := s.findOrAddScannedPod(l)
+	p := s.findOrAddPodOfSeries(l)
 	times = append(s.times.allocArenaSlice(len(times)), times...)
 	track := findCurrentTrack(sel, times, values, s.interval)
 	if sel.isCounter && track.afterMarker {
@@ -247,7 +247,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 		return
 	}
 	if p.scannedObject == nil {
-		s.linkPodToObject(p)
+		s.linkPodToMetricObject(p)
 	}
 	newest := times[len(times)-1]
 	p.newest = max(p.newest, newest)
@@ -319,8 +319,8 @@ func (p *scannedPod) extendPodSampleTimes() {
 	}
 }
 
-// findOrAddScannedPod returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
+// findOrAddPodOfSeries returns the pod of a series. The series of a pod come one after the other.
+func (s *seriesScanner) findOrAddPodOfSeries(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -344,8 +344,8 @@ func (s *seriesScanner) findOrAddScannedPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// linkPodToObject links a pod to its object.
-func (s *seriesScanner) linkPodToObject(p *scannedPod) {
+// linkPodToMetricObject links a pod to its object.
+func (s *seriesScanner) linkPodToMetricObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
 		p.scannedObject = s.evalBuffers.objects.allocArenaElement()

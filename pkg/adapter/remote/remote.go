@@ -127,7 +127,7 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
-		values = r.result.selectResultValues(namespace, objects)
+		values = r.result.selectQueryResultValues(namespace, objects)
 	}
 	if r.failure != nil {
 		if isCachedResultServable(q.Rule, values, now) {
@@ -214,7 +214,7 @@ func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s nam
 	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinResultSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinQueryResultSamples(r.samples)
 }
 
 // sendInstantQuery sends an instant query for time now.

@@ -28,9 +28,9 @@ func (t selectorTimes) addSelectorTime(selector string, l map[string]string, at 
 	return t
 }
 
-// lookupResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
+// lookupQueryResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
 // selectors has none.
-func (t selectorTimes) lookupResultTime(l map[string]string, needed [][]int) time.Time {
+func (t selectorTimes) lookupQueryResultTime(l map[string]string, needed [][]int) time.Time {
 	var oldest time.Time
 	found := make([]int, 0, 8)
 	for _, s := range t {

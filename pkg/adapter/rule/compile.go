@@ -250,7 +250,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if c.spec.Targets != nil && !c.spec.External {
 		objectLabels = []string{c.spec.Labels.Namespace, c.spec.Labels.Object}
 	}
-	if err := t.findNeverMatching(r.listCertainLabels(objectLabels...)); err != nil {
+	if err := t.findNeverMatching(r.listCertainExprLabels(objectLabels...)); err != nil {
 		add([]keyError{{"query", err}})
 	} else {
 		add(validateResultLabels(r, t))
@@ -261,7 +261,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedLimits(t))
 	}
 	if len(faults) == 0 {
-		err := cmp.Or(t.findNeverWorking(r.listCertainLabels()...), t.findLostLabel(r.listWantedLabels()),
+		err := cmp.Or(t.findNeverWorking(r.listCertainExprLabels()...), t.findLabelLostByExpr(r.listWantedLabels()),
 			t.findNoNumberReason(r.AllowNegative))
 		if err != nil {
 			add(newKeyErrorsf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
@@ -275,7 +275,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 func validateResultLabels(r *Rule, t *exprTree) []keyError {
 	wanted := r.listWantedLabels()
 	for _, label := range wanted {
-		if !t.resultMayHaveLabel(label) {
+		if !t.exprResultMayHaveLabel(label) {
 			return newKeyErrorsf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
 		if err := rejectAlternativeWithout(t, label, wanted); err != nil {
@@ -297,9 +297,9 @@ func (r *Rule) listWantedLabels() []string {
 	return wanted
 }
 
-// listCertainLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
+// listCertainExprLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
 // a rule with targets of its own.
-func (r *Rule) listCertainLabels(objectLabels ...string) []string {
+func (r *Rule) listCertainExprLabels(objectLabels ...string) []string {
 	if r.Backend == config.ScrapeBackend {
 		own := config.DefaultLabels()
 		return append([]string{own.Namespace, own.Pod}, objectLabels...)
@@ -391,7 +391,7 @@ func (c *compiledRule) validateRuleRanges(t *exprTree) []keyError {
 		}
 	}
 	for _, r := range t.reaches {
-		if span := r.computeTotalSpan(widest); span > l.maxWindow {
+		if span := r.computeExprTotalSpan(widest); span > l.maxWindow {
 			return newKeyErrorsf("query", "looks back %s; maxWindow is %s: shorten the range, or raise maxWindow", describeRuleSpan(r, c.spec.Window, span),
 				formatPromQLRange(l.maxWindow))
 		}

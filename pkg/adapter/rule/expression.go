@@ -123,10 +123,10 @@ func (e ruleExpression) fillExprHoles(filter string, span time.Duration) string 
 	return b.String()
 }
 
-func (e ruleExpression) findLongestSpan(window time.Duration) time.Duration {
+func (e ruleExpression) findLongestExprSpan(window time.Duration) time.Duration {
 	var longest time.Duration
 	for _, r := range e.reaches {
-		longest = max(longest, r.computeTotalSpan(window))
+		longest = max(longest, r.computeExprTotalSpan(window))
 	}
 	return longest
 }

@@ -43,7 +43,7 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 			if !ok {
 				continue
 			}
-			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyType(kind, u.name, family)}
+			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyTypeByUse(kind, u.name, family)}
 			if u.conflictsWithFamily(c.Type, family) {
 				return c, true
 			}
@@ -67,9 +67,9 @@ type familyUse struct {
 // histogramEndings are the endings of the counters of a histogram or summary.
 var histogramEndings = []string{"_bucket", "_sum", "_count"}
 
-// guessFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
+// guessFamilyTypeByUse returns the type of a family: a name that ends like a counter is a counter, unless its page says
 // otherwise. The count, the sum and the buckets of a histogram or summary are counters by themselves.
-func guessFamilyType(kind model.MetricType, name, family string) model.MetricType {
+func guessFamilyTypeByUse(kind model.MetricType, name, family string) model.MetricType {
 	isWhole := kind == model.MetricTypeHistogram || kind == model.MetricTypeSummary
 	if kind != model.MetricTypeUnknown && kind != "" && (!isWhole || name != family) {
 		return kind

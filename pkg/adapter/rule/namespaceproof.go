@@ -31,7 +31,7 @@ func (p namespaceProof) provesQueryNamespace(text string, t *exprTree) bool {
 }
 
 func (p namespaceProof) provesExprNamespace(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return p.provesExprNamespace(inner)
 	}
 	switch e := expr.(type) {
@@ -89,7 +89,7 @@ func (p namespaceProof) matchesSidesByNamespace(e *parser.BinaryExpr) bool {
 
 // exprSeparatesNamespaces reports whether the series behind each result have the result's own label of the namespace.
 func (p namespaceProof) exprSeparatesNamespaces(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return p.exprSeparatesNamespaces(inner)
 	}
 	switch e := expr.(type) {

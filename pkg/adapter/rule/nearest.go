@@ -123,7 +123,7 @@ func listPatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	case syntax.OpCapture:
 		return listPatternEndings(re.Sub[0])
 	case syntax.OpCharClass:
-		return listClassEndings(re.Rune)
+		return listRegexpClassEndings(re.Rune)
 	case syntax.OpAlternate:
 		whole = true
 		for _, sub := range re.Sub {
@@ -149,7 +149,7 @@ func listPatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	return ends, whole
 }
 
-func listClassEndings(ranges []rune) (ends []string, whole bool) {
+func listRegexpClassEndings(ranges []rune) (ends []string, whole bool) {
 	for pair := range slices.Chunk(ranges, 2) {
 		for r := pair[0]; r <= pair[1]; r++ {
 			if ends = append(ends, string(r)); len(ends) > maxEndings {

@@ -161,7 +161,7 @@ func makePatternExample(re *syntax.Regexp) string {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		return string(chooseExampleRune(re.Rune))
+		return string(chooseRegexpExampleRune(re.Rune))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
@@ -176,8 +176,8 @@ func makePatternExample(re *syntax.Regexp) string {
 	return b.String()
 }
 
-// chooseExampleRune returns a member of a character class, a letter if possible.
-func chooseExampleRune(ranges []rune) rune {
+// chooseRegexpExampleRune returns a member of a character class, a letter if possible.
+func chooseRegexpExampleRune(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {
 			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {

@@ -17,9 +17,9 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	left, right := measureExprBounds(e.LHS), measureExprBounds(e.RHS)
 	switch e.Op {
 	case parser.LOR:
-		return uniteResultBounds(left, right)
+		return uniteExprBounds(left, right)
 	case parser.LUNLESS:
-		return excludeResultBounds(e, left, right)
+		return excludeExprBounds(e, left, right)
 	}
 	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}
 	switch e.Op {
@@ -41,11 +41,11 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	switch {
 	case b.never != nil:
 	case e.Op == parser.LAND:
-		setIntersectionBounds(e, left, right, &b)
+		setExprIntersectionBounds(e, left, right, &b)
 	case e.Op.IsComparisonOperator() && e.ReturnBool:
 		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
 	case e.Op.IsComparisonOperator():
-		setComparisonBounds(e, left, right, &b)
+		setExprComparisonBounds(e, left, right, &b)
 	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
 		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenExprText(e.RHS))
 	default:
@@ -57,8 +57,8 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	return b
 }
 
-// uniteResultBounds returns the bounds of `or`.
-func uniteResultBounds(left, right resultBounds) resultBounds {
+// uniteExprBounds returns the bounds of `or`.
+func uniteExprBounds(left, right resultBounds) resultBounds {
 	switch {
 	case left.never != nil:
 		return right
@@ -77,8 +77,8 @@ func uniteResultBounds(left, right resultBounds) resultBounds {
 	return united
 }
 
-// excludeResultBounds returns the bounds of `unless`.
-func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
+// excludeExprBounds returns the bounds of `unless`.
+func excludeExprBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
 	m := e.VectorMatching
 	everything := m.On && len(m.MatchingLabels) == 0 || isExprWithoutLabels(e.LHS)
 	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
@@ -120,15 +120,15 @@ func isRangeOfOneMetric(expr parser.Expr) bool {
 
 // isExprWithoutLabels reports whether results have no labels at all.
 func isExprWithoutLabels(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return isExprWithoutLabels(inner)
 	}
 	e, ok := expr.(*parser.AggregateExpr)
 	return ok && !choosesAmongSeries(e) && !e.Without && len(e.Grouping) == 0
 }
 
-// setIntersectionBounds sets the bounds of `and`.
-func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+// setExprIntersectionBounds sets the bounds of `and`.
+func setExprIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	m := e.VectorMatching
 	b.numbers, b.core = left.numbers, left.core
 	b.always = left.always && right.always && m.On && len(m.MatchingLabels) == 0
@@ -141,9 +141,9 @@ func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *re
 	}
 }
 
-// setComparisonBounds sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
+// setExprComparisonBounds sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
 // beside a number.
-func setComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+func setExprComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	op, kept, other := e.Op, left, right
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
 		op, kept, other = mirroredRuleComparisons[op], right, left

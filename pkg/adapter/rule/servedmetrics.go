@@ -318,7 +318,7 @@ func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found
 	if !ok {
 		return false, false
 	}
-	kind = guessFamilyType(kind, sample, family)
+	kind = guessFamilyTypeByUse(kind, sample, family)
 	for _, u := range n.uses {
 		u.name, u.addsBuckets = sample, u.addsBounds && isBucketName(sample)
 		conflicts = conflicts || u.conflictsWithFamily(kind, family)

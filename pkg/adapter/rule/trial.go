@@ -92,7 +92,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	}
 	defer q.Close()
 	result := q.Exec(ctx)
-	if isTrialTooLong(result.Err) {
+	if isRuleTrialTooLong(result.Err) {
 		return 0, nil
 	}
 	if v, ok := result.Value.(promql.Vector); ok {
@@ -101,7 +101,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	return values, result.Err
 }
 
-func isTrialTooLong(err error) bool {
+func isRuleTrialTooLong(err error) bool {
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
 	var samples promql.ErrTooManySamples

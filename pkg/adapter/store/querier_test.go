@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.dropListedSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
+					s.dropListedStoreSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
