@@ -39,15 +39,15 @@ func (l *lookupLimiter) hasSelectorLookup(namespace string, now time.Time) bool 
 func (l *lookupLimiter) allowSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]
 	if n == nil {
-		l.dropIdleLimiters(now)
+		l.dropIdleLookupLimiters(now)
 		n = rate.NewLimiter(l.namespaceRate, l.namespaceSize)
 		l.byNamespace[namespace] = n
 	}
 	return l.all.TokensAt(now) >= 1 && n.AllowN(now, 1) && l.all.AllowN(now, 1)
 }
 
-// dropIdleLimiters forgets the namespaces without lookups lately, if they are many.
-func (l *lookupLimiter) dropIdleLimiters(now time.Time) {
+// dropIdleLookupLimiters forgets the namespaces without lookups lately, if they are many.
+func (l *lookupLimiter) dropIdleLookupLimiters(now time.Time) {
 	if len(l.byNamespace) < maxIdleLimiters {
 		return
 	}

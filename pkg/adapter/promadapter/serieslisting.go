@@ -165,7 +165,7 @@ func (f *associationFinder) findCustomSeries(ctx context.Context) error {
 		f.rank = rankAssumed
 		f.addSeriesNameLabels([]string{f.r.compiled.selector.onlyName}, f.listAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":
-		err = f.listLabelsOfOneName(ctx)
+		err = f.listSeriesLabelsOfOneName(ctx)
 	default:
 		err = f.listNamesByLabel(ctx)
 	}
@@ -201,8 +201,8 @@ func (f *associationFinder) listAssertedLabels() []string {
 	return labels
 }
 
-// listLabelsOfOneName lists the labels of the only name, in a single listing for any number of labels.
-func (f *associationFinder) listLabelsOfOneName(ctx context.Context) error {
+// listSeriesLabelsOfOneName lists the labels of the only name, in a single listing for any number of labels.
+func (f *associationFinder) listSeriesLabelsOfOneName(ctx context.Context) error {
 	labels, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
 		return err

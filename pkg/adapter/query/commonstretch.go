@@ -278,7 +278,7 @@ func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
 	if !ev.fixedWindow {
 		ev.window = ev.longestQueryWindow(max(0, c.commonStretchMillis()))
 	}
-	ev.scan.noteTakenLoad(c, ev.interval.Milliseconds())
+	ev.scan.noteLoadLeavingEndedPods(c, ev.interval.Milliseconds())
 	ev.omitPodsNearHoles(c)
 	ev.omitPodsWithoutIncrement(c)
 	ev.omitPodsOfBriefStretch(c)

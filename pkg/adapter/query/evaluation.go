@@ -143,7 +143,7 @@ func (ev *evaluation) mustFindLoadMoves() bool {
 
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
-	if moved && auto && ev.loadSteppedSinceMove(s) {
+	if moved && auto && ev.groupLoadSteppedSinceMove(s) {
 		ev.groupQueryObjects()
 		return nil
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// loadSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
+// groupLoadSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
 // sets the window to begin there, and reports true: no pod came or went since, so that each may be read up to its own newest sample, and
 // need not wait for the others as over a common stretch.
-func (ev *evaluation) loadSteppedSinceMove(s *seriesScanner) bool {
+func (ev *evaluation) groupLoadSteppedSinceMove(s *seriesScanner) bool {
 	now := ev.now.UnixMilli()
 	if ev.mixedIntervals || !ev.isEachScannedPodPunctual() {
 		return false

@@ -13,8 +13,8 @@ import (
 // maxTakenEnds bounds the pods that ended at about the same time for which this is computed.
 const maxTakenEnds = 20
 
-// noteTakenLoad sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
-func (s *seriesScan) noteTakenLoad(c commonStretch, interval int64) {
+// noteLoadLeavingEndedPods sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
+func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
 	newest := map[*scannedPod]timeSpan{}
 	for _, series := range s.seriesBySelector {
 		for i := range series {

@@ -113,7 +113,7 @@ func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServ
 	if f := s.admitServerRequest(start); f != nil {
 		return f
 	}
-	f := c.sendToServer(ctx, s, r)
+	f := c.sendQueryToServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
 		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
@@ -136,7 +136,7 @@ func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f 
 	log.Info("Server of a backend is down", "reason", f.text)
 }
 
-func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+func (c *backendClient) sendQueryToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	ctx, timer, cancel := startRequestTimer(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool

@@ -314,7 +314,7 @@ func (c *compiledRule) exprFindsFamilies(metric string, groups []string, types F
 
 // findPatternFamily reports whether pages have the family of a sample's name, and whether it has another type than the uses need.
 func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found, conflicts bool) {
-	family, kind, ok := findFamilyOfSample(sample, types)
+	family, kind, ok := findRuleFamilyOfSample(sample, types)
 	if !ok {
 		return false, false
 	}
@@ -326,8 +326,8 @@ func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found
 	return true, conflicts
 }
 
-// findFamilyOfSample returns the family on the pages that may own a sample's name.
-func findFamilyOfSample(sample string, types FamilyTypes) (family string, kind model.MetricType, ok bool) {
+// findRuleFamilyOfSample returns the family on the pages that may own a sample's name.
+func findRuleFamilyOfSample(sample string, types FamilyTypes) (family string, kind model.MetricType, ok bool) {
 	if kind, ok = types(sample); ok {
 		return sample, kind, true
 	}

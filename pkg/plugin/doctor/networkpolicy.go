@@ -131,12 +131,12 @@ func (d *doctor) checkAdapterEgress(ctx context.Context) {
 // letsOutToServer reports whether a policy admits one of kube-apiserver's addresses; any block, where they are unknown.
 func letsOutToServer(p *networkingv1.NetworkPolicy, server apiServerPlace) bool {
 	return slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool {
-		return isOutsidePeer(r.To, server.addresses) && admitsPolicyPort(r.Ports, corev1.ContainerPort{ContainerPort: server.port})
+		return isPeerOutsideAdapter(r.To, server.addresses) && admitsPolicyPort(r.Ports, corev1.ContainerPort{ContainerPort: server.port})
 	})
 }
 
-// isOutsidePeer reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
-func isOutsidePeer(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
+// isPeerOutsideAdapter reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
+func isPeerOutsideAdapter(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
 	return len(peers) == 0 || slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
 		return isPolicyOfAddresses(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
 	})
@@ -204,7 +204,7 @@ func formatPolicyCommand(p *networkingv1.NetworkPolicy, direction string, rules 
 // admitsOutsiders reports whether a policy admits one of kube-apiserver's addresses to the port; any block, where they are unknown.
 func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) bool {
 	for _, rule := range p.Spec.Ingress {
-		if isOutsidePeer(rule.From, servers) && admitsPolicyPort(rule.Ports, port) {
+		if isPeerOutsideAdapter(rule.From, servers) && admitsPolicyPort(rule.Ports, port) {
 			return true
 		}
 	}

@@ -174,12 +174,12 @@ func IsHeld(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 func DescribeMetric(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
-		return nameMetric(m.Pods.Metric) + podsWords
+		return nameAutoscalerMetric(m.Pods.Metric) + podsWords
 	case m.Object != nil:
 		o := m.Object.DescribedObject
-		return nameMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
+		return nameAutoscalerMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
 	case m.External != nil:
-		return nameMetric(m.External.Metric) + externalWords
+		return nameAutoscalerMetric(m.External.Metric) + externalWords
 	case m.Resource != nil:
 		return string(m.Resource.Name) + podsWords
 	case m.ContainerResource != nil:
@@ -191,8 +191,8 @@ func DescribeMetric(m autoscalingv2.MetricSpec) string {
 // externalWords follow the name of an external metric.
 const externalWords = ", external"
 
-// nameMetric returns the name of a metric with its selector.
-func nameMetric(m autoscalingv2.MetricIdentifier) string {
+// nameAutoscalerMetric returns the name of a metric with its selector.
+func nameAutoscalerMetric(m autoscalingv2.MetricIdentifier) string {
 	if m.Selector == nil || len(m.Selector.MatchLabels)+len(m.Selector.MatchExpressions) == 0 {
 		return m.Name
 	}

@@ -71,7 +71,7 @@ func (r *APIReader) readSurgePodsMetric(ctx context.Context, namespace, selector
 		"namespaces", namespace, "pods", "*", metric.Name)
 	reading := Reading{Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
 	for _, v := range values {
-		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
+		reading.addSurgeReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.Pods[v.DescribedObject.Name] = hpa.PodValue{Value: v.Value.MilliValue(), Time: v.Timestamp.Time, Window: reading.Window}
 	}
 	return reading, err
@@ -99,7 +99,7 @@ func (r *APIReader) readSurgeObjectMetric(ctx context.Context, namespace string,
 		return Reading{}, err
 	}
 	reading := Reading{Answer: hpa.Answer{Object: values[0].Value.MilliValue()}}
-	reading.addReadingSample(values[0].Timestamp, values[0].WindowSeconds)
+	reading.addSurgeReadingSample(values[0].Timestamp, values[0].WindowSeconds)
 	return reading, nil
 }
 
@@ -118,7 +118,7 @@ func (r *APIReader) readSurgeExternalMetric(ctx context.Context, namespace strin
 	}
 	var reading Reading
 	for _, v := range list.Items {
-		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
+		reading.addSurgeReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.External = append(reading.External, v.Value.MilliValue())
 	}
 	return reading, nil
@@ -154,9 +154,9 @@ func formatMetricSelector(s *metav1.LabelSelector) (string, error) {
 	return parsed.String(), nil
 }
 
-// addReadingSample adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
+// addSurgeReadingSample adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
 // step shortens all of them.
-func (r *Reading) addReadingSample(at metav1.Time, windowSeconds *int64) {
+func (r *Reading) addSurgeReadingSample(at metav1.Time, windowSeconds *int64) {
 	if at.After(r.Newest) {
 		r.Newest = at.Time
 	}

@@ -38,7 +38,7 @@ func (r *responseReader) readResponseHeader() error {
 
 // readMoreHTTPHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
 func (r *responseReader) readMoreHTTPHeader() error {
-	err := r.fillReaderBuffer()
+	err := r.fillHTTPReaderBuffer()
 	if err == nil {
 		if r.answered.IsZero() {
 			r.answered = time.Now()

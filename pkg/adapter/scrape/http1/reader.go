@@ -92,8 +92,8 @@ func (r *responseReader) isHTTPBodyCut() bool {
 	return r.response.Length >= 0 && len(behind) > 0 && !bytes.HasPrefix(behind, []byte("HTTP/"))
 }
 
-// fillReaderBuffer reads bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillReaderBuffer() error {
+// fillHTTPReaderBuffer reads bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillHTTPReaderBuffer() error {
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[r.hi:])
 		if r.hi += n; n > 0 {
@@ -115,7 +115,7 @@ func (r *responseReader) readMoreHTTPBody() error {
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
-	err := r.fillReaderBuffer()
+	err := r.fillHTTPReaderBuffer()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
