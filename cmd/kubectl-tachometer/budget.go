@@ -20,27 +20,29 @@ import (
 const budgetHelp = `Show how long autoscalers take from a change of load to a pod that serves, stage by stage, and name the longest stage.
 The times are from the adapter's records.`
 
-func newPluginBudgetCommand(p *pluginProgram) *cobra.Command {
+func newKubectlBudgetCommand(p *pluginProgram) *cobra.Command {
 	since := time.Hour
 	cmd := &cobra.Command{
 		Use: "budget [hpa/NAME]", Short: "Show the reaction time of autoscalers, stage by stage", Long: budgetHelp,
 		Example: `  kubectl tachometer budget -n shop --since 30m`,
-		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginHPAs,
-		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginBudget(cmd.Context(), args, since) },
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: p.completeHPANames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.printReactionBudgets(cmd.Context(), args, since)
+		},
 	}
-	bindPluginSinceFlag(&since, cmd)
-	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindRecordSinceFlag(&since, cmd)
+	bindKubectlNamespaceFlag(p, cmd.Flags())
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
+func (p *pluginProgram) printReactionBudgets(ctx context.Context, args []string, since time.Duration) error {
+	if err := errors.Join(p.checkOutputFormat("json", "yaml"), checkRecordSinceFlag(since)); err != nil {
 		return err
 	}
 	var names []string
 	for _, arg := range args {
-		name, err := parsePluginHPA(arg)
+		name, err := parseHPAArg(arg)
 		if err != nil {
 			return err
 		}
@@ -49,33 +51,33 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 	if p.allSpaces && len(names) > 0 {
 		return usageError{fmt.Errorf("hpa/%s is in one namespace: give -n NAMESPACE instead of -A", names[0])}
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
-	budgets, unread, err := c.measurePluginBudgets(ctx, names, since)
+	budgets, unread, err := c.measureReactionBudgets(ctx, names, since)
 	if err != nil {
 		return err
 	}
-	p.warnPluginUnread(unread)
+	p.warnUnreadResources(unread)
 	for i := range budgets {
 		for _, note := range records.ListSourceNotes(budgets[i].Source) {
 			fmt.Fprintf(p.errs, "%s/%s: %s\n", plaintext.Clean(budgets[i].Namespace), plaintext.Clean(budgets[i].Name), plaintext.Clean(note))
 		}
 	}
-	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("Budgets", map[string]any{"items": budgets}); printed || err != nil {
 		return err
 	}
 	if len(budgets) == 0 && len(unread) == 0 {
 		fmt.Fprintf(p.errs, "The adapter has no record of an autoscaler in %s.\n", output.DescribeScope(c.namespace))
 		return nil
 	}
-	return budget.Print(p.out, budgets, p.newPluginTableOptions())
+	return budget.Print(p.out, budgets, p.newTableOptionsFromFlags())
 }
 
-// measurePluginBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there. A record of those
+// measureReactionBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there. A record of those
 // that cannot be read is an Unread, unless it is the only one.
-func (c *pluginConnection) measurePluginBudgets(ctx context.Context, names []string, since time.Duration) ([]budget.Budget, []inventory.Unread, error) {
+func (c *pluginConnection) measureReactionBudgets(ctx context.Context, names []string, since time.Duration) ([]budget.Budget, []inventory.Unread, error) {
 	type key struct{ namespace, name string }
 	var keys []key
 	for _, name := range names {

@@ -62,7 +62,7 @@ func readTestCalendars(t *testing.T, cluster *apiServer, namespace string) ([]da
 	t.Helper()
 	p := &pluginProgram{kubeconfig: os.DevNull}
 	p.overrides.ClusterInfo.Server = cluster.url
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,16 +14,16 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// registerPluginFlagCompletions completes the values of connection flags. Registering fails for an unknown flag alone.
-func (p *pluginProgram) registerPluginFlagCompletions(cmd *cobra.Command) {
-	_ = cmd.RegisterFlagCompletionFunc(clientcmd.FlagNamespace, p.completePluginNamespaces)
+// registerFlagCompletions completes the values of connection flags. Registering fails for an unknown flag alone.
+func (p *pluginProgram) registerFlagCompletions(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc(clientcmd.FlagNamespace, p.completeNamespaceNames)
 	for name, list := range map[string]func(c clientcmdapi.Config) []string{
 		clientcmd.FlagContext:      func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.Contexts)) },
 		clientcmd.FlagClusterName:  func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.Clusters)) },
 		clientcmd.FlagAuthInfoName: func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.AuthInfos)) },
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			config, err := p.loadPluginKubeconfig().RawConfig()
+			config, err := p.loadUserKubeconfig().RawConfig()
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveError
 			}
@@ -32,9 +32,9 @@ func (p *pluginProgram) registerPluginFlagCompletions(cmd *cobra.Command) {
 	}
 }
 
-// completePluginNamespaces lists the namespaces of the cluster.
-func (p *pluginProgram) completePluginNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := p.connectPluginCluster()
+// completeNamespaceNames lists the namespaces of the cluster.
+func (p *pluginProgram) completeNamespaceNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -49,18 +49,18 @@ func (p *pluginProgram) completePluginNamespaces(cmd *cobra.Command, _ []string,
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePluginHPAs completes hpa/NAME, and the NAME after hpa, from the cluster.
-func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeHPANames completes hpa/NAME, and the NAME after hpa, from the cluster.
+func (p *pluginProgram) completeHPANames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	before := "hpa/"
 	if len(args) == 1 && !strings.Contains(args[0], "/") {
-		if _, err := parsePluginHPA(args[0] + "/x"); err == nil {
+		if _, err := parseHPAArg(args[0] + "/x"); err == nil {
 			args, before = nil, ""
 		}
 	}
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -75,19 +75,19 @@ func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ 
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePluginMetricSubjects completes deployment/NAME, statefulset/NAME and the names of pods, as far as they can be read.
-func (p *pluginProgram) completePluginMetricSubjects(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completePodsAndWorkloads completes deployment/NAME, statefulset/NAME and the names of pods, as far as they can be read.
+func (p *pluginProgram) completePodsAndWorkloads(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	return c.listPluginMetricSubjects(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+	return c.listCompletedPodsAndWorkloads(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
 }
 
-func (c *pluginConnection) listPluginMetricSubjects(ctx context.Context) []string {
+func (c *pluginConnection) listCompletedPodsAndWorkloads(ctx context.Context) []string {
 	var names []string
 	if list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
 		for _, d := range list.Items {

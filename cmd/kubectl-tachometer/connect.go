@@ -39,9 +39,9 @@ func (c *pluginConnection) metricReader() reading.MetricReader {
 	return reading.MetricReader{Reader: c.reader, Mapper: c.mapper}
 }
 
-// connectPluginCluster makes the clients, without a request to the cluster.
-func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
-	config, namespace, err := kube.ReadKubeconfig(p.loadPluginKubeconfig())
+// connectKubeconfigCluster makes the clients, without a request to the cluster.
+func (p *pluginProgram) connectKubeconfigCluster() (*pluginConnection, error) {
+	config, namespace, err := kube.ReadKubeconfig(p.loadUserKubeconfig())
 	if err != nil {
 		return nil, usageError{err}
 	}

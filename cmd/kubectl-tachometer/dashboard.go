@@ -34,7 +34,7 @@ type pluginDashboardFlags struct {
 	noOpen  bool
 }
 
-func newPluginDashboardCommand(p *pluginProgram) *cobra.Command {
+func newKubectlDashboardCommand(p *pluginProgram) *cobra.Command {
 	flags := pluginDashboardFlags{}
 	cmd := &cobra.Command{
 		Use: "dashboard", Short: "Serve a page about autoscalers on this machine", Long: dashboardHelp,
@@ -42,49 +42,49 @@ func newPluginDashboardCommand(p *pluginProgram) *cobra.Command {
   kubectl tachometer dashboard -A --port 8088 --no-open`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.runPluginDashboard(cmd.Context(), cmd.Flags(), flags)
+			return p.serveDashboardOnLoopback(cmd.Context(), cmd.Flags(), flags)
 		},
 	}
-	bindPluginNamespaceFlag(p, cmd.Flags())
+	bindKubectlNamespaceFlag(p, cmd.Flags())
 	cmd.Flags().StringVar(&flags.address, "address", "127.0.0.1", "IP `address` to listen on; beyond loopback, anyone with the page's URL sees everything that you may read")
 	cmd.Flags().Uint16Var(&flags.port, "port", 0, "`port` to listen on; 0: a free one")
 	cmd.Flags().BoolVar(&flags.noOpen, "no-open", false, "print the address and open no browser")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginDashboard(ctx context.Context, set *pflag.FlagSet, flags pluginDashboardFlags) error {
+func (p *pluginProgram) serveDashboardOnLoopback(ctx context.Context, set *pflag.FlagSet, flags pluginDashboardFlags) error {
 	address, err := netip.ParseAddr(flags.address)
 	if err != nil {
 		return usageError{fmt.Errorf("--address %q is no IP address", flags.address)}
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
 	server := dashboard.New(dashboard.Options{
 		Client: c.client, Metrics: c.metricReader(), Now: c.now, Namespace: c.namespace,
 		Decisions: dashboard.NewRecordedDecisions(c.reader, c.now), Calendars: calendarReader{c.client, c.namespace},
-		Context: p.findPluginContext(), Flags: listPluginConnectionFlags(set),
+		Context: p.currentKubeconfigContext(), Flags: givenConnectionFlags(set),
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(address, flags.port).String())
 	if err != nil {
 		return fmt.Errorf("listen for the dashboard: %w; --port chooses another port", err)
 	}
-	root := formatPluginDashboardRoot(listener.Addr())
+	root := formatDashboardRootURL(listener.Addr())
 	fmt.Fprintf(p.out, "Dashboard: %s\nIt reads with your rights and ends with Ctrl-C. Its address is a secret.\n", root+server.Path())
 	if !address.IsLoopback() {
 		fmt.Fprintf(p.errs, "warning: anyone with a connection to %s and the address of the page sees everything that you may read, without encryption\n", listener.Addr())
 	}
 	if !flags.noOpen {
-		if err := openPluginBrowser(root + server.LaunchPath()); err != nil {
+		if err := openUserBrowser(root + server.LaunchPath()); err != nil {
 			fmt.Fprintf(p.errs, "could not start a browser: %s; open the address above\n", plaintext.Clean(err.Error()))
 		}
 	}
 	return server.Run(ctx, listener)
 }
 
-// formatPluginDashboardRoot returns http://HOST:PORT of a listener; a listener on all addresses is reached over loopback.
-func formatPluginDashboardRoot(listening net.Addr) string {
+// formatDashboardRootURL returns http://HOST:PORT of a listener; a listener on all addresses is reached over loopback.
+func formatDashboardRootURL(listening net.Addr) string {
 	bound, err := netip.ParseAddrPort(listening.String())
 	if err == nil && bound.Addr().IsUnspecified() {
 		return "http://" + net.JoinHostPort("localhost", strconv.Itoa(int(bound.Port())))
@@ -92,8 +92,8 @@ func formatPluginDashboardRoot(listening net.Addr) string {
 	return "http://" + listening.String()
 }
 
-// findPluginContext returns the name of the kubeconfig's context in use; empty without one.
-func (p *pluginProgram) findPluginContext() string {
+// currentKubeconfigContext returns the name of the kubeconfig's context in use; empty without one.
+func (p *pluginProgram) currentKubeconfigContext() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = p.kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides).RawConfig()
@@ -109,8 +109,8 @@ var shownPluginFlags = []string{
 	"tls-server-name", "user",
 }
 
-// listPluginConnectionFlags returns the connection flags that the user gave, as words of a command line.
-func listPluginConnectionFlags(set *pflag.FlagSet) []string {
+// givenConnectionFlags returns the connection flags that the user gave, as words of a command line.
+func givenConnectionFlags(set *pflag.FlagSet) []string {
 	var words []string
 	set.Visit(func(f *pflag.Flag) {
 		if !slices.Contains(shownPluginFlags, f.Name) {
@@ -133,8 +133,8 @@ func listPluginConnectionFlags(set *pflag.FlagSet) []string {
 	return words
 }
 
-// openPluginBrowser starts the user's browser, and does not wait for its end.
-func openPluginBrowser(url string) error {
+// openUserBrowser starts the user's browser, and does not wait for its end.
+func openUserBrowser(url string) error {
 	command := []string{"xdg-open"}
 	switch runtime.GOOS {
 	case "darwin":

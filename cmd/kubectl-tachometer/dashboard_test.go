@@ -22,7 +22,7 @@ func TestDashboard(t *testing.T) {
 	read, write := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := newPluginRootCommand(&pluginProgram{out: write, errs: io.Discard})
+	cmd := newKubectlRootCommand(&pluginProgram{out: write, errs: io.Discard})
 	cmd.SetArgs([]string{"dashboard", "--no-open", "-n", "shop", "--server", shop.url, "--kubeconfig", os.DevNull})
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
@@ -60,7 +60,7 @@ func TestDashboardRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := formatPluginDashboardRoot(bound); got != want {
+		if got := formatDashboardRootURL(bound); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestDashboardRoot(t *testing.T) {
 func TestDashboardFlags(t *testing.T) {
 	t.Parallel()
 	p := &pluginProgram{}
-	cmd := newPluginRootCommand(p)
+	cmd := newKubectlRootCommand(p)
 	var got []string
 	for _, c := range cmd.Commands() {
 		if c.Name() == "dashboard" {
@@ -80,7 +80,7 @@ func TestDashboardFlags(t *testing.T) {
 			if err := flags.Parse([]string{"--context", "prod", "--token", "secret", "--as-group", "a", "--as-group", "b", "-n", "shop"}); err != nil {
 				t.Fatal(err)
 			}
-			got = listPluginConnectionFlags(flags)
+			got = givenConnectionFlags(flags)
 		}
 	}
 	if diff := cmp.Diff([]string{"--as-group", "a", "--as-group", "b", "--context", "prod"}, got); diff != "" {

@@ -21,48 +21,48 @@ subjectaccessreviews.
 
 ` + exitCodesHelp
 
-func newPluginDoctorCommand(p *pluginProgram) *cobra.Command {
+func newKubectlDoctorCommand(p *pluginProgram) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [hpa/NAME]",
 		Short: "Find the first thing that is broken between autoscalers and their metrics",
 		Long:  doctorHelp,
 		Example: `  kubectl tachometer doctor -A
   kubectl tachometer doctor hpa/web -n shop`,
-		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completeHPANames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.runPluginDoctor(cmd.Context(), cmd.Flags(), args)
+			return p.runDoctorChecks(cmd.Context(), cmd.Flags(), args)
 		},
 	}
-	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindKubectlNamespaceFlag(p, cmd.Flags())
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginDoctor(ctx context.Context, set *pflag.FlagSet, args []string) error {
-	if err := p.checkPluginOutput("json", "yaml"); err != nil {
+func (p *pluginProgram) runDoctorChecks(ctx context.Context, set *pflag.FlagSet, args []string) error {
+	if err := p.checkOutputFormat("json", "yaml"); err != nil {
 		return err
 	}
 	name := ""
 	if len(args) > 0 {
 		var err error
-		if name, err = parsePluginHPA(args[0]); err != nil {
+		if name, err = parseHPAArg(args[0]); err != nil {
 			return err
 		}
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
 	report := doctor.Run(ctx, doctor.Options{
 		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now,
-		Flags: listPluginConnectionFlags(set),
+		Flags: givenConnectionFlags(set),
 	})
 	if ctx.Err() != nil { // reads that ended early prove nothing
 		return errors.New("interrupted before the last check")
 	}
-	printed, err := p.printPluginObject("DoctorReport", report)
+	printed, err := p.printAsOutputFormat("DoctorReport", report)
 	if err == nil && !printed {
-		err = report.Print(p.out, p.newPluginTableOptions())
+		err = report.Print(p.out, p.newTableOptionsFromFlags())
 	}
 	if err == nil && report.Broken() {
 		err = errFound

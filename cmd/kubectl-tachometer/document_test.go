@@ -16,8 +16,8 @@ var (
 	placeholder      = regexp.MustCompile(`^COMMAND$|…|\.\.\.$`)
 )
 
-// TestDocumentedPluginCommands: each call of the plugin in a document is a command that exists, with flags that exist and take these values.
-func TestDocumentedPluginCommands(t *testing.T) {
+// TestDocumentedKubectlCommands: each call of the plugin in a document is a command that exists, with flags that exist and take these values.
+func TestDocumentedKubectlCommands(t *testing.T) {
 	t.Parallel()
 	found := 0
 	for _, folder := range []string{"README.md", "docs", "manifests"} {
@@ -26,7 +26,7 @@ func TestDocumentedPluginCommands(t *testing.T) {
 				return err
 			}
 			data, err := os.ReadFile(path)
-			found += checkDocumentedPluginCalls(t, path, string(data))
+			found += checkDocumentedKubectlCalls(t, path, string(data))
 			return err
 		})
 		if err != nil {
@@ -38,8 +38,8 @@ func TestDocumentedPluginCommands(t *testing.T) {
 	}
 }
 
-// checkDocumentedPluginCalls lets cobra find each command and parse its flags, and runs nothing. It returns the number of calls.
-func checkDocumentedPluginCalls(t *testing.T, file, text string) (found int) {
+// checkDocumentedKubectlCalls lets cobra find each command and parse its flags, and runs nothing. It returns the number of calls.
+func checkDocumentedKubectlCalls(t *testing.T, file, text string) (found int) {
 	t.Helper()
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for _, code := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '`' }) {
@@ -52,7 +52,7 @@ func checkDocumentedPluginCalls(t *testing.T, file, text string) (found int) {
 			continue
 		}
 		found++
-		root := newPluginRootCommand(&pluginProgram{})
+		root := newKubectlRootCommand(&pluginProgram{})
 		cmd, rest, err := root.Find(args)
 		if err != nil || cmd == root {
 			t.Errorf("%s: kubectl tachometer %s: no such command (%v)", file, strings.Join(args, " "), err)

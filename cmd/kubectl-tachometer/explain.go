@@ -23,34 +23,34 @@ and the conditions behind it, and the values at which the number changes.
 -o sentence prints the sentence alone. --since prints the decisions of that time instead, each with its cause, as the adapter recorded
 them.`
 
-func newPluginExplainCommand(p *pluginProgram) *cobra.Command {
+func newKubectlExplainCommand(p *pluginProgram) *cobra.Command {
 	since := time.Duration(0)
 	cmd := &cobra.Command{
 		Use: "explain hpa/NAME", Short: "Say why an autoscaler has its number of pods", Long: explainHelp,
 		Example: `  kubectl tachometer explain hpa/web -n shop
   kubectl tachometer explain hpa/web -n shop --since 1h`,
-		Args: requirePluginHPA, ValidArgsFunction: p.completePluginHPAs,
+		Args: requireOneHPAArg, ValidArgsFunction: p.completeHPANames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("since") {
-				return p.runPluginDecisions(cmd.Context(), args[0], since)
+				return p.printRecordedDecisions(cmd.Context(), args[0], since)
 			}
-			return p.runPluginExplain(cmd.Context(), args[0])
+			return p.printHPAExplanation(cmd.Context(), args[0])
 		},
 	}
-	bindPluginSinceFlag(&since, cmd)
-	bindPluginOutputFlags(p, cmd, "json", "yaml", "sentence")
+	bindRecordSinceFlag(&since, cmd)
+	bindKubectlOutputFlags(p, cmd, "json", "yaml", "sentence")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error {
-	if err := p.checkPluginOutput("json", "yaml", "sentence"); err != nil {
+func (p *pluginProgram) printHPAExplanation(ctx context.Context, arg string) error {
+	if err := p.checkOutputFormat("json", "yaml", "sentence"); err != nil {
 		return err
 	}
-	name, err := parsePluginHPA(arg)
+	name, err := parseHPAArg(arg)
 	if err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
@@ -60,16 +60,16 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		if objects.HPAs[i].Name != name {
 			continue
 		}
-		recorded := c.readPluginRecord(ctx, name) // may wait for replicas: before the time of the values
+		recorded := c.readHPARecord(ctx, name) // may wait for replicas: before the time of the values
 		e := explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: c.metricReader(), Now: c.now(), Recorded: recorded})
-		if printed, err := p.printPluginObject("Explanation", e); printed || err != nil {
+		if printed, err := p.printAsOutputFormat("Explanation", e); printed || err != nil {
 			return err
 		}
 		if p.output == "sentence" {
 			_, err := fmt.Fprintln(p.out, plaintext.Clean(e.Sentence))
 			return err
 		}
-		return e.Print(p.out, p.newPluginTableOptions())
+		return e.Print(p.out, p.newTableOptionsFromFlags())
 	}
 	if err := inventory.AutoscalerError(objects.Unread); err != nil {
 		return err
@@ -77,8 +77,8 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 	return fmt.Errorf("there is no hpa/%s in namespace %s", name, c.namespace)
 }
 
-// readPluginRecord returns the adapter's record of an autoscaler, or the reason that there is none.
-func (c *pluginConnection) readPluginRecord(ctx context.Context, name string) explain.Recorded {
+// readHPARecord returns the adapter's record of an autoscaler, or the reason that there is none.
+func (c *pluginConnection) readHPARecord(ctx context.Context, name string) explain.Recorded {
 	e, err := records.ReadExplanation(ctx, c.reader, c.namespace, name)
 	if err != nil {
 		return explain.Recorded{Missing: err.Error()}
@@ -86,31 +86,31 @@ func (c *pluginConnection) readPluginRecord(ctx context.Context, name string) ex
 	return explain.Recorded{Explanation: e}
 }
 
-// readPluginLog returns the recorded decisions of an autoscaler.
-func (p *pluginProgram) readPluginLog(ctx context.Context, name string, since time.Duration) (*explainapi.DecisionLog, error) {
-	c, err := p.connectPluginCluster()
+// readDecisionLog returns the recorded decisions of an autoscaler.
+func (p *pluginProgram) readDecisionLog(ctx context.Context, name string, since time.Duration) (*explainapi.DecisionLog, error) {
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, err
 	}
 	return records.ReadLog(ctx, c.reader, c.namespace, name, since)
 }
 
-// runPluginDecisions prints the recorded decisions of an autoscaler.
-func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
+// printRecordedDecisions prints the recorded decisions of an autoscaler.
+func (p *pluginProgram) printRecordedDecisions(ctx context.Context, arg string, since time.Duration) error {
+	if err := errors.Join(p.checkOutputFormat("json", "yaml"), checkRecordSinceFlag(since)); err != nil {
 		return err
 	}
-	name, err := parsePluginHPA(arg)
+	name, err := parseHPAArg(arg)
 	if err != nil {
 		return err
 	}
-	log, err := p.readPluginLog(ctx, name, since)
+	log, err := p.readDecisionLog(ctx, name, since)
 	if err != nil {
 		return err
 	}
 	decisions := explain.NewLog(log)
-	if printed, err := p.printPluginObject("DecisionLog", decisions); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("DecisionLog", decisions); printed || err != nil {
 		return err
 	}
-	return decisions.Print(p.out, p.newPluginTableOptions())
+	return decisions.Print(p.out, p.newTableOptionsFromFlags())
 }

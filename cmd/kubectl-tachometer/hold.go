@@ -12,9 +12,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// newPluginHoldCommand returns hold: the commands of tachometer-scaler on holds, with the rights of the user.
-func newPluginHoldCommand(p *pluginProgram) *cobra.Command {
-	program := &command.Program{Name: "kubectl tachometer hold", Out: p.out, Errs: p.errs, LoadConfig: p.loadPluginHoldConfig}
+// newKubectlHoldCommand returns hold: the commands of tachometer-scaler on holds, with the rights of the user.
+func newKubectlHoldCommand(p *pluginProgram) *cobra.Command {
+	program := &command.Program{Name: "kubectl tachometer hold", Out: p.out, Errs: p.errs, LoadConfig: p.loadHoldClientConfig}
 	cmd := &cobra.Command{
 		Use:   "hold",
 		Short: "Show and change the holds of workloads: set, release, status, pause, resume, approve",
@@ -33,9 +33,9 @@ func newPluginHoldCommand(p *pluginProgram) *cobra.Command {
 	return cmd
 }
 
-// loadPluginHoldConfig returns the configuration of the cluster, and the namespace.
-func (p *pluginProgram) loadPluginHoldConfig() (*rest.Config, string, error) {
-	config, namespace, err := kube.ReadKubeconfig(p.loadPluginKubeconfig())
+// loadHoldClientConfig returns the configuration of the cluster, and the namespace.
+func (p *pluginProgram) loadHoldClientConfig() (*rest.Config, string, error) {
+	config, namespace, err := kube.ReadKubeconfig(p.loadUserKubeconfig())
 	if err != nil {
 		return nil, "", err
 	}
@@ -43,8 +43,8 @@ func (p *pluginProgram) loadPluginHoldConfig() (*rest.Config, string, error) {
 	return config, namespace, nil
 }
 
-// loadPluginKubeconfig returns the kubeconfig with the flags of the command line.
-func (p *pluginProgram) loadPluginKubeconfig() clientcmd.ClientConfig {
+// loadUserKubeconfig returns the kubeconfig with the flags of the command line.
+func (p *pluginProgram) loadUserKubeconfig() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = p.kubeconfig
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides)

@@ -25,7 +25,7 @@ docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
 
 ` + exitCodesHelp
 
-func newPluginLintCommand(p *pluginProgram) *cobra.Command {
+func newKubectlLintCommand(p *pluginProgram) *cobra.Command {
 	var files []string
 	all, isRecursive := false, true
 	cmd := &cobra.Command{
@@ -38,18 +38,18 @@ func newPluginLintCommand(p *pluginProgram) *cobra.Command {
 			if (len(files) > 0) == all {
 				return usageError{errors.New("give either -f FILE or --all")}
 			}
-			return p.runPluginLint(cmd.Context(), files, isRecursive)
+			return p.lintFilesOrCluster(cmd.Context(), files, isRecursive)
 		},
 	}
 	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifest `file`, folder or https URL; - for standard input; may be repeated")
 	cmd.Flags().BoolVarP(&isRecursive, "recursive", "R", true, "read the folders in a folder too")
 	cmd.Flags().BoolVar(&all, "all", false, "the autoscalers of the cluster")
-	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml")
+	bindKubectlOutputFlags(p, cmd, "wide", "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRecursive bool) error {
-	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
+func (p *pluginProgram) lintFilesOrCluster(ctx context.Context, files []string, isRecursive bool) error {
+	if err := p.checkOutputFormat("wide", "json", "yaml"); err != nil {
 		return err
 	}
 	objects, readErr := p.readLintedObjects(ctx, files, isRecursive)
@@ -60,13 +60,13 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRec
 	if err := inventory.AutoscalerError(report.Unread); err != nil {
 		return err
 	}
-	p.warnPluginUnread(report.Unread)
+	p.warnUnreadResources(report.Unread)
 	if report.HPAs == 0 && len(files) > 0 {
 		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler with a scaleTargetRef in %s", describeLintedFiles(files)))
 	}
-	printed, err := p.printPluginObject("LintReport", report)
+	printed, err := p.printAsOutputFormat("LintReport", report)
 	if err == nil && !printed {
-		err = report.Print(p.out, p.newPluginTableOptions())
+		err = report.Print(p.out, p.newTableOptionsFromFlags())
 	}
 	if err == nil && report.Faulty() {
 		err = errFound
@@ -81,7 +81,7 @@ func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string, i
 		return inventory.ReadFiles(ctx, files, inventory.FileOptions{In: p.in, Namespace: cmp.Or(space, metav1.NamespaceDefault), IsFlat: !isRecursive})
 	}
 	p.allSpaces = space == ""
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 
 func main() {
 	utilruntime.ErrorHandlers = quietErrorHandlers(utilruntime.ErrorHandlers)
-	os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(runKubectlTachometer(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // quietErrorHandlers returns handlers that log only under -v: client-go's discovery logs each error that it also returns.
@@ -51,12 +51,12 @@ func (e usageError) Unwrap() error { return e.error }
 // errFound ends a command that printed findings already.
 var errFound = errors.New("findings")
 
-// runPluginProgram runs the plugin and returns its exit code.
-func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
+// runKubectlTachometer runs the plugin and returns its exit code.
+func runKubectlTachometer(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	p := &pluginProgram{in: in, out: out, errs: errs}
-	cmd := newPluginRootCommand(p)
+	cmd := newKubectlRootCommand(p)
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(errs)

@@ -214,7 +214,7 @@ func TestMetricsByRulesInForce(t *testing.T) {
 // run runs the plugin against the server.
 func (a *apiServer) run(args ...string) (code int, out, errs string) {
 	var stdout, stderr bytes.Buffer
-	code = runPluginProgram(append(args, "--server="+a.url, "--kubeconfig="+os.DevNull), strings.NewReader(""), &stdout, &stderr)
+	code = runKubectlTachometer(append(args, "--server="+a.url, "--kubeconfig="+os.DevNull), strings.NewReader(""), &stdout, &stderr)
 	return code, stdout.String(), stderr.String()
 }
 
@@ -322,7 +322,7 @@ func TestNoKubeconfig(t *testing.T) {
 	t.Setenv("KUBECONFIG", missing)
 	for _, args := range [][]string{{"top"}, {"hold", "status"}} {
 		var out, errs bytes.Buffer
-		code := runPluginProgram(args, nil, &out, &errs)
+		code := runKubectlTachometer(args, nil, &out, &errs)
 		if want := "error: no cluster in " + missing + "; set KUBECONFIG or give --kubeconfig\n"; code != exitUsage || errs.String() != want {
 			t.Errorf("%v: exit code %d, standard error %q, want %q", args, code, errs.String(), want)
 		}
@@ -336,7 +336,7 @@ func TestCompletion(t *testing.T) {
 	for want, words := range map[string][]string{"hpa/web\n": {""}, "web\n": {"hpa", ""}, ":4\n": {"hpa/web", ""}} {
 		var out, errs bytes.Buffer
 		args := append([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop"}, words...)
-		if code := runPluginProgram(args, nil, &out, &errs); code != exitFine || !strings.HasPrefix(out.String(), want) {
+		if code := runKubectlTachometer(args, nil, &out, &errs); code != exitFine || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%q: exit code %d: %s%s", words, code, out.String(), errs.String())
 		}
 	}
@@ -376,7 +376,7 @@ func TestFlagCompletion(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		args := append([]string{"__complete", "--kubeconfig", kubeconfig}, strings.Split(words, " ")...)
-		if code := runPluginProgram(args, nil, &out, &errs); code != exitFine || out.String() != want {
+		if code := runKubectlTachometer(args, nil, &out, &errs); code != exitFine || out.String() != want {
 			t.Errorf("%q: exit code %d, %q, want %q; %s", words, code, out.String(), want, errs.String())
 		}
 	}
@@ -441,7 +441,7 @@ func TestWatchedTopSaysWhatIsUnread(t *testing.T) {
 	var out bytes.Buffer
 	p := &pluginProgram{out: &out, errs: &out, kubeconfig: os.DevNull, watching: true}
 	p.overrides.ClusterInfo.Server, p.overrides.Context.Namespace = newShop(t).url, "bank"
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		t.Fatal(err)
 	}

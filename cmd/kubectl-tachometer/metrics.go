@@ -42,19 +42,19 @@ func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 		Use: "metrics [POD | deployment/NAME | statefulset/NAME]", Short: "Show the metrics to scale on", Long: metricsHelp,
 		Example: `  kubectl tachometer metrics deployment/web -n shop
   kubectl tachometer metrics deployment/web -n shop --metric orders_per_second -o yaml > hpa.yaml`,
-		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginMetricSubjects,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePodsAndWorkloads,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginMetrics(cmd.Context(), args, metric) },
 	}
-	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml", "name")
+	bindKubectlOutputFlags(p, cmd, "wide", "json", "yaml", "name")
 	cmd.Flags().StringVar(&metric, "metric", "", "the `metric` of the autoscaler that -o yaml prints")
 	return cmd
 }
 
 func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, metric string) error {
-	if err := p.checkPluginOutput("wide", "json", "yaml", "name"); err != nil {
+	if err := p.checkOutputFormat("wide", "json", "yaml", "name"); err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
@@ -81,10 +81,10 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 		}
 		return nil
 	}
-	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("FamilyList", report); printed || err != nil {
 		return err
 	}
-	return report.Print(p.out, p.newPluginTableOptions())
+	return report.Print(p.out, p.newTableOptionsFromFlags())
 }
 
 // readPluginFamilies returns the families of a pod, or of the ready pods of a workload: values from their pages, types and metrics from the
@@ -240,18 +240,18 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 	if list != nil {
 		object["families"], object["pages"] = list.Items, list.Pages
 	}
-	if printed, err := p.printPluginObject("MetricList", object); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("MetricList", object); printed || err != nil {
 		return err
 	}
 	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
 	for _, m := range metrics {
 		table.Add(m.Metric, cmp.Or(m.Of, "<external>"), m.API)
 	}
-	if err := table.Print(p.out, p.newPluginTableOptions()); err != nil || list == nil {
+	if err := table.Print(p.out, p.newTableOptionsFromFlags()); err != nil || list == nil {
 		return err
 	}
 	fmt.Fprintln(p.out)
-	return families.PrintListed(p.out, list, p.newPluginTableOptions())
+	return families.PrintListed(p.out, list, p.newTableOptionsFromFlags())
 }
 
 // printPluginMetricNames prints metrics as kubectl api-resources -o name does, and families as kubectl get -o name.

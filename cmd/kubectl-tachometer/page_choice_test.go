@@ -117,7 +117,7 @@ func TestInterruptedReads(t *testing.T) {
 		var out, errs strings.Builder
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		cmd := newPluginRootCommand(&pluginProgram{out: &out, errs: &errs})
+		cmd := newKubectlRootCommand(&pluginProgram{out: &out, errs: &errs})
 		cmd.SetArgs([]string{command, "-n", "shop", "--server", shop.url, "--kubeconfig", os.DevNull})
 		if err := cmd.ExecuteContext(ctx); err == nil || out.Len() > 0 {
 			t.Errorf("%s: %v, printed %s", command, err, out.String())
@@ -147,7 +147,7 @@ func TestTryNeedsAMetricOfRules(t *testing.T) {
 func TestVersionWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	var out, errs strings.Builder
-	code := runPluginProgram([]string{"version", "--server=http://127.0.0.1:1", "--kubeconfig=" + os.DevNull}, strings.NewReader(""), &out, &errs)
+	code := runKubectlTachometer([]string{"version", "--server=http://127.0.0.1:1", "--kubeconfig=" + os.DevNull}, strings.NewReader(""), &out, &errs)
 	if code != exitBroken || !strings.Contains(out.String(), "Kubernetes Version: unknown: Get ") {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}

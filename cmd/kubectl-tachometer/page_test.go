@@ -24,7 +24,7 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range newPluginRootCommand(&pluginProgram{}).Commands() {
+	for _, c := range newKubectlRootCommand(&pluginProgram{}).Commands() {
 		if !strings.Contains(string(page), "\n| `"+c.Name()) {
 			t.Errorf("docs/kubectl.md does not name the command %s", c.Name())
 		}

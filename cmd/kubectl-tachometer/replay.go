@@ -21,40 +21,40 @@ recorded decisions again, and with the spec of a file.
 Where the other spec has another number of pods, the recorded total is spread evenly over them. That holds for a load, such as a
 rate or a queue. It rejects a metric that depends on the number of pods in another way, such as a latency.`
 
-func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
+func newKubectlReplayCommand(p *pluginProgram) *cobra.Command {
 	var file string
 	since := time.Hour
 	cmd := &cobra.Command{
 		Use: "replay hpa/NAME [-f FILE]", Short: "Compare the recorded decisions with those of another spec", Long: replayHelp,
 		Example: `  kubectl tachometer replay hpa/web -n shop --since 30m -f new-hpa.yaml`,
-		Args:    requirePluginHPA, ValidArgsFunction: p.completePluginHPAs,
+		Args:    requireOneHPAArg, ValidArgsFunction: p.completeHPANames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.runPluginReplay(cmd.Context(), args[0], file, since)
+			return p.replayHPARecord(cmd.Context(), args[0], file, since)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "`file` with the HorizontalPodAutoscaler to compare with; - is standard input")
-	bindPluginSinceFlag(&since, cmd)
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindRecordSinceFlag(&since, cmd)
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func bindPluginSinceFlag(since *time.Duration, cmd *cobra.Command) {
+func bindRecordSinceFlag(since *time.Duration, cmd *cobra.Command) {
 	cmd.Flags().DurationVar(since, "since", *since, "the `time` span of the record, back from now")
 }
 
-// checkPluginSinceFlag rejects a time span that is none.
-func checkPluginSinceFlag(since time.Duration) error {
+// checkRecordSinceFlag rejects a time span that is none.
+func checkRecordSinceFlag(since time.Duration) error {
 	if since <= 0 {
 		return usageError{fmt.Errorf("--since %s is not above 0; use for example 30m", since)}
 	}
 	return nil
 }
 
-func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
+func (p *pluginProgram) replayHPARecord(ctx context.Context, arg, file string, since time.Duration) error {
+	if err := errors.Join(p.checkOutputFormat("json", "yaml"), checkRecordSinceFlag(since)); err != nil {
 		return err
 	}
-	name, err := parsePluginHPA(arg)
+	name, err := parseHPAArg(arg)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	if err != nil {
 		return err
 	}
-	log, err := p.readPluginLog(ctx, name, since)
+	log, err := p.readDecisionLog(ctx, name, since)
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,10 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	if err != nil {
 		return err
 	}
-	if printed, err := p.printPluginObject("Replay", comparison); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("Replay", comparison); printed || err != nil {
 		return err
 	}
-	return comparison.Print(p.out, p.newPluginTableOptions())
+	return comparison.Print(p.out, p.newTableOptionsFromFlags())
 }
 
 // readReplayedSpec returns the spec of the autoscaler in a file: by its name, or the only one. It returns nil without a file.
@@ -87,7 +87,7 @@ func (p *pluginProgram) readReplayedSpec(ctx context.Context, file, name string)
 	}
 	for i := range objects.HPAs {
 		if objects.HPAs[i].Name == name || len(objects.HPAs) == 1 {
-			return &objects.HPAs[i].Spec, checkPluginHPAFile(file, objects, &objects.HPAs[i])
+			return &objects.HPAs[i].Spec, validateHPAFile(file, objects, &objects.HPAs[i])
 		}
 	}
 	return nil, fmt.Errorf("%s has no HorizontalPodAutoscaler %s", file, name)

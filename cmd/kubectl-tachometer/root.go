@@ -45,8 +45,8 @@ type pluginProgram struct {
 	watching   bool
 }
 
-// newPluginRootCommand returns the command line of the plugin.
-func newPluginRootCommand(p *pluginProgram) *cobra.Command {
+// newKubectlRootCommand returns the command line of the plugin.
+func newKubectlRootCommand(p *pluginProgram) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "kubectl-tachometer",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl tachometer"},
@@ -60,16 +60,16 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{command.DescribeFlagError(err)} })
-	bindPluginConnectionFlags(p, cmd.PersistentFlags())
-	p.registerPluginFlagCompletions(cmd)
+	bindKubectlConnectionFlags(p, cmd.PersistentFlags())
+	p.registerFlagCompletions(cmd)
 	for _, named := range []*cobra.Command{
-		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginMetricsCommand(p), newPluginReplayCommand(p), newPluginBudgetCommand(p),
+		newKubectlDoctorCommand(p), newKubectlExplainCommand(p), newPluginMetricsCommand(p), newKubectlReplayCommand(p), newKubectlBudgetCommand(p),
 	} {
 		acceptTypeAndName(named)
 		cmd.AddCommand(named)
 	}
 	cmd.AddCommand(
-		newPluginTopCommand(p), newPluginTryCommand(p), newPluginLintCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
+		newPluginTopCommand(p), newKubectlTryCommand(p), newKubectlLintCommand(p), newKubectlDashboardCommand(p), newKubectlHoldCommand(p), newKubectlVersionCommand(p),
 	)
 	rejectFileCompletions(cmd)
 	return cmd
@@ -85,8 +85,8 @@ func rejectFileCompletions(cmd *cobra.Command) {
 	}
 }
 
-// bindPluginConnectionFlags adds kubectl's own flags for the cluster, the user and the namespace, and -v.
-func bindPluginConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
+// bindKubectlConnectionFlags adds kubectl's own flags for the cluster, the user and the namespace, and -v.
+func bindKubectlConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
 	names := clientcmd.RecommendedConfigOverrideFlags("")
 	names.AuthOverrideFlags.Username.LongName, names.AuthOverrideFlags.Password.LongName = "", "" // kube-apiserver no longer accepts passwords
 	clientcmd.BindOverrideFlags(&p.overrides, flags, names)
@@ -98,8 +98,8 @@ func bindPluginConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
 	flags.AddGoFlag(verbosity)
 }
 
-// bindPluginOutputFlags adds -o with the formats, and --no-headers.
-func bindPluginOutputFlags(p *pluginProgram, cmd *cobra.Command, formats ...string) {
+// bindKubectlOutputFlags adds -o with the formats, and --no-headers.
+func bindKubectlOutputFlags(p *pluginProgram, cmd *cobra.Command, formats ...string) {
 	formats = append(formats, jsonPathFormat+"TEMPLATE")
 	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "output `format`: "+strings.Join(formats, ", ")+"; empty: a table")
@@ -108,15 +108,15 @@ func bindPluginOutputFlags(p *pluginProgram, cmd *cobra.Command, formats ...stri
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag alone
 }
 
-func bindPluginNamespaceFlag(p *pluginProgram, flags *pflag.FlagSet) {
+func bindKubectlNamespaceFlag(p *pluginProgram, flags *pflag.FlagSet) {
 	flags.BoolVarP(&p.allSpaces, "all-namespaces", "A", false, "all namespaces, instead of the context's")
 }
 
 // jsonPathFormat begins the format of a template: jsonpath='{.items[*].name}'.
 const jsonPathFormat = "jsonpath="
 
-// checkPluginOutput rejects a format that the command does not have.
-func (p *pluginProgram) checkPluginOutput(formats ...string) error {
+// checkOutputFormat rejects a format that the command does not have.
+func (p *pluginProgram) checkOutputFormat(formats ...string) error {
 	if template, isTemplate := strings.CutPrefix(p.output, jsonPathFormat); isTemplate {
 		if err := output.CheckTemplate(template); err != nil {
 			return usageError{fmt.Errorf("the template of -o %s: %w", p.output, err)}
@@ -129,8 +129,8 @@ func (p *pluginProgram) checkPluginOutput(formats ...string) error {
 	return usageError{fmt.Errorf("unknown output format %q; use one of %s, %sTEMPLATE", p.output, strings.Join(formats, ", "), jsonPathFormat)}
 }
 
-// printPluginObject prints an object as -o says, and reports whether it did: it leaves an empty format, wide and name to the command.
-func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error) {
+// printAsOutputFormat prints an object as -o says, and reports whether it did: it leaves an empty format, wide and name to the command.
+func (p *pluginProgram) printAsOutputFormat(kind string, object any) (bool, error) {
 	template, isTemplate := strings.CutPrefix(p.output, jsonPathFormat)
 	switch {
 	case isTemplate:
@@ -141,13 +141,13 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 	return false, nil
 }
 
-// newPluginTableOptions returns the options of the flags.
-func (p *pluginProgram) newPluginTableOptions() output.TableOptions {
+// newTableOptionsFromFlags returns the options of the flags.
+func (p *pluginProgram) newTableOptionsFromFlags() output.TableOptions {
 	return output.TableOptions{NoHeaders: p.noHeaders, WithNamespace: p.allSpaces, Wide: p.output == "wide"}
 }
 
-// warnPluginUnread says on standard error which resources could not be read.
-func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
+// warnUnreadResources says on standard error which resources could not be read.
+func (p *pluginProgram) warnUnreadResources(unread []inventory.Unread) {
 	for _, u := range unread {
 		fmt.Fprintf(p.errs, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
 	}
@@ -167,16 +167,16 @@ func joinTypeAndName(args []string) []string {
 	return args
 }
 
-// requirePluginHPA rejects a command line without one autoscaler.
-func requirePluginHPA(_ *cobra.Command, args []string) error {
+// requireOneHPAArg rejects a command line without one autoscaler.
+func requireOneHPAArg(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usageError{fmt.Errorf("name one autoscaler, hpa/NAME; kubectl tachometer top -A lists them")}
 	}
 	return nil
 }
 
-// parsePluginHPA parses hpa/NAME or NAME.
-func parsePluginHPA(arg string) (string, error) {
+// parseHPAArg parses hpa/NAME or NAME.
+func parseHPAArg(arg string) (string, error) {
 	kind, name, found := strings.Cut(arg, "/")
 	if !found {
 		kind, name = "hpa", arg

@@ -35,17 +35,17 @@ func newPluginTopCommand(p *pluginProgram) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginTop(cmd.Context()) },
 	}
-	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml", "name")
+	bindKubectlNamespaceFlag(p, cmd.Flags())
+	bindKubectlOutputFlags(p, cmd, "wide", "json", "yaml", "name")
 	cmd.Flags().BoolVarP(&p.watching, "watch", "w", false, "refresh every 2 s; a terminal shows the rows that fit")
 	return cmd
 }
 
 func (p *pluginProgram) runPluginTop(ctx context.Context) error {
-	if err := p.checkPluginOutput("wide", "json", "yaml", "name"); err != nil {
+	if err := p.checkOutputFormat("wide", "json", "yaml", "name"); err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		return ctx.Err()
 	}
 	unreadErr := inventory.AutoscalerError(report.Unread)
-	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("AutoscalerList", report); printed || err != nil {
 		return cmp.Or(err, unreadErr)
 	}
 	switch {
@@ -76,7 +76,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	case unreadErr != nil:
 		return unreadErr
 	case len(report.Items) > 0:
-		p.warnPluginUnread(report.Unread)
+		p.warnUnreadResources(report.Unread)
 	}
 	if len(report.Items) == 0 && !p.watching {
 		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", output.DescribeScope(c.namespace))
@@ -89,7 +89,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		return nil
 	}
 	var table, notes strings.Builder // written at once, so that a terminal does not flicker
-	if err := report.Print(&table, c.now(), p.newPluginTableOptions()); err != nil {
+	if err := report.Print(&table, c.now(), p.newTableOptionsFromFlags()); err != nil {
 		return err
 	}
 	if !p.watching {

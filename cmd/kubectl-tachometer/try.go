@@ -30,32 +30,32 @@ It needs the right to create ` + explainapi.RuleReviews + "." + explainapi.Group
 // tryFlags are the flags of the command.
 type tryFlags struct{ file, scaler, metric, selector string }
 
-func newPluginTryCommand(p *pluginProgram) *cobra.Command {
+func newKubectlTryCommand(p *pluginProgram) *cobra.Command {
 	var f tryFlags
 	cmd := &cobra.Command{
 		Use: "try -f FILE [--hpa FILE]", Short: "Evaluate a rule that is not deployed", Long: tryHelp,
 		Example: `  kubectl tachometer try -f rule.yaml -n shop -l app=web
   kubectl tachometer try -f rule.yaml -n shop --hpa hpa.yaml`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginTry(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.tryRuleFile(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVarP(&f.file, "filename", "f", "", "`file` with the adapter configuration that has the rule; - is standard input")
 	cmd.Flags().StringVar(&f.scaler, "hpa", "", "`file` with the HorizontalPodAutoscaler that reads the metric")
 	cmd.Flags().StringVar(&f.metric, "metric", "", "`name` of the metric; empty: the only rule with a name")
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "label `selector` of the pods; empty: all pods of the namespace")
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginTry(ctx context.Context, f tryFlags) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), f.checkPluginTryFlags()); err != nil {
+func (p *pluginProgram) tryRuleFile(ctx context.Context, f tryFlags) error {
+	if err := errors.Join(p.checkOutputFormat("json", "yaml"), f.checkTryFlags()); err != nil {
 		return err
 	}
-	config, err := p.readPluginTryFile(f.file)
+	config, err := p.readFileOrStdin(f.file)
 	if err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
@@ -64,14 +64,14 @@ func (p *pluginProgram) runPluginTry(ctx context.Context, f tryFlags) error {
 	if f.scaler == "" {
 		trial, err = try.Review(ctx, explainapi.RuleReviewSpec{Metric: f.metric, Selector: f.selector}, opts)
 	} else {
-		trial, err = p.tryPluginRuleForHPA(ctx, c, f.scaler, opts)
+		trial, err = p.tryRuleForHPAFile(ctx, c, f.scaler, opts)
 	}
 	if err != nil {
 		return err
 	}
-	printed, err := p.printPluginObject("Trial", trial)
+	printed, err := p.printAsOutputFormat("Trial", trial)
 	if err == nil && !printed {
-		err = trial.Print(p.out, p.newPluginTableOptions())
+		err = trial.Print(p.out, p.newTableOptionsFromFlags())
 	}
 	if err == nil && trial.Broken() {
 		err = errFound
@@ -79,7 +79,7 @@ func (p *pluginProgram) runPluginTry(ctx context.Context, f tryFlags) error {
 	return err
 }
 
-func (f tryFlags) checkPluginTryFlags() error {
+func (f tryFlags) checkTryFlags() error {
 	switch {
 	case f.file == "":
 		return usageError{errors.New("give the file of the rule: -f FILE")}
@@ -91,8 +91,8 @@ func (f tryFlags) checkPluginTryFlags() error {
 	return nil
 }
 
-// readPluginTryFile returns the text of a file; - is standard input.
-func (p *pluginProgram) readPluginTryFile(name string) (string, error) {
+// readFileOrStdin returns the text of a file; - is standard input.
+func (p *pluginProgram) readFileOrStdin(name string) (string, error) {
 	if name == "-" {
 		data, err := io.ReadAll(p.in)
 		return string(data), err
@@ -101,8 +101,8 @@ func (p *pluginProgram) readPluginTryFile(name string) (string, error) {
 	return string(data), err
 }
 
-// tryPluginRuleForHPA tries the rule for the autoscaler of a file.
-func (p *pluginProgram) tryPluginRuleForHPA(ctx context.Context, c *pluginConnection, file string, opts try.Options) (*try.Trial, error) {
+// tryRuleForHPAFile tries the rule for the autoscaler of a file.
+func (p *pluginProgram) tryRuleForHPAFile(ctx context.Context, c *pluginConnection, file string, opts try.Options) (*try.Trial, error) {
 	manifests, err := inventory.ReadFiles(ctx, []string{file}, inventory.FileOptions{In: p.in, Namespace: c.namespace})
 	if err != nil {
 		return nil, err
@@ -128,11 +128,11 @@ func findTriedHPA(manifests *inventory.Inventory, file, namespace string) (*auto
 	case found[0].Namespace != namespace:
 		return nil, fmt.Errorf("the HorizontalPodAutoscaler of %s is of namespace %s; add -n %s", file, found[0].Namespace, found[0].Namespace)
 	}
-	return &found[0], checkPluginHPAFile(file, manifests, &found[0])
+	return &found[0], validateHPAFile(file, manifests, &found[0])
 }
 
-// checkPluginHPAFile returns an error for an autoscaler of a file that kube-apiserver would reject, or of which it would ignore a field.
-func checkPluginHPAFile(file string, manifests *inventory.Inventory, scaler *autoscalingv2.HorizontalPodAutoscaler) error {
+// validateHPAFile returns an error for an autoscaler of a file that kube-apiserver would reject, or of which it would ignore a field.
+func validateHPAFile(file string, manifests *inventory.Inventory, scaler *autoscalingv2.HorizontalPodAutoscaler) error {
 	err := inventory.CheckMetrics(scaler)
 	if least, most := inventory.MinReplicasOf(scaler), scaler.Spec.MaxReplicas; least < 0 || most < 1 || least > most {
 		err = errors.Join(err, fmt.Errorf("hpa/%s: minReplicas is %d and maxReplicas %d; set maxReplicas to minReplicas or more, and to 1 or more", scaler.Name, least, most))

@@ -264,7 +264,7 @@ func checkUnusualDashboard(t *testing.T, shop *apiServer) {
 	t.Helper()
 	p := &pluginProgram{kubeconfig: os.DevNull}
 	p.overrides.ClusterInfo.Server, p.overrides.Context.Namespace = shop.url, "shop"
-	c, err := p.connectPluginCluster()
+	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,32 +25,34 @@ type versionReport struct {
 	Adapter    []string `json:"adapter,omitempty"` // images
 }
 
-func newPluginVersionCommand(p *pluginProgram) *cobra.Command {
+func newKubectlVersionCommand(p *pluginProgram) *cobra.Command {
 	client := false
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of the plugin, of Kubernetes and of the adapter",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return p.runPluginVersion(cmd.Context(), client) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.printClientAndServerVersions(cmd.Context(), client)
+		},
 	}
 	cmd.Flags().BoolVar(&client, "client", false, "only the plugin's own version, without a cluster")
-	bindPluginOutputFlags(p, cmd, "json", "yaml")
+	bindKubectlOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error {
-	if err := p.checkPluginOutput("json", "yaml"); err != nil {
+func (p *pluginProgram) printClientAndServerVersions(ctx context.Context, client bool) error {
+	if err := p.checkOutputFormat("json", "yaml"); err != nil {
 		return err
 	}
 	report, unread := versionReport{Client: version.String()}, error(nil)
 	if !client {
-		c, err := p.connectPluginCluster()
+		c, err := p.connectKubeconfigCluster()
 		if err != nil {
 			return err
 		}
-		report.Kubernetes, report.Adapter, unread = c.readPluginServerVersions(ctx)
+		report.Kubernetes, report.Adapter, unread = c.readServerVersions(ctx)
 	}
-	if printed, err := p.printPluginObject("Version", report); printed || err != nil {
+	if printed, err := p.printAsOutputFormat("Version", report); printed || err != nil {
 		return cmp.Or(err, unread)
 	}
 	fmt.Fprintln(p.out, "Client Version: "+report.Client)
@@ -64,9 +66,9 @@ func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error
 // unknownVersion begins the text of a version that could not be read.
 const unknownVersion = "unknown"
 
-// readPluginServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read. The error is errFound
+// readServerVersions returns kube-apiserver's version and the images of the adapter, or why they could not be read. The error is errFound
 // without an answer, or if kube-apiserver does not know the user.
-func (c *pluginConnection) readPluginServerVersions(ctx context.Context) (kubernetes string, images []string, unread error) {
+func (c *pluginConnection) readServerVersions(ctx context.Context) (kubernetes string, images []string, unread error) {
 	v, err := c.client.Discovery().ServerVersion()
 	switch {
 	case err == nil:

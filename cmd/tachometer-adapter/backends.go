@@ -56,9 +56,9 @@ func (b *backendSet) lookupServer(name string) (*remoteBackend, bool) {
 	return s, ok
 }
 
-// applyBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
+// applyPrometheusBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
 // cached values. An error names the faulty backend, and leaves all servers unchanged.
-func (b *backendSet) applyBackends(configs []config.Backend) error {
+func (b *backendSet) applyPrometheusBackends(configs []config.Backend) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := make(map[string]*remoteBackend, len(configs))
@@ -82,7 +82,7 @@ func (b *backendSet) applyBackends(configs []config.Backend) error {
 	}
 	for name, s := range next {
 		if s.stop == nil {
-			s.stop = b.components.addComponent("backend "+name, s.Run)
+			s.stop = b.components.addAdapterComponent("backend "+name, s.Run)
 		}
 	}
 	b.servers, b.order = next, order

@@ -23,7 +23,7 @@ var _ promadapter.SeriesLister = backendSeries{}
 
 // LabelValues implements promadapter.Series.
 func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.SeriesSelection, each func(string) error) error {
-	server, err := l.requireBackend()
+	server, err := l.requirePrometheusBackend()
 	if err != nil {
 		return err
 	}
@@ -32,14 +32,14 @@ func (l backendSeries) LabelValues(ctx context.Context, label string, s promadap
 
 // LabelNames implements promadapter.Series.
 func (l backendSeries) LabelNames(ctx context.Context, s promadapter.SeriesSelection, each func(string) error) error {
-	server, err := l.requireBackend()
+	server, err := l.requirePrometheusBackend()
 	if err != nil {
 		return err
 	}
 	return server.LabelNames(ctx, remote.SeriesSelection(s), each)
 }
 
-func (l backendSeries) requireBackend() (*remoteBackend, error) {
+func (l backendSeries) requirePrometheusBackend() (*remoteBackend, error) {
 	s, ok := l.backends.lookupServer(l.name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "there is no backend %q", l.name)

@@ -120,7 +120,7 @@ func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer)
 		fmt.Fprintln(out, version.String())
 		return nil
 	}
-	if err := opts.validateFlags(); err != nil {
+	if err := opts.validateAdapterFlags(); err != nil {
 		return usageError{err}
 	}
 	if opts.checkConfig {

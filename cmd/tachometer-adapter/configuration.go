@@ -19,8 +19,8 @@ type parsedConfig struct {
 	data   []byte // the content of the file; nil without a file
 }
 
-// countRules returns the number of rules in either format.
-func (c *parsedConfig) countRules() int {
+// countLiveRules returns the number of rules in either format.
+func (c *parsedConfig) countLiveRules() int {
 	if c.legacy != nil {
 		return len(c.legacy.Rules) + len(c.legacy.ExternalRules)
 	}
@@ -39,17 +39,17 @@ func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	c, err := opts.parseConfig(data)
+	c, err := opts.parseAdapterConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", opts.configFile, err)
 	}
 	return c, nil
 }
 
-// parseConfig reads a configuration in either format.
-func (o *adapterOptions) parseConfig(data []byte) (*parsedConfig, error) {
+// parseAdapterConfig reads a configuration in either format.
+func (o *adapterOptions) parseAdapterConfig(data []byte) (*parsedConfig, error) {
 	if !promadapter.IsConfig(data) {
-		if err := o.prometheus.rejectGivenFlags("with a configuration in Tachometer's own format"); err != nil {
+		if err := o.prometheus.rejectPrometheusFlags("with a configuration in Tachometer's own format"); err != nil {
 			return nil, err
 		}
 		cfg, set, err := rule.Load(data)

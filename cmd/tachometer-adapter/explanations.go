@@ -23,8 +23,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 )
 
-// buildRecorder builds the recorder, and the reporter of Events, where autoscalers are watched.
-func (a *adapter) buildRecorder(start *parsedConfig, client kubernetes.Interface, metrics metricsRegistry) error {
+// buildDecisionRecorder builds the recorder, and the reporter of Events, where autoscalers are watched.
+func (a *adapter) buildDecisionRecorder(start *parsedConfig, client kubernetes.Interface, metrics metricsRegistry) error {
 	if start.legacy != nil {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (a *adapter) buildRecorder(start *parsedConfig, client kubernetes.Interface
 	}
 	a.replica = replica
 	a.recorder = recorder.New(recorder.Options{
-		Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, RuleName: a.rules.nameRule, Registerer: metrics,
+		Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, RuleName: a.rules.nameLiveRule, Registerer: metrics,
 	})
 	if a.opts.autoscalerEvents {
 		a.events = metricevents.New(metricevents.Options{
@@ -68,8 +68,8 @@ func (all autoscalerObservers) RetainAutoscalers(exists func(namespace, name str
 	}
 }
 
-// observeAutoscalers returns the observer of autoscalers; nil without a recorder.
-func (a *adapter) observeAutoscalers() podDiscovery.AutoscalerObserver {
+// observeWatchedAutoscalers returns the observer of autoscalers; nil without a recorder.
+func (a *adapter) observeWatchedAutoscalers() podDiscovery.AutoscalerObserver {
 	switch {
 	case a.recorder == nil:
 		return nil
@@ -79,12 +79,12 @@ func (a *adapter) observeAutoscalers() podDiscovery.AutoscalerObserver {
 	return autoscalerObservers{a.recorder, a.events}
 }
 
-// addExplanations makes the server record its answers, serve the records, and reach the other replicas.
-func (a *adapter) addExplanations(cluster *rest.Config, deps *apiserver.Dependencies) error {
+// addExplainAPI makes the server record its answers, serve the records, and reach the other replicas.
+func (a *adapter) addExplainAPI(cluster *rest.Config, deps *apiserver.Dependencies) error {
 	if a.recorder == nil {
 		return nil
 	}
-	peers, err := a.newPeers(cluster)
+	peers, err := a.newAdapterPeers(cluster)
 	if err != nil {
 		return err
 	}
@@ -93,18 +93,18 @@ func (a *adapter) addExplanations(cluster *rest.Config, deps *apiserver.Dependen
 	deps.Replica, deps.Forwarder = a.replica, peers
 	api := explain.New(explain.Deps{
 		Records: a.recorder, Peers: peers, Discovery: a.discovery, Scrapes: a.scraper, Replica: a.replica, Now: a.clock.Now,
-		Reading: a.newReadingDeps(), Config: a.running.Load,
+		Reading: a.newProviderDeps(), Config: a.running.Load,
 		Families: func(resource, metric string, external bool) []string {
-			return demandRules{a.rules.getRules()}.Families(resource, metric, external)
+			return demandRules{a.rules.getLiveRules()}.Families(resource, metric, external)
 		},
-		MetricsOf: a.rules.listMetrics,
+		MetricsOf: a.rules.listLiveRuleMetrics,
 	})
 	deps.Groups = append(deps.Groups, apiserver.Group{Info: api.Group(), Definitions: api.Definitions})
 	return nil
 }
 
-// newPeers returns a reader of the other replicas' records, with the adapter's own credentials.
-func (a *adapter) newPeers(cluster *rest.Config) (*peer.Reader, error) {
+// newAdapterPeers returns a reader of the other replicas' records, with the adapter's own credentials.
+func (a *adapter) newAdapterPeers(cluster *rest.Config) (*peer.Reader, error) {
 	client, err := endpoints.NewForConfig(cluster)
 	if err != nil {
 		return nil, fmt.Errorf("make EndpointSlice client: %w", err)
@@ -118,12 +118,12 @@ func (a *adapter) newPeers(cluster *rest.Config) (*peer.Reader, error) {
 	}
 	return peer.New(peer.Options{
 		EndpointSlices: client.EndpointSlices(a.opts.namespace), Service: a.opts.service,
-		ServerName: a.opts.service + "." + a.opts.namespace + ".svc", Authorities: authorities, Cluster: cluster, IsSelf: a.isAddress,
+		ServerName: a.opts.service + "." + a.opts.namespace + ".svc", Authorities: authorities, Cluster: cluster, IsSelf: a.isListenAddress,
 	}), nil
 }
 
-// isAddress reports whether the server listens on an address: the Service's endpoint of this replica has its pod's.
-func (a *adapter) isAddress(address netip.AddrPort) bool {
+// isListenAddress reports whether the server listens on an address: the Service's endpoint of this replica has its pod's.
+func (a *adapter) isListenAddress(address netip.AddrPort) bool {
 	if int(address.Port()) != a.opts.server.Serving.BindPort {
 		return false
 	}

@@ -17,7 +17,7 @@ func TestOwnAddress(t *testing.T) {
 		"127.0.0.1:6444":          false, // another replica on this machine
 		"192.0.2.7:6443":          false, // an address for documentation, which no machine has
 	} {
-		if got := a.isAddress(netip.MustParseAddrPort(address)); got != want {
+		if got := a.isListenAddress(netip.MustParseAddrPort(address)); got != want {
 			t.Errorf("%s is this replica's: %t, want %t", address, got, want)
 		}
 	}
@@ -43,7 +43,7 @@ func TestRuleNames(t *testing.T) {
 		{"pods", "http_request_duration_seconds_p95", false, "^(.+)_p(50|90|95|99)$"},
 		{"", "orders_waiting", true, ""}, // no external rule
 	} {
-		if got := live.nameRule("shop", tc.resource, tc.metric, tc.external); got != tc.want {
+		if got := live.nameLiveRule("shop", tc.resource, tc.metric, tc.external); got != tc.want {
 			t.Errorf("%+v: %q", tc, got)
 		}
 	}

@@ -126,11 +126,11 @@ func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
 	}
 }
 
-// validateFlags returns every fault of the flags at once.
-func (o *adapterOptions) validateFlags() error {
+// validateAdapterFlags returns every fault of the flags at once.
+func (o *adapterOptions) validateAdapterFlags() error {
 	errs := []error{o.server.Validate(), o.prometheus.validateAdapterPrometheusFlags(), o.resources.validateAdapterResourceFlags()}
 	if o.configFile == "" {
-		errs = append(errs, o.prometheus.rejectGivenFlags("without --config"))
+		errs = append(errs, o.prometheus.rejectPrometheusFlags("without --config"))
 		if o.checkConfig {
 			errs = append(errs, errors.New("--check-config needs --config"))
 		}

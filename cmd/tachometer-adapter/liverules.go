@@ -22,18 +22,18 @@ type liveRules struct {
 	stop    func()               // stops the catalog
 }
 
-// getRules returns the active rules.
-func (l *liveRules) getRules() provider.Rules {
+// getLiveRules returns the active rules.
+func (l *liveRules) getLiveRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
 }
 
-// nameRule returns the name of a metric's rule, as the self-metrics have it; empty without a rule.
-func (l *liveRules) nameRule(namespace, resource, metric string, external bool) string {
-	find := func() (*rule.Rule, error) { return l.getRules().LookupFor(namespace, resource, metric) }
+// nameLiveRule returns the name of a metric's rule, as the self-metrics have it; empty without a rule.
+func (l *liveRules) nameLiveRule(namespace, resource, metric string, external bool) string {
+	find := func() (*rule.Rule, error) { return l.getLiveRules().LookupFor(namespace, resource, metric) }
 	if external {
-		find = func() (*rule.Rule, error) { return l.getRules().ExternalFor(namespace, metric) }
+		find = func() (*rule.Rule, error) { return l.getLiveRules().ExternalFor(namespace, metric) }
 	}
 	r, err := find()
 	if err != nil {
@@ -42,9 +42,9 @@ func (l *liveRules) nameRule(namespace, resource, metric string, external bool) 
 	return r.Name
 }
 
-// listMetrics returns the metrics that the active rules compute from a family; none with prometheus-adapter's format.
-func (l *liveRules) listMetrics(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric {
-	set, ok := l.getRules().(*rule.Set)
+// listLiveRuleMetrics returns the metrics that the active rules compute from a family; none with prometheus-adapter's format.
+func (l *liveRules) listLiveRuleMetrics(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric {
+	set, ok := l.getLiveRules().(*rule.Set)
 	if !ok {
 		return nil
 	}
@@ -53,15 +53,15 @@ func (l *liveRules) listMetrics(namespace, family string, types rule.FamilyTypes
 
 // setStaticRules activates rules that do not change.
 func (l *liveRules) setStaticRules(rules provider.Rules) {
-	l.replaceRules(func() provider.Rules { return rules }, nil, nil)
+	l.replaceLiveRules(func() provider.Rules { return rules }, nil, nil)
 }
 
 // setCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
 func (l *liveRules) setCatalogRules(c *promadapter.Catalog, stop func()) {
-	l.replaceRules(func() provider.Rules { return c.Rules() }, c, stop)
+	l.replaceLiveRules(func() provider.Rules { return c.Rules() }, c, stop)
 }
 
-func (l *liveRules) replaceRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
+func (l *liveRules) replaceLiveRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop != nil {

@@ -111,7 +111,7 @@ func deployedOptions(t *testing.T) *adapterOptions {
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateFlags(); err != nil {
+	if err := opts.validateAdapterFlags(); err != nil {
 		t.Error(err)
 	}
 	if got := container.Ports[0].ContainerPort; int(got) != opts.server.Serving.BindPort {

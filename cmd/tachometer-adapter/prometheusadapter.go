@@ -90,8 +90,8 @@ func (p *prometheusOptions) validateAdapterPrometheusFlags() error {
 	return errors.Join(errs...)
 }
 
-// rejectGivenFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
-func (p *prometheusOptions) rejectGivenFlags(where string) error {
+// rejectPrometheusFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
+func (p *prometheusOptions) rejectPrometheusFlags(where string) error {
 	var given []string
 	if p.flags != nil {
 		p.flags.VisitAll(func(f *pflag.Flag) {

@@ -31,7 +31,7 @@ func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	if err := all.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateFlags(); err != nil {
+	if err := opts.validateAdapterFlags(); err != nil {
 		t.Fatal(err)
 	}
 	return opts

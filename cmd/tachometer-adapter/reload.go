@@ -50,17 +50,17 @@ func (r *configReloader) Run(ctx context.Context) error {
 	return filewatch.Watch(ctx, r.opts.configFile, r.initial.data, func(data []byte, err error) {
 		var next *parsedConfig
 		if err == nil {
-			next, err = r.opts.parseConfig(data) //nolint:contextcheck // a rule's trial evaluates in memory
+			next, err = r.opts.parseAdapterConfig(data) //nolint:contextcheck // a rule's trial evaluates in memory
 		}
 		if err == nil && (next.legacy == nil) != (r.initial.legacy == nil) {
 			err = errors.New("the file has another format than at the start; restart the adapter to change the format")
 		}
-		r.applyOrRejectConfig(ctx, next, err, time.Now())
+		r.applyOrRejectAdapterConfig(ctx, next, err, time.Now())
 	})
 }
 
-// applyOrRejectConfig applies next. With an error it keeps the previous configuration.
-func (r *configReloader) applyOrRejectConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
+// applyOrRejectAdapterConfig applies next. With an error it keeps the previous configuration.
+func (r *configReloader) applyOrRejectAdapterConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
 	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
 	if err == nil {
 		err = r.apply(next)
@@ -75,7 +75,7 @@ func (r *configReloader) applyOrRejectConfig(ctx context.Context, next *parsedCo
 	}
 	r.activeSince = now
 	r.metrics.RecordApplied(now)
-	log.Info("Configuration applied", "rules", next.countRules())
+	log.Info("Configuration applied", "rules", next.countLiveRules())
 }
 
 // describeReloads returns the lines about the configuration in /readyz?verbose.

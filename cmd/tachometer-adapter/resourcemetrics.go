@@ -60,15 +60,15 @@ type resourceMetrics struct {
 	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
-// servesResources reports whether a configuration serves metrics.k8s.io.
-func (o *adapterOptions) servesResources(c *parsedConfig) bool {
+// servesResourceMetrics reports whether a configuration serves metrics.k8s.io.
+func (o *adapterOptions) servesResourceMetrics(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
-// buildResources builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
+// buildResourceMetrics builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
 // prometheus-adapter configuration.
-func (a *adapter) buildResources(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
-	if !a.opts.servesResources(start) {
+func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+	if !a.opts.servesResourceMetrics(start) {
 		return nil
 	}
 	clients, err := resourcemetrics.NewClients(cluster)
@@ -83,7 +83,7 @@ func (a *adapter) buildResources(start *parsedConfig, cluster *rest.Config, metr
 	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
-	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getResourceRules, a.backends)
+	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getLiveResourceRules, a.backends)
 	if a.opts.resources.kubelets {
 		transport, err := resourcemetrics.NewKubeletTransport(cluster, a.opts.resources.kubeletTLS)
 		if err != nil {
@@ -120,8 +120,8 @@ func (u *resourceMetrics) listResourceChecks() (live, ready []apiserver.Check) {
 	return live, ready
 }
 
-// getResourceRules returns the active resourceRules, or nil.
-func (l *liveRules) getResourceRules() *rule.UsageRuleSet {
+// getLiveResourceRules returns the active resourceRules, or nil.
+func (l *liveRules) getLiveResourceRules() *rule.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {

@@ -75,21 +75,21 @@ type adapter struct {
 // newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
 func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
 	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newAdapterComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
-	a.reloader = newAdapterConfigReloader(opts, start, a.applyConfig, metrics)
-	if err := a.buildClients(start, cluster, metrics); err != nil {
+	a.reloader = newAdapterConfigReloader(opts, start, a.applyAdapterConfig, metrics)
+	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.buildPipeline(start.config, metrics)
-	if err := a.buildBackends(start.config, metrics); err != nil {
+	a.buildScrapePipeline(start.config, metrics)
+	if err := a.buildPrometheusBackends(start.config, metrics); err != nil {
 		return nil, err
 	}
-	if err := a.buildResources(start, cluster, metrics); err != nil {
+	if err := a.buildResourceMetrics(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.applyRules(start)
-	a.provider = provider.New(a.newReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.listAPIGroups()}
-	if err := a.addExplanations(cluster, &deps); err != nil {
+	a.applyLiveRules(start)
+	a.provider = provider.New(a.newProviderDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterHealth(), Groups: a.usage.listAPIGroups()}
+	if err := a.addExplainAPI(cluster, &deps); err != nil {
 		return nil, err
 	}
 	if a.keeper != nil {
@@ -100,10 +100,10 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	return a, nil
 }
 
-// newReadingDeps returns the sources of a provider that starts now: the active rules, their backends, pods and scrapes.
-func (a *adapter) newReadingDeps() provider.Deps {
+// newProviderDeps returns the sources of a provider that starts now: the active rules, their backends, pods and scrapes.
+func (a *adapter) newProviderDeps() provider.Deps {
 	return provider.Deps{
-		Rules:     a.rules.getRules,
+		Rules:     a.rules.getLiveRules,
 		Backend:   a.backends.lookupBackend,
 		Pods:      a.discovery,
 		Targets:   a.discovery,
@@ -116,8 +116,8 @@ func (a *adapter) newReadingDeps() provider.Deps {
 	}
 }
 
-// buildClients builds the components that talk to kube-apiserver.
-func (a *adapter) buildClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+// buildClusterClients builds the components that talk to kube-apiserver.
+func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
@@ -127,12 +127,12 @@ func (a *adapter) buildClients(start *parsedConfig, cluster *rest.Config, metric
 	if err != nil {
 		return err
 	}
-	if err := a.buildRecorder(start, clients.Kube, metrics); err != nil {
+	if err := a.buildDecisionRecorder(start, clients.Kube, metrics); err != nil {
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
 		Now:              a.clock.Now,
-		Observer:         a.observeAutoscalers(),
+		Observer:         a.observeWatchedAutoscalers(),
 		Retention:        newAdapterStoreOptions(start.config).Retention,
 		Registerer:       metrics,
 		AllowHostNetwork: a.opts.allowHostNetwork,
@@ -143,14 +143,14 @@ func (a *adapter) buildClients(start *parsedConfig, cluster *rest.Config, metric
 	if start.legacy != nil {
 		services = services[:len(services)-1]
 	}
-	if a.opts.servesResources(start) {
+	if a.opts.servesResourceMetrics(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIServices...)
 	}
-	return a.buildKeeper(services, clients.Kube, cluster, metrics)
+	return a.buildCertificateKeeper(services, clients.Kube, cluster, metrics)
 }
 
-// buildKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
-func (a *adapter) buildKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
+// buildCertificateKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
+func (a *adapter) buildCertificateKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
 	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
@@ -168,8 +168,8 @@ func (a *adapter) buildKeeper(services []string, client kubernetes.Interface, cl
 	return nil
 }
 
-// buildPipeline builds the path of the data: targets to samples to values.
-func (a *adapter) buildPipeline(cfg *config.Config, metrics metricsRegistry) {
+// buildScrapePipeline builds the path of the data: targets to samples to values.
+func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
 	storeOptions, scrapeOptions := newAdapterStoreOptions(cfg), newAdapterScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
 	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
@@ -188,47 +188,47 @@ func (a *adapter) buildPipeline(cfg *config.Config, metrics metricsRegistry) {
 	}
 }
 
-// buildBackends builds the backends of the configuration.
-func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
+// buildPrometheusBackends builds the backends of the configuration.
+func (a *adapter) buildPrometheusBackends(cfg *config.Config, metrics metricsRegistry) error {
 	transport, err := a.opts.prometheus.newServerTransport()
 	if err != nil {
 		return err
 	}
 	a.backends = newAdapterBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
-	return a.backends.applyBackends(cfg.Backends)
+	return a.backends.applyPrometheusBackends(cfg.Backends)
 }
 
-// applyRules makes requests and targets follow the rules of next from now on.
-func (a *adapter) applyRules(next *parsedConfig) {
+// applyLiveRules makes requests and targets follow the rules of next from now on.
+func (a *adapter) applyLiveRules(next *parsedConfig) {
 	a.running.Store(next.config)
 	if next.legacy == nil {
 		a.rules.setStaticRules(next.rules)
 	} else {
-		catalog := a.newCatalog(next)
-		a.rules.setCatalogRules(catalog, a.components.addComponent("series", func(ctx context.Context) error {
+		catalog := a.newPromAdapterCatalog(next)
+		a.rules.setCatalogRules(catalog, a.components.addAdapterComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
-	a.discovery.SetRules(demandRules{a.rules.getRules()})
+	a.discovery.SetRules(demandRules{a.rules.getLiveRules()})
 	a.discovery.SetRuleTargets(listAdapterRuleTargets(next.config))
 }
 
-// newCatalog returns the catalog of a prometheus-adapter configuration.
-func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
+// newPromAdapterCatalog returns the catalog of a prometheus-adapter configuration.
+func (a *adapter) newPromAdapterCatalog(next *parsedConfig) *promadapter.Catalog {
 	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
 		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})
 }
 
-// applyConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
-func (a *adapter) applyConfig(next *parsedConfig) error {
+// applyAdapterConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
+func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
 	cfg := next.config
-	if a.opts.servesResources(next) != (a.usage != nil) {
+	if a.opts.servesResourceMetrics(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
 	}
-	if err := a.backends.applyBackends(cfg.Backends); err != nil {
+	if err := a.backends.applyPrometheusBackends(cfg.Backends); err != nil {
 		return err
 	}
 	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
@@ -238,7 +238,7 @@ func (a *adapter) applyConfig(next *parsedConfig) error {
 	a.discovery.SetRetention(newAdapterStoreOptions(cfg).Retention)
 	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
 	a.provider.Reconfigure(cfg.Scrape.Interval)
-	a.applyRules(next)
+	a.applyLiveRules(next)
 	return nil
 }
 

@@ -32,7 +32,7 @@ type globalFlags struct {
 // newScalerFlags returns the flags, for a program with these outputs.
 func newScalerFlags(out, errs io.Writer) *globalFlags {
 	g := &globalFlags{}
-	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadKubeconfig}
+	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadScalerKubeconfig}
 	return g
 }
 
@@ -58,7 +58,7 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	})
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
-	g.recordStart(cmd)
+	g.recordScalerStart(cmd)
 	return cmd
 }
 
@@ -79,10 +79,10 @@ func showScalerVersion(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// recordStart makes each command record that cobra accepted it and its flags.
-func (g *globalFlags) recordStart(cmd *cobra.Command) {
+// recordScalerStart makes each command record that cobra accepted it and its flags.
+func (g *globalFlags) recordScalerStart(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.recordStart(sub)
+		g.recordScalerStart(sub)
 	}
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -92,8 +92,8 @@ func (g *globalFlags) recordStart(cmd *cobra.Command) {
 	}
 }
 
-// loadKubeconfig returns the configuration of the cluster, and the namespace.
-func (g *globalFlags) loadKubeconfig() (*rest.Config, string, error) {
+// loadScalerKubeconfig returns the configuration of the cluster, and the namespace.
+func (g *globalFlags) loadScalerKubeconfig() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}

@@ -23,7 +23,7 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lead := newScalerLeadership("scaler/scaler")
-		handler := newScalerHealthServer(lead).newHealthHandler()
+		handler := newScalerHealthServer(lead).newScalerHealthHandler()
 		want := func(when string, code int) {
 			t.Helper()
 			w := httptest.NewRecorder()
@@ -34,7 +34,7 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 		}
 		leading, lose := context.WithCancel(t.Context())
 		release, ended := make(chan struct{}), make(chan error)
-		lead.setLeading(leading)
+		lead.setScalerLeading(leading)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			ended <- lead.runWhileLeading(ctx, func(context.Context) error { <-release; return nil })
@@ -42,7 +42,7 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 		<-time.After(time.Hour)
 		want("a leader", http.StatusOK)
 		lose()
-		lead.setLeading(nil) //nolint:staticcheck // no context: no leadership
+		lead.setScalerLeading(nil) //nolint:staticcheck // no context: no leadership
 		<-time.After(maxLeaderStop)
 		synctest.Wait()
 		want("while the work ends", http.StatusOK)
@@ -63,7 +63,7 @@ func TestHealthPortIsBounded(t *testing.T) {
 	t.Parallel()
 	health := newScalerHealthServer(newScalerLeadership("scaler/scaler"))
 	gathering, release := make(chan struct{}, 100), make(chan struct{})
-	health.setMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+	health.setScalerMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		gathering <- struct{}{}
 		<-release
 		return nil, nil
@@ -74,7 +74,7 @@ func TestHealthPortIsBounded(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- health.serveListener(ctx, listener) }()
+	go func() { ended <- health.serveScalerListener(ctx, listener) }()
 	defer func() { stop(); <-ended }()
 
 	var scrapes errgroup.Group

@@ -45,9 +45,9 @@ func newScalerLeadership(name string) *leadership {
 	return &leadership{leaseName: name, changed: make(chan struct{}), watchdog: leaderelection.NewLeaderHealthzAdaptor(maxLeaderStop)}
 }
 
-// checkLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
+// checkScalerLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
 // which keeps a new leadership from starting its own.
-func (l *leadership) checkLiveness(now time.Time) error {
+func (l *leadership) checkScalerLiveness(now time.Time) error {
 	if err := l.watchdog.Check(nil); err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
@@ -59,14 +59,14 @@ func (l *leadership) checkLiveness(now time.Time) error {
 	return nil
 }
 
-func (l *leadership) setStopping(since time.Time) {
+func (l *leadership) setScalerStopping(since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stoppingSince = since
 }
 
-// runElection runs the election until ctx ends.
-func (l *leadership) runElection(ctx context.Context, c *command.Connection, namespace, name string) error {
+// runLeaderElection runs the election until ctx ends.
+func (l *leadership) runLeaderElection(ctx context.Context, c *command.Connection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.Client.CoordinationV1(),
@@ -74,8 +74,8 @@ func (l *leadership) runElection(ctx context.Context, c *command.Connection, nam
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name, WatchDog: l.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { l.setLeading(leading) },
-			OnStoppedLeading: func() { l.setLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
+			OnStartedLeading: func(leading context.Context) { l.setScalerLeading(leading) },
+			OnStoppedLeading: func() { l.setScalerLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
 				klog.FromContext(ctx).Info("Leader elected", "lease", l.leaseName, "leader", identity)
 				l.mu.Lock()
@@ -93,8 +93,8 @@ func (l *leadership) runElection(ctx context.Context, c *command.Connection, nam
 	return nil
 }
 
-// setLeading sets the context of the leadership, and wakes all waiters.
-func (l *leadership) setLeading(ctx context.Context) {
+// setScalerLeading sets the context of the leadership, and wakes all waiters.
+func (l *leadership) setScalerLeading(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leadingContext = ctx
@@ -102,8 +102,8 @@ func (l *leadership) setLeading(ctx context.Context) {
 	l.changed = make(chan struct{})
 }
 
-// snapshotLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
-func (l *leadership) snapshotLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
+// snapshotScalerLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
+func (l *leadership) snapshotScalerLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leadingContext, l.leaderName, l.changed
@@ -112,7 +112,7 @@ func (l *leadership) snapshotLeader() (ctx context.Context, leader string, chang
 // runWhileLeading runs do whenever this process leads, until ctx ends.
 func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
 	for {
-		leading, _, changed := l.snapshotLeader()
+		leading, _, changed := l.snapshotScalerLeader()
 		if leading != nil && leading.Err() == nil {
 			if err := l.runUntilLeadershipEnds(ctx, leading, do); err != nil {
 				return err
@@ -135,11 +135,11 @@ func (l *leadership) runUntilLeadershipEnds(ctx, leading context.Context, do fun
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()
 	ending := make(chan struct{})
-	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setStopping(time.Now()) })
+	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setScalerStopping(time.Now()) })
 	err := do(ctx)
 	if !stopped() { // it runs, or it has run
 		<-ending
-		l.setStopping(time.Time{})
+		l.setScalerStopping(time.Time{})
 	}
 	return err
 }

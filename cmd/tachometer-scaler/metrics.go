@@ -9,7 +9,7 @@ func newScalerLeaderGauge(lead *leadership) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_scaler_leader", Help: "1 if this replica leads, else 0.",
 	}, func() float64 {
-		if ctx, _, _ := lead.snapshotLeader(); ctx != nil {
+		if ctx, _, _ := lead.snapshotScalerLeader(); ctx != nil {
 			return 1
 		}
 		return 0

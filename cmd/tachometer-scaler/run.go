@@ -117,11 +117,11 @@ func (r *runCommand) serveScaler(ctx context.Context, c *command.Connection, cfg
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it
 	group.Go(func() error { return queue.Run(posting) })
-	group.Go(func() error { return health.serveHealth(ctx, r.healthAddress) })
-	group.Go(func() error { return lead.runElection(ctx, c, r.leaseNamespace, r.leaseName) })
+	group.Go(func() error { return health.serveScalerHealth(ctx, r.healthAddress) })
+	group.Go(func() error { return lead.runLeaderElection(ctx, c, r.leaseNamespace, r.leaseName) })
 	group.Go(func() error {
 		defer posted()
-		return reloader.runReloader(ctx, cfg)
+		return reloader.runScalerReloader(ctx, cfg)
 	})
 	return group.Wait()
 }

@@ -36,7 +36,7 @@ func Serve(server *http.Server, listener net.Listener) error {
 	follow, addContext, handler := server.ConnState, server.ConnContext, server.Handler
 	server.ConnState = func(c net.Conn, state http.ConnState) {
 		if limited, ok := c.(*Conn); ok {
-			limited.followState(state)
+			limited.followHeaderState(state)
 		}
 		if follow != nil {
 			follow(c, state)
@@ -128,8 +128,8 @@ func (c *Conn) countHeaderLines(data []byte) {
 	}
 }
 
-// followState begins anew when the response to the last request is written, and ends the header when net/http has read it.
-func (c *Conn) followState(state http.ConnState) {
+// followHeaderState begins anew when the response to the last request is written, and ends the header when net/http has read it.
+func (c *Conn) followHeaderState(state http.ConnState) {
 	if state == http.StateIdle {
 		c.lines, c.filled, c.ended, c.inside = 0, false, false, true
 	}

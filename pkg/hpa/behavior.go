@@ -12,8 +12,8 @@ import (
 // replicaRange is the replicas now, and the limits of the spec.
 type replicaRange struct{ current, low, high int32 }
 
-// completeRules returns the rules of a direction with the defaults that the API server writes (autoscaling/v2).
-func completeRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) autoscalingv2.HPAScalingRules {
+// completeScalingRules returns the rules of a direction with the defaults that the API server writes (autoscaling/v2).
+func completeScalingRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) autoscalingv2.HPAScalingRules {
 	var full autoscalingv2.HPAScalingRules
 	if rules != nil {
 		full = *rules
@@ -37,9 +37,9 @@ func completeRules(rules *autoscalingv2.HPAScalingRules, isUp bool, s Settings) 
 	return full
 }
 
-// completeBehavior returns the rules of both directions.
-func completeBehavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior, s Settings) (up, down autoscalingv2.HPAScalingRules) {
-	return completeRules(b.ScaleUp, true, s), completeRules(b.ScaleDown, false, s)
+// completeScalingBehavior returns the rules of both directions.
+func completeScalingBehavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior, s Settings) (up, down autoscalingv2.HPAScalingRules) {
+	return completeScalingRules(b.ScaleUp, true, s), completeScalingRules(b.ScaleDown, false, s)
 }
 
 // stabilizeDown returns the largest recommendation of the controller's own window, for an HPA without spec.behavior. The new
@@ -53,7 +53,7 @@ func stabilizeDown(h *History, wish int32, now time.Time, window time.Duration) 
 			st.Replicas, st.Holding = rec.Replicas, &rec
 		}
 	}
-	h.noteRecommendation(reused, Recommendation{wish, now})
+	h.noteHPARecommendation(reused, Recommendation{wish, now})
 	return st
 }
 
@@ -86,12 +86,12 @@ func stabilizeBoth(h *History, wish, current int32, now time.Time, up, down auto
 	if st.Replicas == wish {
 		st.Holding = nil
 	}
-	h.noteRecommendation(reused, Recommendation{wish, now})
+	h.noteHPARecommendation(reused, Recommendation{wish, now})
 	return st
 }
 
-// noteRecommendation replaces an entry, or adds one for a negative index.
-func (h *History) noteRecommendation(index int, rec Recommendation) {
+// noteHPARecommendation replaces an entry, or adds one for a negative index.
+func (h *History) noteHPARecommendation(index int, rec Recommendation) {
 	if index < 0 {
 		h.Recommendations = append(h.Recommendations, rec)
 		return
@@ -108,10 +108,10 @@ const (
 	tooFew             = "the desired replica count is less than the minimum replica count"
 )
 
-// limitBuiltIn applies minReplicas, maxReplicas and the built-in rate of an HPA without spec.behavior: at most the double, or 4.
-func limitBuiltIn(wish int32, r replicaRange) (*Limit, string) {
+// limitByBuiltInRate applies minReplicas, maxReplicas and the built-in rate of an HPA without spec.behavior: at most the double, or 4.
+func limitByBuiltInRate(wish int32, r replicaRange) (*Limit, string) {
 	rate := int32(math.Max(2*float64(r.current), 4))
-	limit, high := &Limit{Replicas: wish, Reason: withinRange, Rate: &rate}, min(r.high, rate)
+	limit, high := &Limit{Replicas: wish, Reason: withinRange}, min(r.high, rate)
 	switch {
 	case wish < r.low:
 		limit.Replicas, limit.Reason = r.low, "TooFewReplicas"
@@ -126,27 +126,27 @@ func limitBuiltIn(wish int32, r replicaRange) (*Limit, string) {
 	return limit, withinRangeMessage
 }
 
-// limitByPolicies applies the limits of the spec and the policies of the direction.
-func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, down autoscalingv2.HPAScalingRules) (*Limit, string) {
+// limitByScalingPolicies applies the limits of the spec and the policies of the direction.
+func limitByScalingPolicies(wish int32, r replicaRange, h History, now time.Time, up, down autoscalingv2.HPAScalingRules) (*Limit, string) {
 	limit := &Limit{Replicas: wish, Reason: withinRange}
 	switch {
 	case wish > r.current:
-		rate := limit.applyPolicies(r.current, h, now, up, true)
+		rate := limit.applyScalingPolicies(r.current, h, now, up, true)
 		high, reason, message := r.high, "TooManyReplicas", tooMany
 		if rate = max(rate, r.current); rate < high {
 			high, reason, message = rate, "ScaleUpLimit", tooFast
 		}
-		if limit.Rate = &rate; wish > high {
+		if wish > high {
 			limit.Replicas, limit.Reason = high, reason
 			return limit, message
 		}
 	case wish < r.current:
-		rate := limit.applyPolicies(r.current, h, now, down, false)
+		rate := limit.applyScalingPolicies(r.current, h, now, down, false)
 		low, reason, message := r.low, "TooFewReplicas", tooFew
 		if rate = min(rate, r.current); rate > low {
 			low, reason, message = rate, "ScaleDownLimit", tooFastDown
 		}
-		if limit.Rate = &rate; wish < low {
+		if wish < low {
 			limit.Replicas, limit.Reason = low, reason
 			return limit, message
 		}
@@ -154,8 +154,8 @@ func limitByPolicies(wish int32, r replicaRange, h History, now time.Time, up, d
 	return limit, withinRangeMessage
 }
 
-// applyPolicies notes the limit of each policy and returns the selected one.
-func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules autoscalingv2.HPAScalingRules, isUp bool) int32 {
+// applyScalingPolicies notes the limit of each policy and returns the selected one.
+func (l *Limit) applyScalingPolicies(current int32, h History, now time.Time, rules autoscalingv2.HPAScalingRules, isUp bool) int32 {
 	if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 		return current
 	}
@@ -166,8 +166,8 @@ func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules aut
 	}
 	for _, policy := range rules.Policies {
 		from := now.Add(-time.Second * time.Duration(policy.PeriodSeconds))
-		start := current - sumScaleEvents(h.ScaleUps, from) + sumScaleEvents(h.ScaleDowns, from)
-		allowed := limitByPolicy(policy, start, isUp)
+		start := current - sumHPAScaleEvents(h.ScaleUps, from) + sumHPAScaleEvents(h.ScaleDowns, from)
+		allowed := limitByScalingPolicy(policy, start, isUp)
 		l.Policies = append(l.Policies, PolicyLimit{policy, start, allowed})
 		if takesHighest {
 			rate = max(rate, allowed)
@@ -178,9 +178,9 @@ func (l *Limit) applyPolicies(current int32, h History, now time.Time, rules aut
 	return rate
 }
 
-// limitByPolicy returns the replicas that a policy allows from a number at its period's begin. Percents are rounded up on the way up
+// limitByScalingPolicy returns the replicas that a policy allows from a number at its period's begin. Percents are rounded up on the way up
 // and cut on the way down.
-func limitByPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool) int32 {
+func limitByScalingPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool) int32 {
 	share := float64(policy.Value) / 100
 	switch {
 	case policy.Type == autoscalingv2.PodsScalingPolicy && isUp:
@@ -193,8 +193,8 @@ func limitByPolicy(policy autoscalingv2.HPAScalingPolicy, start int32, isUp bool
 	return int32(float64(start) * (1 - share))
 }
 
-// sumScaleEvents adds up the changes after a time.
-func sumScaleEvents(events []ScaleEvent, from time.Time) int32 {
+// sumHPAScaleEvents adds up the changes after a time.
+func sumHPAScaleEvents(events []ScaleEvent, from time.Time) int32 {
 	sum := int32(0)
 	for _, e := range events {
 		if e.Time.After(from) {
@@ -204,8 +204,8 @@ func sumScaleEvents(events []ScaleEvent, from time.Time) int32 {
 	return sum
 }
 
-// noteScaleEvent adds a change of the replicas. It replaces the last event that is older than the longest policy's period.
-func noteScaleEvent(events []ScaleEvent, change int32, now time.Time, rules autoscalingv2.HPAScalingRules) []ScaleEvent {
+// noteHPAScaleEvent adds a change of the replicas. It replaces the last event that is older than the longest policy's period.
+func noteHPAScaleEvent(events []ScaleEvent, change int32, now time.Time, rules autoscalingv2.HPAScalingRules) []ScaleEvent {
 	longest := int32(0)
 	for _, policy := range rules.Policies {
 		longest = max(longest, policy.PeriodSeconds)

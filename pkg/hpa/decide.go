@@ -24,35 +24,35 @@ type decider struct {
 
 // Decide returns the decision of the HPA controller, supposing that the scale and the status can be written.
 func Decide(in Input, s Settings) Decision {
-	c := newDecider(in, s)
-	c.setCondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, "SucceededGetScale", "the HPA controller was able to get the target's current scale")
+	c := newHPADecider(in, s)
+	c.setHPACondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, "SucceededGetScale", "the HPA controller was able to get the target's current scale")
 	switch r := c.limits; {
-	case r.current == 0 && !c.isWakeable():
-		c.setCondition(autoscalingv2.ScalingActive, corev1.ConditionFalse, "ScalingDisabled", "scaling is disabled since the replica count of the target is zero")
+	case r.current == 0 && !c.canWakeHPAFromZero():
+		c.setHPACondition(autoscalingv2.ScalingActive, corev1.ConditionFalse, "ScalingDisabled", "scaling is disabled since the replica count of the target is zero")
 		if !s.ScaleToZero {
 			c.removeScaledToZero()
 		}
 	case r.current > r.high:
-		c.rescale(r.high, "Current number of replicas above Spec.MaxReplicas")
+		c.rescaleHPATarget(r.high, "Current number of replicas above Spec.MaxReplicas")
 	case r.current != 0 && r.current < r.low:
-		c.rescale(r.low, "Current number of replicas below Spec.MinReplicas")
+		c.rescaleHPATarget(r.low, "Current number of replicas below Spec.MinReplicas")
 	default:
-		if c.decideMetrics() {
-			c.normalize()
+		if c.decideHPAMetrics() {
+			c.normalizeHPAWish()
 		} else {
 			c.isGivenUp = true
 		}
 	}
-	c.finishStatus()
+	c.finishHPAStatus()
 	return c.d
 }
 
-func newDecider(in Input, s Settings) *decider {
+func newHPADecider(in Input, s Settings) *decider {
 	c := &decider{Input: in, settings: s, limits: replicaRange{in.SpecReplicas, 1, in.HPA.Spec.MaxReplicas}}
 	if in.HPA.Spec.MinReplicas != nil {
 		c.limits.low = *in.HPA.Spec.MinReplicas
 	}
-	c.d = Decision{Replicas: in.SpecReplicas, Winner: -1, Status: *in.HPA.Status.DeepCopy(), History: cloneHistory(in.History)}
+	c.d = Decision{Replicas: in.SpecReplicas, Winner: -1, Status: *in.HPA.Status.DeepCopy(), History: cloneHPAHistory(in.History)}
 	if c.d.History.Recommendations == nil {
 		c.d.History.Recommendations = []Recommendation{{in.SpecReplicas, in.Now}}
 	}
@@ -62,21 +62,21 @@ func newDecider(in Input, s Settings) *decider {
 	return c
 }
 
-// cloneHistory returns a copy that can be changed.
-func cloneHistory(h History) History {
+// cloneHPAHistory returns a copy that can be changed.
+func cloneHPAHistory(h History) History {
 	return History{slices.Clone(h.Recommendations), slices.Clone(h.ScaleUps), slices.Clone(h.ScaleDowns)}
 }
 
-// isWakeable reports whether a target at 0 is scaled: the controller scaled it to zero, and a metric exists without pods or
+// canWakeHPAFromZero reports whether a target at 0 is scaled: the controller scaled it to zero, and a metric exists without pods or
 // minReplicas has been raised since. Any other 0 is a person's.
-func (c *decider) isWakeable() bool {
+func (c *decider) canWakeHPAFromZero() bool {
 	return c.wasZero && (c.limits.low != 0 || c.hasPodlessMetric())
 }
 
 // IsOwnZero reports whether the controller itself has scaled the target of an autoscaler to zero, and reads metrics that can wake it.
 func IsOwnZero(a *autoscalingv2.HorizontalPodAutoscaler, s Settings) bool {
-	c := newDecider(Input{HPA: a}, s)
-	return c.limits.low == 0 && c.isWakeable()
+	c := newHPADecider(Input{HPA: a}, s)
+	return c.limits.low == 0 && c.canWakeHPAFromZero()
 }
 
 // hasPodlessMetric reports whether a metric exists without pods.
@@ -86,16 +86,16 @@ func (c *decider) hasPodlessMetric() bool {
 	})
 }
 
-// decideMetrics computes each metric and the winner. It reports false where the controller gives up: all metrics failed, or one failed
+// decideHPAMetrics computes each metric and the winner. It reports false where the controller gives up: all metrics failed, or one failed
 // and the others would scale down.
-func (c *decider) decideMetrics() bool {
+func (c *decider) decideHPAMetrics() bool {
 	var firstFailed *MetricDecision
 	failed := 0
 	c.d.Metrics = make([]MetricDecision, len(c.HPA.Spec.Metrics))
 	statuses := make([]autoscalingv2.MetricStatus, len(c.d.Metrics))
 	winner := ""
 	for i := range c.d.Metrics {
-		m := decideMetric(c.Input, c.settings, i)
+		m := decideHPAMetric(c.Input, c.settings, i)
 		c.d.Metrics[i], statuses[i] = m, m.status
 		if m.Err != nil {
 			if failed++; firstFailed == nil {
@@ -114,18 +114,18 @@ func (c *decider) decideMetrics() bool {
 	if failed >= len(c.d.Metrics) || failed > 0 && c.d.Wanted < c.limits.current {
 		c.d.Winner, c.d.Wanted = -1, 0
 		if firstFailed != nil {
-			c.setCondition(autoscalingv2.ScalingActive, corev1.ConditionFalse, firstFailed.reason,
+			c.setHPACondition(autoscalingv2.ScalingActive, corev1.ConditionFalse, firstFailed.reason,
 				fmt.Sprintf("the HPA was unable to compute the replica count: %v", firstFailed.cause))
 		}
 		return false
 	}
-	c.setCondition(autoscalingv2.ScalingActive, corev1.ConditionTrue, "ValidMetricFound",
+	c.setHPACondition(autoscalingv2.ScalingActive, corev1.ConditionTrue, "ValidMetricFound",
 		"the HPA was able to successfully calculate a replica count from "+winner)
 	return true
 }
 
-// normalize brings the wish through stabilization, policies and limits.
-func (c *decider) normalize() {
+// normalizeHPAWish brings the wish through stabilization, policies and limits.
+func (c *decider) normalizeHPAWish() {
 	wish, reason := max(c.d.Wanted, 0), ""
 	switch {
 	case wish > c.limits.current:
@@ -136,19 +136,19 @@ func (c *decider) normalize() {
 	var message string
 	if b := c.HPA.Spec.Behavior; b == nil {
 		c.d.Stabilization = stabilizeDown(&c.d.History, wish, c.Now, c.settings.DownscaleStabilization)
-		c.setStabilized(wish, false)
-		c.d.Limit, message = limitBuiltIn(c.d.Stabilization.Replicas, c.limits)
+		c.setStabilizedCondition(wish, false)
+		c.d.Limit, message = limitByBuiltInRate(c.d.Stabilization.Replicas, c.limits)
 	} else {
-		up, down := completeBehavior(b, c.settings)
+		up, down := completeScalingBehavior(b, c.settings)
 		c.d.Stabilization = stabilizeBoth(&c.d.History, wish, c.limits.current, c.Now, up, down)
-		c.setStabilized(wish, wish >= c.limits.current)
-		c.d.Limit, message = limitByPolicies(c.d.Stabilization.Replicas, c.limits, c.d.History, c.Now, up, down)
+		c.setStabilizedCondition(wish, wish >= c.limits.current)
+		c.d.Limit, message = limitByScalingPolicies(c.d.Stabilization.Replicas, c.limits, c.d.History, c.Now, up, down)
 	}
 	limited := corev1.ConditionTrue
 	if c.d.Limit.Replicas == c.d.Stabilization.Replicas {
 		limited = corev1.ConditionFalse
 	}
-	c.setCondition(autoscalingv2.ScalingLimited, limited, c.d.Limit.Reason, message)
+	c.setHPACondition(autoscalingv2.ScalingLimited, limited, c.d.Limit.Reason, message)
 	replicas := c.d.Limit.Replicas
 	if c.limits.current == 0 && c.wasZero && replicas < c.limits.low {
 		if replicas = c.limits.low; reason == "" {
@@ -156,12 +156,12 @@ func (c *decider) normalize() {
 		}
 	}
 	if replicas != c.limits.current {
-		c.rescale(replicas, reason)
+		c.rescaleHPATarget(replicas, reason)
 	}
 }
 
-// setStabilized sets AbleToScale by the effect of the stabilization.
-func (c *decider) setStabilized(wish int32, isUp bool) {
+// setStabilizedCondition sets AbleToScale by the effect of the stabilization.
+func (c *decider) setStabilizedCondition(wish int32, isUp bool) {
 	reason, message := "ReadyForNewScale", "recommended size matches current size"
 	switch {
 	case c.d.Stabilization.Replicas == wish:
@@ -170,35 +170,35 @@ func (c *decider) setStabilized(wish int32, isUp bool) {
 	default:
 		reason, message = "ScaleDownStabilized", "recent recommendations were higher than current one, applying the highest recent recommendation"
 	}
-	c.setCondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, reason, message)
+	c.setHPACondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, reason, message)
 }
 
-// rescale takes a new number of replicas, as after a successful write of the scale.
-func (c *decider) rescale(replicas int32, reason string) {
+// rescaleHPATarget takes a new number of replicas, as after a successful write of the scale.
+func (c *decider) rescaleHPATarget(replicas int32, reason string) {
 	c.d.Replicas, c.d.Rescale, c.d.Reason = replicas, true, reason
-	c.setCondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, "SucceededRescale",
+	c.setHPACondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, "SucceededRescale",
 		fmt.Sprintf("the HPA controller was able to update the target scale to %d", replicas))
 	current, h := c.limits.current, &c.d.History
 	if b := c.HPA.Spec.Behavior; b != nil {
-		up, down := completeBehavior(b, c.settings)
+		up, down := completeScalingBehavior(b, c.settings)
 		if replicas > current {
-			h.ScaleUps = noteScaleEvent(h.ScaleUps, replicas-current, c.Now, up)
+			h.ScaleUps = noteHPAScaleEvent(h.ScaleUps, replicas-current, c.Now, up)
 		} else {
-			h.ScaleDowns = noteScaleEvent(h.ScaleDowns, current-replicas, c.Now, down)
+			h.ScaleDowns = noteHPAScaleEvent(h.ScaleDowns, current-replicas, c.Now, down)
 		}
 	}
 	switch {
 	case !c.settings.ScaleToZero:
 		c.removeScaledToZero()
 	case current > 0 && replicas == 0 && c.limits.low == 0 && c.hasPodlessMetric():
-		c.setCondition(autoscalingv2.ScaledToZero, corev1.ConditionTrue, "ScaledToZero", "the HPA controller scaled the workload to zero")
+		c.setHPACondition(autoscalingv2.ScaledToZero, corev1.ConditionTrue, "ScaledToZero", "the HPA controller scaled the workload to zero")
 	default:
-		c.setCondition(autoscalingv2.ScaledToZero, corev1.ConditionFalse, "NotScaledToZero", "the HPA controller did not scale the workload to zero")
+		c.setHPACondition(autoscalingv2.ScaledToZero, corev1.ConditionFalse, "NotScaledToZero", "the HPA controller did not scale the workload to zero")
 	}
 }
 
-// finishStatus sets the numbers of the status.
-func (c *decider) finishStatus() {
+// finishHPAStatus sets the numbers of the status.
+func (c *decider) finishHPAStatus() {
 	c.d.Status.CurrentReplicas = c.limits.current
 	if !c.isGivenUp {
 		c.d.Status.DesiredReplicas = c.d.Replicas
@@ -216,8 +216,8 @@ func (c *decider) finishStatus() {
 	}
 }
 
-// setCondition sets a condition, and its time where the status of the condition changes.
-func (c *decider) setCondition(kind autoscalingv2.HorizontalPodAutoscalerConditionType, status corev1.ConditionStatus, reason, message string) {
+// setHPACondition sets a condition, and its time where the status of the condition changes.
+func (c *decider) setHPACondition(kind autoscalingv2.HorizontalPodAutoscalerConditionType, status corev1.ConditionStatus, reason, message string) {
 	conditions := &c.d.Status.Conditions
 	i := slices.IndexFunc(*conditions, func(cond autoscalingv2.HorizontalPodAutoscalerCondition) bool { return cond.Type == kind })
 	if i < 0 {

@@ -142,9 +142,6 @@ type Limit struct {
 	Reason string
 	// Policies are the policies of the direction, with spec.behavior.
 	Policies []PolicyLimit
-	// Rate is the limit that the policies give together, or the built-in one without spec.behavior; nil where the wish is the
-	// present number.
-	Rate *int32
 }
 
 // PolicyLimit is the number of replicas that a policy allows now.

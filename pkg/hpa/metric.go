@@ -14,7 +14,7 @@ import (
 
 var errNoAnswer = errors.New("no answer of the metrics API is given")
 
-func decideMetric(in Input, s Settings, index int) MetricDecision {
+func decideHPAMetric(in Input, s Settings, index int) MetricDecision {
 	spec, answer := in.HPA.Spec.Metrics[index], Answer{Err: errNoAnswer}
 	if index < len(in.Answers) {
 		answer = in.Answers[index]
@@ -22,8 +22,8 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	m := MetricDecision{Tolerance: ToleranceOf(in.HPA, s)}
 	var err error
 	switch kind := spec.Type; {
-	case !hasMetricSource(spec):
-		err = m.fail("InvalidMetricSourceType", fmt.Errorf("metric source of type %q is missing", string(kind)))
+	case !hasHPAMetricSource(spec):
+		err = m.failMetricDecision("InvalidMetricSourceType", fmt.Errorf("metric source of type %q is missing", string(kind)))
 	case kind == autoscalingv2.ObjectMetricSourceType:
 		err = decideObjectMetric(&m, *spec.Object, in, s, answer)
 	case kind == autoscalingv2.PodsMetricSourceType:
@@ -35,7 +35,7 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	case kind == autoscalingv2.ExternalMetricSourceType:
 		err = decideExternalMetric(&m, *spec.External, in, answer)
 	default:
-		err = m.fail("InvalidMetricSourceType", fmt.Errorf("unknown metric source type %q", string(kind)))
+		err = m.failMetricDecision("InvalidMetricSourceType", fmt.Errorf("unknown metric source type %q", string(kind)))
 	}
 	if err != nil {
 		m.Stage, m.Replicas, m.Err, m.status = StageFailed, 0, err, autoscalingv2.MetricStatus{}
@@ -43,8 +43,8 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	return m
 }
 
-// hasMetricSource reports whether a metric has the source that its type names. kube-apiserver rejects others, and files may have them.
-func hasMetricSource(m autoscalingv2.MetricSpec) bool {
+// hasHPAMetricSource reports whether a metric has the source that its type names. kube-apiserver rejects others, and files may have them.
+func hasHPAMetricSource(m autoscalingv2.MetricSpec) bool {
 	switch m.Type {
 	case autoscalingv2.ObjectMetricSourceType:
 		return m.Object != nil
@@ -74,8 +74,8 @@ func ToleranceOf(hpa *autoscalingv2.HorizontalPodAutoscaler, s Settings) Toleran
 	return t
 }
 
-// fail notes the reason and the cause that the condition ScalingActive names, and returns the cause.
-func (m *MetricDecision) fail(reason string, cause error) error {
+// failMetricDecision notes the reason and the cause that the condition ScalingActive names, and returns the cause.
+func (m *MetricDecision) failMetricDecision(reason string, cause error) error {
 	m.reason, m.cause = reason, cause
 	return cause
 }
@@ -95,7 +95,7 @@ func decidePodsMetric(m *MetricDecision, spec autoscalingv2.PodsMetricSource, in
 		err = decidePodMetric(m, podMetric{amount: spec.Target.AverageValue.MilliValue()}, in, s, answer)
 	}
 	if err != nil {
-		return fmt.Errorf("failed to get pods metric value: %w", m.fail(reason, err))
+		return fmt.Errorf("failed to get pods metric value: %w", m.failMetricDecision(reason, err))
 	}
 	m.status = autoscalingv2.MetricStatus{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricStatus{
 		Metric:  autoscalingv2.MetricIdentifier{Name: spec.Metric.Name, Selector: spec.Metric.Selector},
@@ -107,7 +107,7 @@ func decidePodsMetric(m *MetricDecision, spec autoscalingv2.PodsMetricSource, in
 func decideResourceMetric(m *MetricDecision, spec autoscalingv2.ResourceMetricSource, in Input, s Settings, answer Answer) error {
 	current, err := decideUsageMetric(m, spec.Name, "", spec.Target, in, s, answer)
 	if err != nil {
-		return fmt.Errorf("failed to get %s resource metric value: %w", spec.Name, m.fail("FailedGetResourceMetric", err))
+		return fmt.Errorf("failed to get %s resource metric value: %w", spec.Name, m.failMetricDecision("FailedGetResourceMetric", err))
 	}
 	m.status = autoscalingv2.MetricStatus{
 		Type:     autoscalingv2.ResourceMetricSourceType,
@@ -119,7 +119,7 @@ func decideResourceMetric(m *MetricDecision, spec autoscalingv2.ResourceMetricSo
 func decideContainerMetric(m *MetricDecision, spec autoscalingv2.ContainerResourceMetricSource, in Input, s Settings, answer Answer) error {
 	current, err := decideUsageMetric(m, spec.Name, spec.Container, spec.Target, in, s, answer)
 	if err != nil {
-		return fmt.Errorf("failed to get %s container metric value: %w", spec.Container, m.fail("FailedGetContainerResourceMetric", err))
+		return fmt.Errorf("failed to get %s container metric value: %w", spec.Container, m.failMetricDecision("FailedGetContainerResourceMetric", err))
 	}
 	m.status = autoscalingv2.MetricStatus{
 		Type:              autoscalingv2.ContainerResourceMetricSourceType,
@@ -183,28 +183,28 @@ func decideObjectTarget(m *MetricDecision, spec autoscalingv2.ObjectMetricSource
 	const reason = "FailedGetObjectMetric"
 	var current autoscalingv2.MetricValueStatus
 	if _, err := metav1.LabelSelectorAsSelector(spec.Metric.Selector); err != nil {
-		return current, m.fail(reason, err)
+		return current, m.failMetricDecision(reason, err)
 	}
 	answerErr := wrapObjectError(spec, in.HPA.Namespace, s, answer.Err)
 	switch target := spec.Target; {
 	case target.Type == autoscalingv2.ValueMetricType && target.Value != nil:
 		m.Name = fmt.Sprintf("%s metric %s", spec.DescribedObject.Kind, spec.Metric.Name)
 		if answerErr != nil {
-			return current, m.fail(reason, answerErr)
+			return current, m.failMetricDecision(reason, answerErr)
 		}
 		if err := decideTotalValue(m, answer.Object, target.Value.MilliValue(), in); err != nil {
-			return current, m.fail(reason, err)
+			return current, m.failMetricDecision(reason, err)
 		}
 		current.Value = resource.NewMilliQuantity(m.Usage, resource.DecimalSI)
 	case target.Type == autoscalingv2.AverageValueMetricType && target.AverageValue != nil:
 		m.Name = fmt.Sprintf("external metric %s(%+v)", spec.Metric.Name, spec.Metric.Selector) // the controller's own words
 		if answerErr != nil {
-			return current, fmt.Errorf("failed to get %s object metric: %w", spec.Metric.Name, m.fail(reason, answerErr))
+			return current, fmt.Errorf("failed to get %s object metric: %w", spec.Metric.Name, m.failMetricDecision(reason, answerErr))
 		}
 		decideTotalShare(m, answer.Object, target.AverageValue.MilliValue(), in.StatusReplicas)
 		current.AverageValue = resource.NewMilliQuantity(m.Usage, resource.DecimalSI)
 	default:
-		return current, m.fail(reason, errors.New("invalid object metric source: neither a value target nor an average value target was set"))
+		return current, m.failMetricDecision(reason, errors.New("invalid object metric source: neither a value target nor an average value target was set"))
 	}
 	return current, nil
 }
@@ -245,7 +245,7 @@ func decideExternalTarget(m *MetricDecision, spec autoscalingv2.ExternalMetricSo
 	switch target := spec.Target; {
 	case target.AverageValue != nil:
 		if answerErr != nil {
-			return current, fmt.Errorf("failed to get %s external metric: %w", spec.Metric.Name, m.fail(reason, answerErr))
+			return current, fmt.Errorf("failed to get %s external metric: %w", spec.Metric.Name, m.failMetricDecision(reason, answerErr))
 		}
 		decideExternalShare(m, sumExternalShare(answer.External), target.AverageValue.MilliValue(), in.StatusReplicas)
 		current.AverageValue = resource.NewMilliQuantity(m.Usage, resource.DecimalSI)
@@ -255,11 +255,11 @@ func decideExternalTarget(m *MetricDecision, spec autoscalingv2.ExternalMetricSo
 			err = decideTotalValue(m, sumExternalValue(answer.External), target.Value.MilliValue(), in)
 		}
 		if err != nil {
-			return current, fmt.Errorf("failed to get external metric %s: %w", spec.Metric.Name, m.fail(reason, err))
+			return current, fmt.Errorf("failed to get external metric %s: %w", spec.Metric.Name, m.failMetricDecision(reason, err))
 		}
 		current.Value = resource.NewMilliQuantity(m.Usage, resource.DecimalSI)
 	default:
-		return current, m.fail(reason, errors.New("invalid external metric source: neither a value target nor an average value target was set"))
+		return current, m.failMetricDecision(reason, errors.New("invalid external metric source: neither a value target nor an average value target was set"))
 	}
 	return current, nil
 }

@@ -28,15 +28,14 @@ func (p podMetric) isUtilization() bool { return p.percent != 0 }
 
 // podUsage is the usage of some pods against the target.
 type podUsage struct {
-	ratio    float64
-	mean     int64 // thousandths
-	percent  int32 // of the requests, for a utilization
-	requests map[string]int64
+	ratio   float64
+	mean    int64 // thousandths
+	percent int32 // of the requests, for a utilization
 }
 
 // measurePodUsage returns the usage of values. The mean is cut to whole thousandths and the utilization to whole percent.
 func (p podMetric) measurePodUsage(values map[string]int64, requests map[string]int64) (podUsage, error) {
-	u, total, requested, count := podUsage{requests: requests}, int64(0), int64(0), int64(0)
+	u, total, requested, count := podUsage{}, int64(0), int64(0), int64(0)
 	for name, value := range values {
 		if p.isUtilization() {
 			request, found := requests[name]
@@ -66,7 +65,7 @@ func decidePodMetric(m *MetricDecision, p podMetric, in Input, s Settings, answe
 	if len(in.Pods) == 0 {
 		return errNoPods
 	}
-	m.Pods = groupPods(in.Pods, answer.Pods, p.resource, in.Now, s)
+	m.Pods = groupPodsByReadiness(in.Pods, answer.Pods, p.resource, in.Now, s)
 	values := selectPodValues(answer.Pods, m.Pods)
 	if len(values) == 0 {
 		return errNoValues
@@ -85,7 +84,7 @@ func decidePodMetric(m *MetricDecision, p podMetric, in Input, s Settings, answe
 	m.setPodUsage(p, first)
 	isUpWithUnready := len(m.Pods.Unready) > 0 && first.ratio > 1
 	if !isUpWithUnready && len(m.Pods.Missing) == 0 {
-		m.keepOrScale(first.ratio, len(m.Pods.Ready), in.SpecReplicas)
+		m.wishWithinTolerance(first.ratio, len(m.Pods.Ready), in.SpecReplicas)
 		return nil
 	}
 	p.assumePodValues(m, values, requests, isUpWithUnready)
@@ -117,8 +116,8 @@ func (m *MetricDecision) setPodUsage(p podMetric, u podUsage) {
 	}
 }
 
-// keepOrScale keeps the replicas within the tolerance, else multiplies the ratio with the pods.
-func (m *MetricDecision) keepOrScale(ratio float64, pods int, current int32) {
+// wishWithinTolerance keeps the replicas within the tolerance, else multiplies the ratio with the pods.
+func (m *MetricDecision) wishWithinTolerance(ratio float64, pods int, current int32) {
 	if m.Tolerance.Holds(ratio) {
 		m.Stage, m.Replicas = StageTolerated, current
 		return

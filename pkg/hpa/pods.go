@@ -11,8 +11,8 @@ import (
 	resourcehelpers "k8s.io/component-helpers/resource"
 )
 
-// groupPods returns the pods by group. The resource is empty for a custom metric.
-func groupPods(pods []*corev1.Pod, values map[string]PodValue, resource corev1.ResourceName, now time.Time, s Settings) PodGroups {
+// groupPodsByReadiness returns the pods by group. The resource is empty for a custom metric.
+func groupPodsByReadiness(pods []*corev1.Pod, values map[string]PodValue, resource corev1.ResourceName, now time.Time, s Settings) PodGroups {
 	var g PodGroups
 	known := map[string]bool{}
 	for _, pod := range pods {

@@ -27,7 +27,7 @@ func DeclaredPorts(containers []corev1.Container, name string) []corev1.Containe
 	for i := range containers {
 		for _, port := range containers[i].Ports {
 			isTCP := port.Protocol == corev1.ProtocolTCP || port.Protocol == ""
-			if isTCP && (name == "" || port.Name == name) && !hasPort(ports, port.ContainerPort) {
+			if isTCP && (name == "" || port.Name == name) && !hasPagePort(ports, port.ContainerPort) {
 				ports = append(ports, port)
 			}
 		}
@@ -47,10 +47,10 @@ func FindPort(containers []corev1.Container, number int32) corev1.ContainerPort 
 
 // Declares reports whether a container declares a TCP port with the number.
 func Declares(containers []corev1.Container, number int32) bool {
-	return hasPort(DeclaredPorts(containers, ""), number)
+	return hasPagePort(DeclaredPorts(containers, ""), number)
 }
 
-func hasPort(ports []corev1.ContainerPort, number int32) bool {
+func hasPagePort(ports []corev1.ContainerPort, number int32) bool {
 	return slices.ContainsFunc(ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == number })
 }
 

@@ -145,10 +145,10 @@ func Port(annotations map[string]string, containers []corev1.Container) (corev1.
 		case 1:
 			return ports[0], nil
 		default:
-			return corev1.ContainerPort{}, fmt.Errorf("several ports are named %s (%s): annotate %s", name, joinPorts(ports), AnnotationPort)
+			return corev1.ContainerPort{}, fmt.Errorf("several ports are named %s (%s): annotate %s", name, joinPagePorts(ports), AnnotationPort)
 		}
 	}
-	return chooseOnlyPort(DeclaredPorts(containers, ""))
+	return chooseOnlyPagePort(DeclaredPorts(containers, ""))
 }
 
 // parseAnnotatedPort returns the port with the number, or with the name: Prometheus's usual relabelling ignores a name and scrapes
@@ -164,23 +164,23 @@ func parseAnnotatedPort(text string, containers []corev1.Container) (corev1.Cont
 		return ports[0], nil
 	default:
 		return corev1.ContainerPort{}, fmt.Errorf("annotation %s is %q, and several ports have this name (%s): write a number",
-			AnnotationPort, strict.Shorten(text), joinPorts(ports))
+			AnnotationPort, strict.Shorten(text), joinPagePorts(ports))
 	}
 }
 
-func chooseOnlyPort(ports []corev1.ContainerPort) (corev1.ContainerPort, error) {
+func chooseOnlyPagePort(ports []corev1.ContainerPort) (corev1.ContainerPort, error) {
 	switch len(ports) {
 	case 1:
 		return ports[0], nil
 	case 0:
 		return corev1.ContainerPort{}, errors.New("no port is declared: annotate " + AnnotationPort + " or name a container port metrics")
 	default:
-		return corev1.ContainerPort{}, fmt.Errorf("several ports are declared (%s), none named metrics or http-metrics: annotate %s", joinPorts(ports), AnnotationPort)
+		return corev1.ContainerPort{}, fmt.Errorf("several ports are declared (%s), none named metrics or http-metrics: annotate %s", joinPagePorts(ports), AnnotationPort)
 	}
 }
 
-// joinPorts lists ports for a person: at most four of them, since the text is kept with the pod.
-func joinPorts(ports []corev1.ContainerPort) string {
+// joinPagePorts lists ports for a person: at most four of them, since the text is kept with the pod.
+func joinPagePorts(ports []corev1.ContainerPort) string {
 	var b strings.Builder
 	for i, port := range ports {
 		switch {

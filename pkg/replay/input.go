@@ -43,10 +43,10 @@ func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Statu
 			if at >= len(b.decision.Status.Current) {
 				return fmt.Sprintf("metric %s is not in the status", nameReplayedMetric(m))
 			}
-		case b.findRead(at) == nil:
+		case b.findReplayedRead(at) == nil:
 			return fmt.Sprintf("no read of %s is in the record", nameReplayedMetric(m))
-		case b.findRead(at).Truncated:
-			return fmt.Sprintf("the record has only the first %d values of %s", len(b.findRead(at).Values), nameReplayedMetric(m))
+		case b.findReplayedRead(at).Truncated:
+			return fmt.Sprintf("the record has only the first %d values of %s", len(b.findReplayedRead(at).Values), nameReplayedMetric(m))
 		}
 	}
 	return ""
@@ -98,8 +98,8 @@ func (b *inputBuilder) isUsageOfAnotherType(m *autoscalingv2.MetricSpec) bool {
 	})
 }
 
-// findRead returns the read of a metric of the recorded spec, or nil.
-func (b *inputBuilder) findRead(metric int) *explainapi.Read {
+// findReplayedRead returns the read of a metric of the recorded spec, or nil.
+func (b *inputBuilder) findReplayedRead(metric int) *explainapi.Read {
 	for i := range b.decision.Reads {
 		if b.decision.Reads[i].Metric == metric {
 			return &b.decision.Reads[i]
@@ -137,7 +137,7 @@ func (b *inputBuilder) buildReplayAnswer(m *autoscalingv2.MetricSpec, pods []*co
 	if m.Resource != nil || m.ContainerResource != nil {
 		return b.buildUsageAnswer(m, at, pods, replicas, recorded)
 	}
-	read := b.findRead(at)
+	read := b.findReplayedRead(at)
 	if read == nil { // the controller did not look at metrics
 		return hpa.Answer{}
 	}

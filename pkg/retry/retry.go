@@ -1,4 +1,4 @@
-// Package retry has the parts of a retry loop: a growing delay, a sleep that a context ends, and a limit on repeated log lines.
+// Package retry has the parts of loops that repeat work: rounds, a growing delay, a sleep that a context ends, and a limit on repeated log lines.
 package retry
 
 import (

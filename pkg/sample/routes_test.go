@@ -294,7 +294,7 @@ func TestWorkThatCannotFinish(t *testing.T) {
 
 func TestBurnUsesCPUTime(t *testing.T) {
 	t.Parallel()
-	clock, release := workerThreadClock()
+	clock, release := workRequestThreadClock()
 	defer release()
 	before := clock()
 	if err := burnWorkCPU(t.Context(), 20*time.Millisecond); err != nil {

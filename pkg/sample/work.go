@@ -37,7 +37,7 @@ func (s *Service) serveWorkRequest(w http.ResponseWriter, r *http.Request) {
 // burnWorkCPU spends d of CPU time, not of wall time: a throttled pod takes longer for the same work, as with real work.
 // It returns ctx's error when ctx ends first.
 func burnWorkCPU(ctx context.Context, d time.Duration) error {
-	clock, release := workerThreadClock()
+	clock, release := workRequestThreadClock()
 	defer release()
 	x := uint64(88172645463325252)
 	for start := clock(); clock()-start < d; {

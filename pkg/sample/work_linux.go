@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workerThreadClock returns a clock of the calling goroutine's CPU time; the goroutine keeps its thread until release.
-func workerThreadClock() (clock func() time.Duration, release func()) {
+// workRequestThreadClock returns a clock of the calling goroutine's CPU time; the goroutine keeps its thread until release.
+func workRequestThreadClock() (clock func() time.Duration, release func()) {
 	runtime.LockOSThread()
 	return func() time.Duration {
 		var t unix.Timespec

@@ -6,8 +6,8 @@ package sample
 
 import "time"
 
-// workerThreadClock returns a wall clock: close enough on systems that run no pods.
-func workerThreadClock() (clock func() time.Duration, release func()) {
+// workRequestThreadClock returns a wall clock: close enough on systems that run no pods.
+func workRequestThreadClock() (clock func() time.Duration, release func()) {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }, func() {}
 }

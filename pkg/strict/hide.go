@@ -19,12 +19,12 @@ func (d *Decoder) HideValues(n *yaml.Node, decode func()) {
 	before := len(d.Faults)
 	decode()
 	for i := range d.Faults[before:] {
-		d.Faults[before+i].hideFaultValues(n, false)
+		d.Faults[before+i].hideYAMLFaultValues(n, false)
 	}
 }
 
-// hideFaultValues takes the values of a node out of a fault.
-func (f *Fault) hideFaultValues(n *yaml.Node, isKey bool) {
+// hideYAMLFaultValues takes the values of a node out of a fault.
+func (f *Fault) hideYAMLFaultValues(n *yaml.Node, isKey bool) {
 	if n.Kind == yaml.ScalarNode && n.Value != "" && (!isKey || !plainKeyRegexp.MatchString(n.Value)) {
 		f.Message = strings.ReplaceAll(f.Message, strconv.Quote(Shorten(n.Value)), hiddenValue)
 		if isKey {
@@ -32,9 +32,9 @@ func (f *Fault) hideFaultValues(n *yaml.Node, isKey bool) {
 		}
 	}
 	for i, child := range n.Content {
-		f.hideFaultValues(child, n.Kind == yaml.MappingNode && i%2 == 0)
+		f.hideYAMLFaultValues(child, n.Kind == yaml.MappingNode && i%2 == 0)
 	}
 	if n.Alias != nil {
-		f.hideFaultValues(n.Alias, isKey)
+		f.hideYAMLFaultValues(n.Alias, isKey)
 	}
 }

@@ -40,8 +40,8 @@ type pathMatcher func(path string) bool
 func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
 	return &requestAdmission{
 		next: next, limits: limits, open: open, verifier: verifier, proven: proven, metrics: m,
-		unproven: newAddressPlaces(limits.unproven, limits.unprovenPerAddress),
-		probes:   newAddressPlaces(limits.probes, limits.probesPerAddress),
+		unproven: newClientAddressPlaces(limits.unproven, limits.unprovenPerAddress),
+		probes:   newClientAddressPlaces(limits.probes, limits.probesPerAddress),
 	}
 }
 
@@ -92,38 +92,38 @@ func (a *requestAdmission) serveAnonymousRequest(w http.ResponseWriter, r *http.
 			"the request has no credentials; send a bearer token, or ask through kube-apiserver"})
 		return
 	}
-	a.serveInAddressPlace(w, r, a.probes, reasonProbes)
-	chargeConnection(r.Context())
+	a.serveInClientAddressPlace(w, r, a.probes, reasonProbes)
+	chargeClientConnection(r.Context())
 }
 
 // serveWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
 func (a *requestAdmission) serveWithCredentials(w http.ResponseWriter, r *http.Request) {
-	credentials := hashCredentials(r) // the library removes an accepted token
+	credentials := hashRequestCredentials(r) // the library removes an accepted token
 	hashed := r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
-	if a.proven.isProvenHash(credentials) {
+	if a.proven.areCredentialsProven(credentials) {
 		a.next.ServeHTTP(w, hashed)
 		return
 	}
-	a.serveInAddressPlace(w, hashed, a.unproven, reasonUnproven)
-	if !a.proven.isProvenHash(credentials) {
-		chargeConnection(r.Context())
+	a.serveInClientAddressPlace(w, hashed, a.unproven, reasonUnproven)
+	if !a.proven.areCredentialsProven(credentials) {
+		chargeClientConnection(r.Context())
 	}
 }
 
-func (a *requestAdmission) serveInAddressPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
+func (a *requestAdmission) serveInClientAddressPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
 	address := parseClientHost(r.RemoteAddr)
-	if !places.takeAddressPlace(address) {
+	if !places.takeClientAddressPlace(address) {
 		a.rejectFaultyRequest(w, r, &requestFault{reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 			"too many requests without proven credentials at a time; try again later"})
 		return
 	}
-	place := &sharedPlace{holders: 1, giveBack: func() { places.returnAddressPlace(address) }}
-	defer place.releaseSharedPlace()
+	place := &sharedPlace{holders: 1, giveBack: func() { places.returnClientAddressPlace(address) }}
+	defer place.releaseRequestPlace()
 	a.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, place)))
 }
 
 func (a *requestAdmission) rejectFaultyRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
-	chargeConnection(r.Context())
+	chargeClientConnection(r.Context())
 	rejectFaultyRequest(w, a.metrics, fault)
 }
 
@@ -169,7 +169,7 @@ const (
 	provenTime = time.Hour
 )
 
-func newProvenCredentials() *provenCredentials {
+func newProvenFrontProxyCredentials() *provenCredentials {
 	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
@@ -178,15 +178,15 @@ type credentialsHash [sha256.Size]byte
 
 type credentialsKey struct{}
 
-// hashCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
-func hashCredentials(r *http.Request) credentialsHash {
+// hashRequestCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
+func hashRequestCredentials(r *http.Request) credentialsHash {
 	if token := parseBearerToken(r); token != "" {
 		return sha256.Sum256([]byte("token:" + token))
 	}
 	return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
 }
 
-func (p *provenCredentials) isProvenHash(credentials credentialsHash) bool {
+func (p *provenCredentials) areCredentialsProven(credentials credentialsHash) bool {
 	_, ok := p.hashes.Get(credentials)
 	return ok
 }
@@ -213,9 +213,9 @@ func authenticateInPlace(next authenticator.Request, r *http.Request) (*authenti
 	if !ok {
 		return next.AuthenticateRequest(r)
 	}
-	if !place.holdSharedPlace() {
+	if !place.holdRequestPlace() {
 		return nil, false, errors.New("authenticate: the request has ended")
 	}
-	defer place.releaseSharedPlace()
+	defer place.releaseRequestPlace()
 	return next.AuthenticateRequest(r.WithContext(context.WithoutCancel(r.Context())))
 }

@@ -38,7 +38,7 @@ func TestProvenCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProvenCredentials()
+			p := newProvenFrontProxyCredentials()
 			auth := p.recordProvenCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 				name, ok := tc.accept(r)
 				return &authenticator.Response{User: &user.DefaultInfo{Name: name}}, ok, nil
@@ -48,12 +48,12 @@ func TestProvenCredentials(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			admission := &requestAdmission{proven: p, unproven: newAddressPlaces(1, 1), next: next}
+			admission := &requestAdmission{proven: p, unproven: newClientAddressPlaces(1, 1), next: next}
 			admission.serveWithCredentials(httptest.NewRecorder(), newRequest(tc.token, tc.certificate))
-			if got := p.isProvenHash(hashCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
+			if got := p.areCredentialsProven(hashRequestCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
 				t.Errorf("proven: %v, want %v", got, tc.proven)
 			}
-			if p.isProvenHash(hashCredentials(newRequest("another", "another"))) {
+			if p.areCredentialsProven(hashRequestCredentials(newRequest("another", "another"))) {
 				t.Error("other credentials are proven")
 			}
 		})

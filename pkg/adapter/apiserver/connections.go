@@ -53,7 +53,7 @@ const connectionGrace = 5 * time.Second
 // addClientConnection registers c, and closes another connection if there are too many.
 func (t *connectionTable) addClientConnection(c net.Conn, now time.Time) *limitedConn {
 	added := &limitedConn{Conn: c, table: t, address: parseClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
-	if evicted := t.insertConnection(added, now); evicted != nil {
+	if evicted := t.insertClientConnection(added, now); evicted != nil {
 		// The owner's own close follows, and is without effect.
 		_ = evicted.Close()
 		t.onEvict()
@@ -61,27 +61,27 @@ func (t *connectionTable) addClientConnection(c net.Conn, now time.Time) *limite
 	return added
 }
 
-// insertConnection returns the connection that has left the table for a new one; nil for none.
-func (t *connectionTable) insertConnection(added *limitedConn, now time.Time) (evicted *limitedConn) {
+// insertClientConnection returns the connection that has left the table for a new one; nil for none.
+func (t *connectionTable) insertClientConnection(added *limitedConn, now time.Time) (evicted *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	greediest := added.address
 	if t.count >= t.total {
-		greediest = t.findGreediestAddress()
+		greediest = t.findGreediestClientAddress()
 	}
 	conns := t.open[greediest]
 	isFull := t.count >= t.total || len(conns) >= t.perAddress
 	if isFull && len(conns) > 0 && (t.count >= t.total+t.maxYoung || now.Sub(conns[0].since) >= connectionGrace) {
 		evicted = conns[0]
-		t.removeConnection(evicted)
+		t.removeClientConnection(evicted)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)
 	return evicted
 }
 
-// findGreediestAddress returns the address with the most connections.
-func (t *connectionTable) findGreediestAddress() string {
+// findGreediestClientAddress returns the address with the most connections.
+func (t *connectionTable) findGreediestClientAddress() string {
 	greediest, most := "", 0
 	for address, conns := range t.open {
 		if len(conns) > most {
@@ -91,8 +91,8 @@ func (t *connectionTable) findGreediestAddress() string {
 	return greediest
 }
 
-// removeConnection forgets c if it is still counted.
-func (t *connectionTable) removeConnection(c *limitedConn) {
+// removeClientConnection forgets c if it is still counted.
+func (t *connectionTable) removeClientConnection(c *limitedConn) {
 	conns := t.open[c.address]
 	i := slices.Index(conns, c)
 	if i < 0 {
@@ -106,14 +106,14 @@ func (t *connectionTable) removeConnection(c *limitedConn) {
 	t.open[c.address] = conns
 }
 
-// exemptConnection takes c out of the bounds: it belongs to the front proxy.
-func (t *connectionTable) exemptConnection(c *limitedConn) {
+// exemptClientConnection takes c out of the bounds: it belongs to the front proxy.
+func (t *connectionTable) exemptClientConnection(c *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.removeConnection(c)
+	t.removeClientConnection(c)
 }
 
-func (t *connectionTable) countConnections() int {
+func (t *connectionTable) countClientConnections() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count
@@ -122,7 +122,7 @@ func (t *connectionTable) countConnections() int {
 func (c *limitedConn) Close() error {
 	if !c.closed.Swap(true) {
 		close(c.closing)
-		c.table.exemptConnection(c)
+		c.table.exemptClientConnection(c)
 	}
 	return c.Conn.Close()
 }

@@ -33,27 +33,27 @@ func TestConnectionBounds(t *testing.T) {
 	for range 3 {
 		open("10.0.0.1", 0)
 	}
-	if first.closed || table.countConnections() != 4 {
+	if first.closed || table.countClientConnections() != 4 {
 		t.Errorf("a young connection was closed at the bound of its address")
 	}
 	open("10.0.0.1", time.Minute)
-	if !first.closed || table.countConnections() != 4 {
-		t.Errorf("an address has %d connections, the oldest closed: %v", table.countConnections(), first.closed)
+	if !first.closed || table.countClientConnections() != 4 {
+		t.Errorf("an address has %d connections, the oldest closed: %v", table.countClientConnections(), first.closed)
 	}
 	other, limited := open("10.0.0.2", time.Minute)
 	second, _ := open("10.0.0.3", time.Minute)
-	if other.closed || second.closed || table.countConnections() != 5 || evicted != 2 {
-		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countConnections(), evicted)
+	if other.closed || second.closed || table.countClientConnections() != 5 || evicted != 2 {
+		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countClientConnections(), evicted)
 	}
-	table.exemptConnection(limited)
+	table.exemptClientConnection(limited)
 	for range 20 {
 		open("10.0.0.2", time.Hour)
 	}
 	if other.closed {
 		t.Error("a connection of the front proxy was closed for others")
 	}
-	if err := limited.Close(); err != nil || !other.closed || table.countConnections() != 5 {
-		t.Errorf("Close = %v, %d connections", err, table.countConnections())
+	if err := limited.Close(); err != nil || !other.closed || table.countClientConnections() != 5 {
+		t.Errorf("Close = %v, %d connections", err, table.countClientConnections())
 	}
 }
 
@@ -66,12 +66,12 @@ func TestYoungConnectionsFinishTheirHandshakes(t *testing.T) {
 	for i := range 9 {
 		table.addClientConnection(&addressedConn{from: "10.0.0.1"}, now.Add(time.Duration(i)*time.Second/2))
 	}
-	if evicted != 0 || table.countConnections() != 9 {
+	if evicted != 0 || table.countClientConnections() != 9 {
 		t.Errorf("%d of a burst of 9 connections were closed", evicted)
 	}
 	table.addClientConnection(&addressedConn{from: "10.0.0.2"}, now.Add(4500*time.Millisecond))
-	if evicted != 1 || table.countConnections() != 9 {
-		t.Errorf("%d connections are open, %d were closed; want 9 and 1", table.countConnections(), evicted)
+	if evicted != 1 || table.countClientConnections() != 9 {
+		t.Errorf("%d connections are open, %d were closed; want 9 and 1", table.countClientConnections(), evicted)
 	}
 	table.addClientConnection(&addressedConn{from: "10.0.0.2"}, now.Add(time.Minute))
 	if evicted != 2 {
@@ -81,17 +81,17 @@ func TestYoungConnectionsFinishTheirHandshakes(t *testing.T) {
 
 func TestAddressPlaces(t *testing.T) {
 	t.Parallel()
-	p := newAddressPlaces(3, 2)
+	p := newClientAddressPlaces(3, 2)
 	for i, step := range []struct {
 		address string
 		want    bool
 	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"c", false}} {
-		if got := p.takeAddressPlace(step.address); got != step.want {
+		if got := p.takeClientAddressPlace(step.address); got != step.want {
 			t.Errorf("step %d: %v", i, got)
 		}
 	}
-	p.returnAddressPlace("a")
-	if !p.takeAddressPlace("c") || p.takeAddressPlace("a") {
+	p.returnClientAddressPlace("a")
+	if !p.takeClientAddressPlace("c") || p.takeClientAddressPlace("a") {
 		t.Error("a place that was given back went to the wrong address")
 	}
 }

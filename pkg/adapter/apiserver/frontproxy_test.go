@@ -148,7 +148,7 @@ func TestFrontProxyIsVerifiedOnce(t *testing.T) {
 	})
 	served := 0
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
-	admission := newRequestAdmission(next, defaultServerLimits(), func(string) bool { return false }, newProvenCredentials(), verifier, newMetrics(nil))
+	admission := newRequestAdmission(next, defaultServerLimits(), func(string) bool { return false }, newProvenFrontProxyCredentials(), verifier, newMetrics(nil))
 	state := newProxyState(authority.issueClient(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
 	if !verifier.isFrontProxyPeer(state) { // as at the handshake
 		t.Fatal("the certificate is not the front proxy's")

@@ -139,11 +139,11 @@ func TestHandshakesWaitForReads(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		endFirst := gate.load.beginComputation()
+		endFirst := gate.load.beginRequestComputation()
 		if flood(); began.Load() != 10 {
 			t.Errorf("%d of 10 handshakes began beside one read on two processors", began.Load())
 		}
-		endSecond := gate.load.beginComputation()
+		endSecond := gate.load.beginRequestComputation()
 		if flood(); began.Load() != 10 {
 			t.Errorf("%d handshakes began while two reads have both processors, want none", began.Load()-10)
 		}
@@ -165,7 +165,7 @@ func TestLongReadsHoldNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		load := newTestHandshakeGate().load
 		for range 2 {
-			defer load.beginComputation()()
+			defer load.beginRequestComputation()()
 		}
 		began := time.Now()
 		load.awaitFreeProcessor(time.Hour, nil)

@@ -49,7 +49,7 @@ type requestLane struct {
 func newRequestLane(name, reason string, places, perCaller int) *requestLane {
 	meta := metav1.ObjectMeta{Name: name, UID: types.UID(name)}
 	return &requestLane{
-		places: newAddressPlaces(places, perCaller), reason: reason,
+		places: newClientAddressPlaces(places, perCaller), reason: reason,
 		schema: flowcontrol.FlowSchema{ObjectMeta: meta}, level: flowcontrol.PriorityLevelConfiguration{ObjectMeta: meta},
 	}
 }
@@ -83,11 +83,11 @@ func (l *requestLanes) Handle(_ context.Context, digest utilflowcontrol.RequestD
 		return
 	}
 	caller := nameLaneCaller(digest.User)
-	if !lane.places.takeAddressPlace(caller) {
+	if !lane.places.takeClientAddressPlace(caller) {
 		l.metrics.rejections.WithLabelValues(lane.reason).Inc()
 		return
 	}
-	defer lane.places.returnAddressPlace(caller)
+	defer lane.places.returnClientAddressPlace(caller)
 	execute()
 }
 

@@ -48,8 +48,8 @@ func (l *connectionListener) Close() error {
 // Addr returns the address of the port.
 func (l *connectionListener) Addr() net.Addr { return l.address }
 
-// deliverConnection hands c to Accept, or closes it if the listener is closed.
-func (l *connectionListener) deliverConnection(c net.Conn) {
+// deliverTLSConnection hands c to Accept, or closes it if the listener is closed.
+func (l *connectionListener) deliverTLSConnection(c net.Conn) {
 	select {
 	case l.conns <- c:
 	case <-l.closed:
@@ -70,8 +70,8 @@ type connectionAcceptor struct {
 	proxied, direct *connectionListener
 }
 
-// acceptConnections runs until ctx ends, and returns after the last handshake.
-func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
+// acceptTLSConnections runs until ctx ends, and returns after the last handshake.
+func (a *connectionAcceptor) acceptTLSConnections(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = a.listener.Close() })
 	defer stop()
 	var handshakes sync.WaitGroup
@@ -116,9 +116,9 @@ func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedCo
 	}
 	state := secured.ConnectionState()
 	if a.verifier.isFrontProxyPeer(&state) {
-		a.table.exemptConnection(c)
-		a.proxied.deliverConnection(secured)
+		a.table.exemptClientConnection(c)
+		a.proxied.deliverTLSConnection(secured)
 		return
 	}
-	a.direct.deliverConnection(secured)
+	a.direct.deliverTLSConnection(secured)
 }

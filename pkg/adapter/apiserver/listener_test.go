@@ -59,7 +59,7 @@ func TestAcceptedConnectionsTakeTurns(t *testing.T) {
 		listener: listener, tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: newConnectionTable(defaultServerLimits(), func() {}),
 		timeout: time.Hour, gate: newTestHandshakeGate(), metrics: newMetrics(prometheus.NewRegistry()),
 	}
-	acceptor.acceptConnections(ctx)
+	acceptor.acceptTLSConnections(ctx)
 	if most := listener.most.Load(); most > 10 {
 		t.Errorf("%d of 5000 accepted connections waited for their turn at once, want few", most)
 	}

@@ -62,8 +62,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// observeConnections makes count the source of the number of connections.
-func (m *metrics) observeConnections(count func() int) { m.connections.Store(&count) }
+// observeClientConnections makes count the source of the number of connections.
+func (m *metrics) observeClientConnections(count func() int) { m.connections.Store(&count) }
 
 func (m *metrics) readConnectionCount() float64 {
 	if count := m.connections.Load(); count != nil {

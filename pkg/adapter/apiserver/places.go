@@ -13,12 +13,12 @@ type addressPlaces struct {
 	by    map[string]int // places taken by address; no zeros
 }
 
-func newAddressPlaces(total, perAddress int) *addressPlaces {
+func newClientAddressPlaces(total, perAddress int) *addressPlaces {
 	return &addressPlaces{total: total, perAddress: perAddress, by: map[string]int{}}
 }
 
-// takeAddressPlace reports whether address has a place now. The caller gives it back with returnAddressPlace.
-func (p *addressPlaces) takeAddressPlace(address string) bool {
+// takeClientAddressPlace reports whether address has a place now. The caller gives it back with returnClientAddressPlace.
+func (p *addressPlaces) takeClientAddressPlace(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= p.total || p.by[address] >= p.perAddress {
@@ -29,7 +29,7 @@ func (p *addressPlaces) takeAddressPlace(address string) bool {
 	return true
 }
 
-func (p *addressPlaces) returnAddressPlace(address string) {
+func (p *addressPlaces) returnClientAddressPlace(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--
@@ -49,8 +49,8 @@ type sharedPlace struct {
 // placeKey is the key of a request's sharedPlace in its context.
 type placeKey struct{}
 
-// holdSharedPlace adds a holder, and reports whether the place had one.
-func (p *sharedPlace) holdSharedPlace() bool {
+// holdRequestPlace adds a holder, and reports whether the place had one.
+func (p *sharedPlace) holdRequestPlace() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.holders == 0 {
@@ -60,7 +60,7 @@ func (p *sharedPlace) holdSharedPlace() bool {
 	return true
 }
 
-func (p *sharedPlace) releaseSharedPlace() {
+func (p *sharedPlace) releaseRequestPlace() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.holders--; p.holders == 0 {

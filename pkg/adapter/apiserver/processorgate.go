@@ -56,7 +56,7 @@ func (g *processorGate) gateRequestHandler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		case g.lanes.isAutoscalingUser(u):
-			defer g.load.beginComputation()()
+			defer g.load.beginRequestComputation()()
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -101,7 +101,7 @@ func (g *processorGate) enterProcessorGate(r *http.Request) (release func(), ent
 		return nil, false
 	}
 	g.load.awaitFreeProcessor(maxProcessorTime, r.Context().Done())
-	giveBack, end := releases[len(releases)-1], g.load.beginComputation()
+	giveBack, end := releases[len(releases)-1], g.load.beginRequestComputation()
 	releases = append(releases, end)
 	if waits {
 		time.AfterFunc(maxProcessorTime, giveBack)

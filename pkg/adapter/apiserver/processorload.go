@@ -22,13 +22,13 @@ func newProcessorLoad() *processorLoad {
 	return &processorLoad{processors: runtime.GOMAXPROCS(0), freed: make(chan struct{})}
 }
 
-// beginComputation counts a request until end is called, at most maxProcessorTime: a request computes no longer, so it waits for something.
+// beginRequestComputation counts a request until end is called, at most maxProcessorTime: a request computes no longer, so it waits for something.
 // End may be called again.
-func (l *processorLoad) beginComputation() (end func()) {
+func (l *processorLoad) beginRequestComputation() (end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.computing++
-	endOnce := sync.OnceFunc(l.endComputation)
+	endOnce := sync.OnceFunc(l.endRequestComputation)
 	timer := time.AfterFunc(maxProcessorTime, endOnce)
 	return func() {
 		timer.Stop()
@@ -36,7 +36,7 @@ func (l *processorLoad) beginComputation() (end func()) {
 	}
 }
 
-func (l *processorLoad) endComputation() {
+func (l *processorLoad) endRequestComputation() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.computing--; l.computing == l.processors-1 {

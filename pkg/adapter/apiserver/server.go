@@ -159,7 +159,7 @@ func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
 	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others, wide: authorizers.wide}
 	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInLane)
 	config.FlowControl = lanes
-	proven := newProvenCredentials()
+	proven := newProvenFrontProxyCredentials()
 	config.Authentication.Authenticator = proven.recordProvenCredentials(config.Authentication.Authenticator)
 	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)

@@ -92,7 +92,7 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the lifecycle's end is the signal to stop
 	defer cancel()
 	table := newConnectionTable(s.limits, s.metrics.evictions.Inc)
-	s.metrics.observeConnections(table.countConnections)
+	s.metrics.observeClientConnections(table.countClientConnections)
 	acceptor := &connectionAcceptor{
 		listener: s.info.Listener, tls: s.startServingCertificates(ctx), table: table, verifier: s.verifier,
 		timeout: s.limits.handshake, gate: newHandshakeGate(s.load), metrics: s.metrics,
@@ -102,7 +102,7 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	var running sync.WaitGroup
 	running.Go(func() {
 		s.verifier.awaitFrontProxyAuthority(ctx)
-		acceptor.acceptConnections(ctx)
+		acceptor.acceptTLSConnections(ctx)
 	})
 	// The error is always ErrServerClosed: Accept fails only after Shutdown.
 	running.Go(func() { _ = proxied.Serve(acceptor.proxied) })

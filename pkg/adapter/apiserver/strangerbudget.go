@@ -99,8 +99,8 @@ func withRequestConnection(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// chargeConnection takes a request from the budget of its connection's address. Connections of the front proxy have none.
-func chargeConnection(ctx context.Context) {
+// chargeClientConnection takes a request from the budget of its connection's address. Connections of the front proxy have none.
+func chargeClientConnection(ctx context.Context) {
 	if c, ok := ctx.Value(connectionKey{}).(*limitedConn); ok {
 		c.table.strangers.chargeStranger(c.address, time.Now())
 		c.charged.Store(true)

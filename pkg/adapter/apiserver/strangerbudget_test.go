@@ -61,7 +61,7 @@ func TestChargedConnectionWaits(t *testing.T) {
 		for _, c := range []*limitedConn{flooded, ended} {
 			ctx := withRequestConnection(t.Context(), tls.Server(&gatedConn{limitedConn: c}, &tls.Config{}))
 			for range 1000 {
-				chargeConnection(ctx)
+				chargeClientConnection(ctx)
 			}
 		}
 		if waited := read(innocent); waited != 0 {

@@ -184,7 +184,7 @@ func (r *Rule) HasFrom() bool { return r.FromAll || len(r.From) > 0 || r.Targets
 // SourceNamespaces returns the namespaces that the rule reads, for a request in any namespace. It may be empty.
 func (r *Rule) SourceNamespaces() []string {
 	if r.Targets != nil {
-		return r.Targets.listSourceNamespaces()
+		return r.Targets.listRuleSourceNamespaces()
 	}
 	return r.From
 }

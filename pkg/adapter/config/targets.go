@@ -50,8 +50,8 @@ func (t *Targets) ListSources() []Source {
 	return sources
 }
 
-// listSourceNamespaces returns the namespaces of the sources, sorted.
-func (t *Targets) listSourceNamespaces() []string {
+// listRuleSourceNamespaces returns the namespaces of the sources, sorted.
+func (t *Targets) listRuleSourceNamespaces() []string {
 	var namespaces []string
 	for _, s := range t.ListSources() {
 		namespaces = append(namespaces, s.Namespace)
@@ -83,14 +83,14 @@ func (d *adapterConfigDecoder) decodeRuleTargets(path string, n *yaml.Node) *Tar
 	case hasService == hasAddresses:
 		d.AddFaultAtLine(path, n.Line, "must have service: NAMESPACE/NAME, or addresses: a list of URLs; one of the two")
 	case hasService:
-		d.setTargetService(path, t, service)
+		d.setRuleTargetService(path, t, service)
 	default:
 		d.validateTargetAddresses(path, t)
 	}
 	return t
 }
 
-func (d *adapterConfigDecoder) setTargetService(path string, t *Targets, service string) {
+func (d *adapterConfigDecoder) setRuleTargetService(path string, t *Targets, service string) {
 	namespace, name, _ := strings.Cut(service, "/")
 	if !namespaceNameRegexp.MatchString(namespace) || !namespaceNameRegexp.MatchString(name) {
 		d.AddFault(path+".service", "%s is not the name of a Service; write NAMESPACE/NAME", strict.Quote(service))
@@ -103,13 +103,13 @@ func (d *adapterConfigDecoder) setTargetService(path string, t *Targets, service
 	case t.Path == "":
 	case t.Port == 0:
 		d.AddFault(path+".path", "needs port; without a port each pod's own endpoint is scraped, with its own path")
-	case !isTargetPath(t.Path):
+	case !isRuleTargetPath(t.Path):
 		d.AddFault(path+".path", "%s is not a path; write /metrics, with a query behind ? if needed", strict.Quote(t.Path))
 	}
 }
 
-// isTargetPath reports whether a text is a path, with or without a query, and nothing else of a URL.
-func isTargetPath(text string) bool {
+// isRuleTargetPath reports whether a text is a path, with or without a query, and nothing else of a URL.
+func isRuleTargetPath(text string) bool {
 	u, err := url.ParseRequestURI(text)
 	return err == nil && strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//") && u.Host == "" && !strings.Contains(text, "#")
 }

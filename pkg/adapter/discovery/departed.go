@@ -29,8 +29,8 @@ func newDepartedPods() departedPods {
 	return departedPods{podIndex: newPodIndex(), retention: defaultRetention, queues: map[string][]*storedPod{}}
 }
 
-// isWithinRetention reports whether a pod that ended at the time is within the retention; the zero time is not.
-func (d *departedPods) isWithinRetention(ended, now time.Time) bool {
+// isWithinPodRetention reports whether a pod that ended at the time is within the retention; the zero time is not.
+func (d *departedPods) isWithinPodRetention(ended, now time.Time) bool {
 	return !ended.IsZero() && now.Sub(ended) < d.retention
 }
 
@@ -40,7 +40,7 @@ func (d *departedPods) addDepartedPod(p *storedPod, now time.Time) {
 	if p.url != "" {
 		ended = now // it ran until it was deleted
 	}
-	if !d.isWithinRetention(ended, now) {
+	if !d.isWithinPodRetention(ended, now) {
 		return
 	}
 	for len(d.pods) >= maxDepartedPods {
@@ -78,7 +78,7 @@ func (d *departedPods) dropOldestDepartedPod() {
 func (d *departedPods) expireDepartedPods(now time.Time) {
 	for namespace, queue := range d.queues {
 		n := 0
-		for n < len(queue) && !d.isWithinRetention(queue[n].ended, now) {
+		for n < len(queue) && !d.isWithinPodRetention(queue[n].ended, now) {
 			if p := queue[n]; d.pods[p.storedPodKey()] == p {
 				d.removeIndexedPod(p.storedPodKey())
 			}

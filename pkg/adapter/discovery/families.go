@@ -43,8 +43,6 @@ func (d *familyDemand) addDemandedFamilies(families []string, standing bool) (re
 // podFamilies are the families demanded of a pod, sorted. The slices are shared and must not be changed.
 type podFamilies struct {
 	all, standing []string
-	// overBudget is true if there was no room for the set of families, so that a part or all of it is left out.
-	overBudget bool
 }
 
 // claimChain identifies the claims on a pod, in the order in which they were added; noClaims is none.
@@ -124,7 +122,7 @@ func (s *familySets) resolvePodFamilies(namespace string, chain claimChain) podF
 		standing, others := s.collectClaimedFamilies(chain)
 		if found, ok = s.internPodFamilies(namespace, standing, others); !ok {
 			found, _ = s.internPodFamilies(namespace, standing, nil)
-			found.overBudget, s.exhausted = true, true
+			s.exhausted = true
 		}
 		s.resolved[key] = found
 	}

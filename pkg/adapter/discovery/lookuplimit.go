@@ -29,25 +29,25 @@ func newStandingLookupLimiter() lookupLimiter {
 // maxIdleLimiters bounds the limiters of namespaces without lookups lately.
 const maxIdleLimiters = 1000
 
-// hasLookup reports whether a lookup in the namespace may start now.
-func (l *lookupLimiter) hasLookup(namespace string, now time.Time) bool {
+// hasSelectorLookup reports whether a lookup in the namespace may start now.
+func (l *lookupLimiter) hasSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]
 	return l.all.TokensAt(now) >= 1 && (n == nil || n.TokensAt(now) >= 1)
 }
 
-// allowLookup reports whether a lookup in the namespace may start now, and counts it.
-func (l *lookupLimiter) allowLookup(namespace string, now time.Time) bool {
+// allowSelectorLookup reports whether a lookup in the namespace may start now, and counts it.
+func (l *lookupLimiter) allowSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]
 	if n == nil {
-		l.dropIdleLimiters(now)
+		l.dropIdleLookupLimiters(now)
 		n = rate.NewLimiter(l.namespaceRate, l.namespaceSize)
 		l.byNamespace[namespace] = n
 	}
 	return l.all.TokensAt(now) >= 1 && n.AllowN(now, 1) && l.all.AllowN(now, 1)
 }
 
-// dropIdleLimiters forgets the namespaces without lookups lately, if they are many.
-func (l *lookupLimiter) dropIdleLimiters(now time.Time) {
+// dropIdleLookupLimiters forgets the namespaces without lookups lately, if they are many.
+func (l *lookupLimiter) dropIdleLookupLimiters(now time.Time) {
 	if len(l.byNamespace) < maxIdleLimiters {
 		return
 	}

@@ -126,7 +126,7 @@ func (c *targetLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
 			c.plan.needed[key] = struct{}{}
 		}
 	}
-	c.selectors.setNeededSelectors(c.plan.needed, now)
+	c.selectors.setNeededPodSelectors(c.plan.needed, now)
 	c.refreshHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
 	c.metrics.rejectedMetrics.Set(float64(c.reporter.reportRejectedMetrics(ctx, hpas)))

@@ -27,7 +27,7 @@ func (d *Discovery) MetricsPages(namespace string, selector labels.Selector) []M
 		return nil
 	}
 	d.pods.visitStoredPods(podScope{namespace: namespace, selector: selector}, func(p *storedPod) {
-		wanted := p.annotated || s.marks[p].autoscaled || s.isChosenTarget(p.storedPodKey())
+		wanted := p.annotated || s.marks[p].autoscaled || s.isChosenPodTarget(p.storedPodKey())
 		if p.Live && p.url != "" && !p.ofRule && wanted {
 			candidates = append(candidates, p)
 		}

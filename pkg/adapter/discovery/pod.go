@@ -138,7 +138,7 @@ func (e endpointPolicy) newStoredPod(o *corev1.Pod) *storedPod {
 			p.Unreadied = changed
 		}
 	}
-	if reason, detail := findInactiveReason(o); reason != "" {
+	if reason, detail := findPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
@@ -248,8 +248,8 @@ func findDeletionTime(o *corev1.Pod) time.Time {
 	return truncatePodTime(metav1.NewTime(at))
 }
 
-// findInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
-func findInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
+// findPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.
+func findPodInactiveReason(o *corev1.Pod) (reason metric.Reason, detail string) {
 	switch {
 	case o.DeletionTimestamp != nil:
 		return metric.ReasonTerminating, ""

@@ -54,10 +54,10 @@ func newPodIndex() podIndex {
 // insertIndexedPod adds a pod; its key must be free.
 func (t *podIndex) insertIndexedPod(p *storedPod) {
 	t.pods[p.storedPodKey()] = p
-	addToPodSet(t.byNamespace, p.Namespace, p)
-	addToPodSet(t.byNode, p.Node, p)
+	addToIndexedPodSet(t.byNamespace, p.Namespace, p)
+	addToIndexedPodSet(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		addToPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		addToIndexedPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 }
 
@@ -68,10 +68,10 @@ func (t *podIndex) removeIndexedPod(key metric.Object) *storedPod {
 		return nil
 	}
 	delete(t.pods, key)
-	removeFromPodSet(t.byNamespace, p.Namespace, p)
-	removeFromPodSet(t.byNode, p.Node, p)
+	removeFromIndexedPodSet(t.byNamespace, p.Namespace, p)
+	removeFromIndexedPodSet(t.byNode, p.Node, p)
 	for key, value := range p.labels {
-		removeFromPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
+		removeFromIndexedPodSet(t.byLabel, labelPair{p.Namespace, key, value}, p)
 	}
 	return p
 }
@@ -95,7 +95,7 @@ func (t *podIndex) internPodStrings(p *storedPod) (sameLabels bool) {
 	return false
 }
 
-func addToPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+func addToIndexedPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if set == nil {
 		set = indexedPods{}
@@ -104,8 +104,8 @@ func addToPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set[p] = struct{}{}
 }
 
-// removeFromPodSet removes a pod from its set, and an empty set too: pods come and go under ever new label values.
-func removeFromPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
+// removeFromIndexedPodSet removes a pod from its set, and an empty set too: pods come and go under ever new label values.
+func removeFromIndexedPodSet[K comparable](index map[K]indexedPods, key K, p *storedPod) {
 	set := index[key]
 	if delete(set, p); len(set) == 0 {
 		delete(index, key)

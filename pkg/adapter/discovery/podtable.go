@@ -214,13 +214,13 @@ func (t *podTable) listScopedPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
 	list := func(p *storedPod) {
 		pod := p.Pod
-		pod.Departed = p.Departed || t.departed.isWithinRetention(p.ended, now)
+		pod.Departed = p.Departed || t.departed.isWithinPodRetention(p.ended, now)
 		pods = append(pods, pod)
 	}
 	t.mu.RLock()
 	t.current.visitIndexedPods(s, list)
 	t.departed.visitIndexedPods(s, func(p *storedPod) {
-		if _, replaced := t.current.pods[p.storedPodKey()]; !replaced && t.departed.isWithinRetention(p.ended, now) {
+		if _, replaced := t.current.pods[p.storedPodKey()]; !replaced && t.departed.isWithinPodRetention(p.ended, now) {
 			list(p)
 		}
 	})

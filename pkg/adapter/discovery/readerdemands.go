@@ -52,8 +52,8 @@ func newReaderDemands() *readerDemands {
 	return &readerDemands{byNamespace: map[string]*namespaceReaderDemands{}}
 }
 
-// demandBytes returns about the memory of a demand with this key. It counts as demandedMetricBytes.
-func (k demandKey) demandBytes() int {
+// measureDemandBytes returns about the memory of a demand with this key. It counts as demandedMetricBytes.
+func (k demandKey) measureDemandBytes() int {
 	return demandOverheadBytes + len(k.resource) + 5*len(k.metric) + len(k.namespace) + len(k.object) + 4*(len(k.selector)+len(k.metricSelector))
 }
 
@@ -61,7 +61,7 @@ func (k demandKey) demandBytes() int {
 // If the demands of all namespaces are at their bound, a namespace with fewer demands takes the place of the oldest demand of the
 // namespace with the most.
 func (r *readerDemands) rememberReaderDemand(key demandKey, d Demand, now time.Time) (fresh bool, err error) {
-	size := key.demandBytes()
+	size := key.measureDemandBytes()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.byNamespace[key.namespace]
@@ -122,8 +122,8 @@ func (r *readerDemands) removeReaderDemand(key demandKey) {
 		return
 	}
 	delete(n.last, key)
-	n.usage.addDemandUsage(-1, -key.demandBytes())
-	r.total.addDemandUsage(-1, -key.demandBytes())
+	n.usage.addDemandUsage(-1, -key.measureDemandBytes())
+	r.total.addDemandUsage(-1, -key.measureDemandBytes())
 	if len(n.last) == 0 {
 		delete(r.byNamespace, key.namespace)
 	}

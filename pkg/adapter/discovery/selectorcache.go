@@ -53,12 +53,12 @@ type objectKey struct {
 	namespace, name string
 }
 
-func (k objectKey) selectorObject() metric.Object {
+func (k objectKey) selectorOwnerObject() metric.Object {
 	return metric.Object{Namespace: k.namespace, Name: k.name}
 }
 
 func (k objectKey) String() string {
-	return k.resource.String() + " " + k.selectorObject().String()
+	return k.resource.String() + " " + k.selectorOwnerObject().String()
 }
 
 // hasFixedSelector reports whether the API server rejects changes of the object's pod selector.
@@ -175,7 +175,7 @@ func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selector
 	if !e.isReaderLookupDue(key, now) {
 		return e, selectorWait{}, nil
 	}
-	if !e.requested && !e.needed && !s.readerLimit.allowLookup(key.namespace, now) {
+	if !e.requested && !e.needed && !s.readerLimit.allowSelectorLookup(key.namespace, now) {
 		return e, selectorWait{}, nil // the last result has to do
 	}
 	e.due, e.requested = now, true
@@ -203,7 +203,7 @@ func (e *selectorEntry) isReaderLookupDue(key objectKey, now time.Time) bool {
 // admitReaderSelector returns an error if a bound rejects a new entry for a reader. In a namespace at its bound, the object that does not
 // exist and was not read for longest gives way. The caller holds mu.
 func (s *selectorCache) admitReaderSelector(key objectKey, now time.Time) error {
-	if !s.readerLimit.allowLookup(key.namespace, now) {
+	if !s.readerLimit.allowSelectorLookup(key.namespace, now) {
 		return metric.Errorf(metric.KindUnavailable, "find the pods of %s: too many objects of namespace %q are looked up: retry in some seconds", key, key.namespace)
 	}
 	if len(s.entries)-len(s.needed) < maxSelectors && s.namespaceEntries[key.namespace]-s.namespaceNeeded[key.namespace] < maxNamespaceSelectors {
@@ -266,8 +266,8 @@ func (s *selectorCache) insertSelector(key objectKey, now time.Time) *selectorEn
 	return e
 }
 
-// setNeededSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeededSelectors(keys map[objectKey]struct{}, now time.Time) {
+// setNeededPodSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
+func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -376,7 +376,7 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		}
 	}
 	for _, l := range due {
-		if l.needed && !s.standingLimit.allowLookup(l.key.namespace, now) {
+		if l.needed && !s.standingLimit.allowSelectorLookup(l.key.namespace, now) {
 			wait = min(wait, limitedRetryInterval)
 			continue
 		}
@@ -421,7 +421,7 @@ func insertDueLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
 func (s *selectorCache) isStandingLookupLimited(limited map[string]bool, namespace string, now time.Time) bool {
 	is, known := limited[namespace]
 	if !known {
-		is = !s.standingLimit.hasLookup(namespace, now)
+		is = !s.standingLimit.hasSelectorLookup(namespace, now)
 		limited[namespace] = is
 	}
 	return is

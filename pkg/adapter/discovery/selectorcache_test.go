@@ -194,7 +194,7 @@ func TestSelectorsRefresh(t *testing.T) {
 			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 				var news atomic.Int32
 				s.onChange = func() { news.Add(1) }
-				s.setNeededSelectors(neededKeys(tc.key), time.Now())
+				s.setNeededPodSelectors(neededKeys(tc.key), time.Now())
 				synctest.Wait()
 				if news.Load() != 1 || !s.hasLookedUpSelectors() {
 					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpSelectors())
@@ -215,7 +215,7 @@ func TestSelectorsRefresh(t *testing.T) {
 
 func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededSelectors(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		synctest.Wait()
 		a.setAnswer(nil, errDown)
 		sleepAndSettle(defaultRefreshInterval)
@@ -239,7 +239,7 @@ func TestSelectorsBackOff(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
 		start := time.Now()
 		a.setAnswer(nil, errDown)
-		s.setNeededSelectors(neededKeys(custom), start)
+		s.setNeededPodSelectors(neededKeys(custom), start)
 		sleepAndSettle(2 * time.Minute)
 		times := a.lookupTimes(start)
 		if len(times) < 9 || len(times) > 14 {
@@ -267,7 +267,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 		if a.countLookups() != 0 {
 			t.Errorf("asked %d times for what nobody needs", a.countLookups())
 		}
-		s.setNeededSelectors(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		sleepAndSettle(time.Hour)
 		if len(s.entries) != 1 {
 			t.Error("the cache dropped a selector that an autoscaler needs")
@@ -327,13 +327,13 @@ func TestObjectsThatDoNotExist(t *testing.T) {
 		if _, err := s.getCachedSelector(ctx, deployment, time.Now()); err != nil {
 			t.Errorf("read in another namespace = %v", err)
 		}
-		s.setNeededSelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
+		s.setNeededPodSelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
 		synctest.Wait()
 		if !s.hasLookedUpSelectors() {
 			t.Error("the object of an autoscaler waits behind readers' objects")
 		}
 		a.lookupTimes(time.Now())
-		s.setNeededSelectors(nil, time.Now())
+		s.setNeededPodSelectors(nil, time.Now())
 		sleepAndSettle(20 * time.Minute)
 		if got := a.countLookups(); got != 0 || len(s.entries) != 0 || len(s.namespaceEntries) != 0 {
 			t.Errorf("%d lookups after the reads, %d entries", got, len(s.entries))
@@ -350,14 +350,14 @@ func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
 		for i := range 2000 {
 			keys[objectKey{deployment.resource, "evil", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeededSelectors(keys, time.Now())
+		s.setNeededPodSelectors(keys, time.Now())
 		sleepAndSettle(time.Minute)
 		if got := a.countLookups(); got < 1000 || got > 1000+60*20+20 {
 			t.Errorf("%d lookups in a minute", got)
 		}
 		keys = maps.Clone(keys)
 		keys[deployment] = struct{}{}
-		s.setNeededSelectors(keys, time.Now())
+		s.setNeededPodSelectors(keys, time.Now())
 		sleepAndSettle(limitedRetryInterval)
 		if !s.peekSelector(deployment).attempted {
 			t.Error("the object of another namespace's HPA waits")
@@ -367,7 +367,7 @@ func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
 
 func TestSelectorsHurry(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
-		s.setNeededSelectors(neededKeys(deployment), time.Now())
+		s.setNeededPodSelectors(neededKeys(deployment), time.Now())
 		sleepAndSettle(time.Second)
 		s.refreshSelectorsSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
 		sleepAndSettle(defaultRefreshInterval - 2*time.Second)
@@ -436,7 +436,7 @@ func TestSelectorsBoundRequests(t *testing.T) {
 		for i := range 100 {
 			keys[objectKey{custom.resource, "shop", fmt.Sprint(i)}] = struct{}{}
 		}
-		s.setNeededSelectors(keys, time.Now())
+		s.setNeededPodSelectors(keys, time.Now())
 		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
 		if !s.hasLookedUpSelectors() || most.Load() != maxConcurrentLookups {
 			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpSelectors(), most.Load(), maxConcurrentLookups)
@@ -454,7 +454,7 @@ func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
 	for i := range 3 * maxConcurrentLookups {
 		s.insertSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
 	}
-	s.setNeededSelectors(neededKeys(custom), now.Add(time.Second))
+	s.setNeededPodSelectors(neededKeys(custom), now.Add(time.Second))
 	keys, _ := s.reserveDueSelectors(now.Add(time.Second))
 	if len(keys) != maxConcurrentLookups || keys[0] != custom {
 		t.Errorf("lookups begin with %v, want %v", keys, custom)
@@ -473,7 +473,7 @@ func TestSelectorsEndWithTheirRequests(t *testing.T) {
 			return nil, ctx.Err()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s.setNeededSelectors(neededKeys(custom), time.Now())
+		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		time.AfterFunc(time.Second, cancel)
 		s.runSelectorLookups(ctx)
 		if !ended.Load() {

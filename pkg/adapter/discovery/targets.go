@@ -118,8 +118,8 @@ func (s *targetSnapshot) markOptedInTargets(c *demandedPods, pods *podTable, set
 	})
 }
 
-// isChosenTarget reports whether a pod is a target.
-func (s *targetSnapshot) isChosenTarget(key metric.Object) bool {
+// isChosenPodTarget reports whether a pod is a target.
+func (s *targetSnapshot) isChosenPodTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
 		return t.Key().Compare(key)
 	})
@@ -142,7 +142,7 @@ func (s *targetSnapshot) explainUntargetedPod(p *storedPod) metric.Omission {
 		o.Detail = p.skipReason
 	case s.contested[p.storedPodKey()] != "":
 		o.Detail = s.contested[p.storedPodKey()]
-	case s.isChosenTarget(p.storedPodKey()):
+	case s.isChosenPodTarget(p.storedPodKey()):
 		o.Reason = ""
 	case p.inserted > s.inserted:
 		o.Detail = "pod has just changed"

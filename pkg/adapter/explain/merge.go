@@ -136,7 +136,7 @@ func pairExplainedStatuses(log *explainapi.DecisionLog, looks []partialLook, sta
 	decisions := make([]explainapi.Decision, 0, len(looks)+len(statuses))
 	var status *explainapi.Status
 	for len(looks) > 0 || len(statuses) > 0 {
-		if len(statuses) == 0 || len(looks) > 0 && statuses[0].comesAfterLook(&looks[0]) {
+		if len(statuses) == 0 || len(looks) > 0 && statuses[0].comesAfterExplainedLook(&looks[0]) {
 			d := looks[0].Decision
 			d.Status, d.WrittenAfter = status, nil
 			decisions, looks = append(decisions, d), looks[1:]
@@ -147,8 +147,8 @@ func pairExplainedStatuses(log *explainapi.DecisionLog, looks []partialLook, sta
 		if status = s.status; s.inForce {
 			continue
 		}
-		if n := len(decisions); n > 0 && s.belongsToDecision(&decisions[n-1]) {
-			s.joinDecision(log, &decisions[n-1])
+		if n := len(decisions); n > 0 && s.belongsToExplainedDecision(&decisions[n-1]) {
+			s.joinExplainedDecision(log, &decisions[n-1])
 			continue
 		}
 		decisions = append(decisions, explainapi.Decision{Time: s.at, Spec: s.spec, Status: s.status})

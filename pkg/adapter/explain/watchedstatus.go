@@ -48,7 +48,7 @@ func orderWatchedStatuses(seen []watchedStatus) []watchedStatus {
 	})
 	for i := range versioned {
 		if n := len(ordered); n > 0 && equalExplainedStatus(ordered[n-1].status, versioned[i].status) {
-			ordered[n-1].joinSighting(&versioned[i])
+			ordered[n-1].joinExplainedSighting(&versioned[i])
 			continue
 		}
 		ordered = append(ordered, versioned[i])
@@ -73,15 +73,15 @@ func placeUnversionedStatus(ordered []watchedStatus, s *watchedStatus) []watched
 	for i := range ordered {
 		isBeside := i == place-1 || i == place || ordered[i].at.Sub(s.at).Abs() <= mergeReach
 		if isBeside && equalExplainedStatus(ordered[i].status, s.status) {
-			ordered[i].joinSighting(s)
+			ordered[i].joinExplainedSighting(s)
 			return ordered
 		}
 	}
 	return slices.Insert(ordered, place, *s)
 }
 
-// joinSighting notes that another replica watched the status too.
-func (s *watchedStatus) joinSighting(other *watchedStatus) {
+// joinExplainedSighting notes that another replica watched the status too.
+func (s *watchedStatus) joinExplainedSighting(other *watchedStatus) {
 	if other.at.Before(s.at) {
 		s.at = other.at
 	}
@@ -109,18 +109,18 @@ func alignStatusTimes(ordered []watchedStatus) {
 	}
 }
 
-// comesAfterLook reports whether the status was written after the first read of a look.
-func (s *watchedStatus) comesAfterLook(l *partialLook) bool {
+// comesAfterExplainedLook reports whether the status was written after the first read of a look.
+func (s *watchedStatus) comesAfterExplainedLook(l *partialLook) bool {
 	return l.Time.Before(s.at) || l.Time.Equal(s.at) && !s.look.Before(l.Time)
 }
 
-// belongsToDecision reports whether the newest decision before the status is a look without a status of its own.
-func (s *watchedStatus) belongsToDecision(d *explainapi.Decision) bool {
+// belongsToExplainedDecision reports whether the newest decision before the status is a look without a status of its own.
+func (s *watchedStatus) belongsToExplainedDecision(d *explainapi.Decision) bool {
 	return len(d.Reads) > 0 && d.WrittenAfter == nil && s.at.Sub(d.Time) <= mergeReach
 }
 
-// joinDecision sets the status of a look. As in the record of one replica, the controller decided by the spec in force at the write.
-func (s *watchedStatus) joinDecision(log *explainapi.DecisionLog, d *explainapi.Decision) {
+// joinExplainedDecision sets the status of a look. As in the record of one replica, the controller decided by the spec in force at the write.
+func (s *watchedStatus) joinExplainedDecision(log *explainapi.DecisionLog, d *explainapi.Decision) {
 	d.Status, d.WrittenAfter = s.status, &metav1.Duration{Duration: s.at.Sub(d.Time)}
 	if recorder.HaveSameReads(&log.Specs[d.Spec].Spec, &log.Specs[s.spec].Spec) {
 		d.Spec = s.spec

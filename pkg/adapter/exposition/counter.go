@@ -81,9 +81,9 @@ func (u *unusualPages) recurWithinPages(page int32) bool {
 	return first > 0 && first <= page && page-first <= decreasingPages
 }
 
-// isSameProcess reports whether the process behind the page has not started anew since the last accepted page. Started is
+// isSamePodProcess reports whether the process behind the page has not started anew since the last accepted page. Started is
 // truncated to the second.
-func (g *familyGrowth) isSameProcess(page *PageOptions) bool {
+func (g *familyGrowth) isSamePodProcess(page *PageOptions) bool {
 	return !page.Started.IsZero() && page.Started.Add(time.Second).UnixMilli() <= g.acceptedAt
 }
 
@@ -91,7 +91,7 @@ func (g *familyGrowth) isSameProcess(page *PageOptions) bool {
 // page has the counters of another process again and again, which have labels of their own.
 func (g *familyGrowth) detectSeveralProcesses(page *PageOptions) bool {
 	g.pages++
-	if g.kept == 0 && g.returned > 0 && g.isSameProcess(page) {
+	if g.kept == 0 && g.returned > 0 && g.isSamePodProcess(page) {
 		g.swapped.addUnusualPage(g.pages)
 	}
 	return g.decreasing || g.swapped.recurWithinPages(g.pages)
@@ -215,7 +215,7 @@ func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 func (s *Series) noteCounterDecrease(now float64, g *familyGrowth, page *PageOptions) {
 	switch {
 	case !(now < s.lastValue):
-	case g.isSameProcess(page):
+	case g.isSamePodProcess(page):
 		s.decreased.addUnusualPage(g.pages + 1)
 		s.fellFrom = max(s.fellFrom, s.lastValue)
 	default:

@@ -200,5 +200,5 @@ type FamilyResult struct {
 
 // maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A
 // sample of the future would be invisible at first, and would keep a value looking fresh after its target has died: see
-// correctPageTimestamps.
+// correctSampleTimestamps.
 const maxFutureSkew = time.Minute

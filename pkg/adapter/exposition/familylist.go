@@ -106,7 +106,7 @@ func (l *FamilyLister) Write(piece []byte) (int, error) {
 			l.keepPartialListedLine(line)
 			l.listFamilyLine(l.partialLine)
 			l.partialLine, l.dropped = l.partialLine[:0], false
-		case !l.repeatsListedName(line):
+		case !l.repeatsListedFamilyName(line):
 			l.listFamilyLine(line[:min(len(line), maxListedLineBytes)])
 		}
 		piece = piece[end+1:]
@@ -144,8 +144,8 @@ func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err erro
 	return families, l.truncated, nil
 }
 
-// repeatsListedName reports whether a line has the metric name of the last sample, as most lines have.
-func (l *FamilyLister) repeatsListedName(line []byte) bool {
+// repeatsListedFamilyName reports whether a line has the metric name of the last sample, as most lines have.
+func (l *FamilyLister) repeatsListedFamilyName(line []byte) bool {
 	n := len(l.lastName)
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(l.lastName)
 }
@@ -218,9 +218,9 @@ func (l *FamilyLister) listFamilyComment(line []byte) {
 		_, f.Type = parseTypeLine(rest[4:])
 		f.hasParts = f.Type == model.MetricTypeHistogram || f.Type == model.MetricTypeSummary || f.Type == model.MetricTypeGaugeHistogram
 	case "HELP":
-		l.setListedText(&f.Help, plaintext.Clip(helpUnescaper.Replace(text), maxListedHelpBytes))
+		l.setListedFamilyText(&f.Help, plaintext.Clip(helpUnescaper.Replace(text), maxListedHelpBytes))
 	case "UNIT":
-		l.setListedText(&f.Unit, plaintext.Clip(text, maxListedUnitBytes))
+		l.setListedFamilyText(&f.Unit, plaintext.Clip(text, maxListedUnitBytes))
 	}
 }
 
@@ -240,8 +240,8 @@ func cutListedName(b []byte) (name, text string) {
 	return string(b[:end]), string(bytes.TrimSpace(b[end:]))
 }
 
-// setListedText sets a text of a family, if the list has room for it.
-func (l *FamilyLister) setListedText(to *string, text string) {
+// setListedFamilyText sets a text of a family, if the list has room for it.
+func (l *FamilyLister) setListedFamilyText(to *string, text string) {
 	if more := len(text) - len(*to); l.listBytes+more <= l.maxListBytes {
 		*to, l.listBytes = text, l.listBytes+more
 	}
@@ -308,8 +308,8 @@ func (l *FamilyLister) ensureOpenMetricsFamily(name string) *listedFamily {
 			f := l.ensureListedFamily(name)
 			if f != nil {
 				f.Type = kind
-				l.setListedText(&f.Help, about.Help)
-				l.setListedText(&f.Unit, about.Unit)
+				l.setListedFamilyText(&f.Help, about.Help)
+				l.setListedFamilyText(&f.Unit, about.Unit)
 			}
 			return f
 		}

@@ -139,7 +139,7 @@ func (p *Parser) parseKnownSeriesLine(line []byte, family int) bool {
 	if !ok {
 		return false
 	}
-	p.addParsedSample(Sample{Series: s, Time: p.now, Value: v, family: family})
+	p.addParsedPageSample(Sample{Series: s, Time: p.now, Value: v, family: family})
 	return true
 }
 
@@ -163,7 +163,7 @@ func (p *Parser) deferSampleLine(line []byte, family int) {
 	case !utf8.Valid(line):
 		p.rejectPageFamily(family, newPageError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
-	case p.options.MaxLabels > 0 && countLineLabels(line) > p.options.MaxLabels:
+	case p.options.MaxLabels > 0 && countSampleLineLabels(line) > p.options.MaxLabels:
 		p.rejectPageFamily(family, newPageError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
 	case p.options.Format == Text && hasNegativeTimestamp(line):
@@ -173,17 +173,17 @@ func (p *Parser) deferSampleLine(line []byte, family int) {
 	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeLinePending {
 		p.typeLinePending = true
-		p.appendPendingLine(p.typeLine, -1)
+		p.appendPendingPageLine(p.typeLine, -1)
 	}
-	p.appendPendingLine(line, family)
+	p.appendPendingPageLine(line, family)
 	if len(p.pending) >= decodeAtBytes {
-		p.decodePendingLines()
+		p.decodePendingPageLines()
 		p.typeLinePending = false
 	}
 }
 
-// countLineLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
-func countLineLabels(line []byte) int {
+// countSampleLineLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
+func countSampleLineLabels(line []byte) int {
 	n, quoted := 0, false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
@@ -223,9 +223,9 @@ func (f *FamilyResult) noteOwnTimestamp(at int64) {
 	f.NewestOwn = max(f.NewestOwn, at, 1)
 }
 
-// addParsedSample adds a sample. It rejects the family if the series appears twice with different values at one time. Of several
+// addParsedPageSample adds a sample. It rejects the family if the series appears twice with different values at one time. Of several
 // times, the newest counts.
-func (p *Parser) addParsedSample(sample Sample) {
+func (p *Parser) addParsedPageSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
 	if !p.cache.markSeriesOnPage(s) {
 		switch first := &p.samples[s.sampleIndex]; {

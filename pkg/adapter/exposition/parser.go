@@ -89,12 +89,12 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
 	p.sawWindowsEOF = false
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
-	p.clearPendingLines()
+	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
-	p.cache.startSeriesPage(page)
+	p.cache.startPageOfSeries(page)
 }
 
 // Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected, and the
@@ -104,13 +104,13 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	p.byteCount += int64(n)
 	p.rejectWholePage(p.options.newPageSizeError(p.byteCount))
 	if len(p.partialLine) > 0 || p.inLongLine {
-		piece = p.finishPartialLine(piece)
+		piece = p.finishPartialPageLine(piece)
 	}
 	var last []byte
 	for p.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
 		if end < 0 {
-			p.keepPartialLine(piece)
+			p.keepPartialPageLine(piece)
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
@@ -130,9 +130,9 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	return n, nil
 }
 
-// keepPartialLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
+// keepPartialPageLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
 // of one endless line is rejected as soon as the line passes its bound.
-func (p *Parser) keepPartialLine(piece []byte) {
+func (p *Parser) keepPartialPageLine(piece []byte) {
 	p.partialLine = append(p.partialLine, piece[:min(len(piece), maxLineBytes+1-len(p.partialLine))]...)
 	if len(p.partialLine) > maxLineBytes {
 		p.parsePageLine(p.partialLine)
@@ -140,15 +140,15 @@ func (p *Parser) keepPartialLine(piece []byte) {
 	}
 }
 
-// finishPartialLine completes the last line of the previous piece and returns the rest of this piece.
-func (p *Parser) finishPartialLine(piece []byte) []byte {
+// finishPartialPageLine completes the last line of the previous piece and returns the rest of this piece.
+func (p *Parser) finishPartialPageLine(piece []byte) []byte {
 	end := bytes.IndexByte(piece, '\n')
 	rest := piece[len(piece):]
 	if end >= 0 {
 		piece, rest = piece[:end], piece[end+1:]
 	}
 	if !p.inLongLine {
-		p.keepPartialLine(piece)
+		p.keepPartialPageLine(piece)
 	}
 	if end >= 0 && p.err == nil {
 		if !p.inLongLine {
@@ -166,10 +166,10 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 		p.checkPageEnd()
 	}
 	if p.err == nil {
-		p.decodePendingLines()
+		p.decodePendingPageLines()
 		p.rejectUnprovenFamilies()
 	}
-	p.trimLineBuffers()
+	p.trimPageLineBuffers()
 	if p.err != nil {
 		p.cache.forgetSeriesOffPages()
 		p.releaseRejectedSeries()
@@ -196,7 +196,7 @@ func (p *Parser) releaseRejectedSeries() {
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
-	p.trimLineBuffers()
+	p.trimPageLineBuffers()
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
@@ -283,7 +283,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 	if p.rejectedCount > 0 {
 		p.dropRejectedSamples()
 	}
-	p.correctPageTimestamps()
+	p.correctSampleTimestamps()
 	var earlier []Sample
 	if p.options.FindBeginnings {
 		earlier = p.history.recordCounterPage(p)
@@ -345,9 +345,9 @@ func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
 	return max(c.newest, c.before)
 }
 
-// correctPageTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
+// correctSampleTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
 // between them, and so the rates, stay.
-func (p *Parser) correctPageTimestamps() {
+func (p *Parser) correctSampleTimestamps() {
 	newest := int64(0)
 	for _, f := range p.families {
 		newest = max(newest, f.NewestOwn)
@@ -373,8 +373,8 @@ func (s Sample) repeatsPageSample(o Sample) bool {
 	return s.Time == o.Time && (s.Value == o.Value || math.IsNaN(s.Value) && math.IsNaN(o.Value))
 }
 
-// trimLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
-func (p *Parser) trimLineBuffers() {
+// trimPageLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
+func (p *Parser) trimPageLineBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
 		p.pending, p.pendingLines = nil, nil

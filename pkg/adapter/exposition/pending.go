@@ -17,7 +17,7 @@ type pendingLine struct {
 	family     int // -1: a TYPE line
 }
 
-func (p *Parser) appendPendingLine(line []byte, family int) {
+func (p *Parser) appendPendingPageLine(line []byte, family int) {
 	start := len(p.pending)
 	p.pending = append(append(p.pending, line...), '\n')
 	p.pendingLines = append(p.pendingLines, pendingLine{p.lineCount, start, len(p.pending), family})
@@ -26,29 +26,29 @@ func (p *Parser) appendPendingLine(line []byte, family int) {
 	}
 }
 
-// decodePendingLines reads the pending lines with Prometheus's parser.
-func (p *Parser) decodePendingLines() {
+// decodePendingPageLines reads the pending lines with Prometheus's parser.
+func (p *Parser) decodePendingPageLines() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
 	}
 	taken := 0
 	err := decodeSampleLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
-		return p.addDecodedSample(d)
+		return p.addPageSample(d)
 	})
 	if err != nil || taken != p.pendingCount {
-		p.decodeLinesSingly()
+		p.decodePageLinesSingly()
 	}
-	p.clearPendingLines()
+	p.clearPendingPageLines()
 }
 
-func (p *Parser) clearPendingLines() {
+func (p *Parser) clearPendingPageLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodeLinesSingly reads the pending lines one by one, each with the TYPE line before it, and rejects the families of faulty
+// decodePageLinesSingly reads the pending lines one by one, each with the TYPE line before it, and rejects the families of faulty
 // lines. A batch with a fault does not tell which line has it. Samples that the batch gave already are repetitions here.
-func (p *Parser) decodeLinesSingly() {
+func (p *Parser) decodePageLinesSingly() {
 	var typeLine, buffer []byte
 	for _, line := range p.pendingLines {
 		text := p.pending[line.start:line.end]
@@ -66,7 +66,7 @@ func (p *Parser) decodeLinesSingly() {
 			taken := 0
 			err := decodeSampleLines(buffer, p.options.Format, func(d decodedSample) error {
 				taken++
-				return p.addDecodedSample(d)
+				return p.addPageSample(d)
 			})
 			if err == nil && taken != 1 {
 				err = errors.New("not one sample")
@@ -99,8 +99,8 @@ func (p *Parser) rejectFaultyLine(line pendingLine, err error) {
 	p.rejectPageFamily(line.family, rejected)
 }
 
-// addDecodedSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
-func (p *Parser) addDecodedSample(d decodedSample) error {
+// addPageSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
+func (p *Parser) addPageSample(d decodedSample) error {
 	s := p.cache.findSeriesByBytes(d.series)
 	if s == nil {
 		var err error
@@ -121,7 +121,7 @@ func (p *Parser) addDecodedSample(d decodedSample) error {
 		sample.Time, sample.ownTime = d.time, true
 		p.families[family].noteOwnTimestamp(d.time)
 	}
-	p.addParsedSample(sample)
+	p.addParsedPageSample(sample)
 	return nil
 }
 

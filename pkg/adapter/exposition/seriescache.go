@@ -46,7 +46,7 @@ func newSeriesCache(own labels.Labels) seriesCache {
 	}
 }
 
-func (c *seriesCache) startSeriesPage(page PageOptions) {
+func (c *seriesCache) startPageOfSeries(page PageOptions) {
 	c.pageNumber++
 	c.maxSeries, c.maxLabelBytes = page.MaxSamples, page.MaxLabelBytes
 	c.reserve = page.Reserve
@@ -78,7 +78,7 @@ func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
 	if size := l.ByteSize(); c.maxLabelBytes > 0 && size > uint64(c.maxLabelBytes) {
 		return nil, newPageError(KindLabelsTooLong, "labels of %s longer than %s", formatPageSeries(l), formatPageSize(int64(c.maxLabelBytes)))
 	}
-	c.makeSeriesRoom()
+	c.makePageSeriesRoom()
 	hash := l.Hash()
 	s := c.byHash[hash]
 	for s != nil && !labels.Equal(s.Labels, l) {
@@ -117,9 +117,9 @@ func (c *seriesCache) releaseSeriesMemory(s *Series) {
 	}
 }
 
-// makeSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
+// makePageSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
 // written differently each time.
-func (c *seriesCache) makeSeriesRoom() {
+func (c *seriesCache) makePageSeriesRoom() {
 	if c.maxSeries <= 0 {
 		return
 	}

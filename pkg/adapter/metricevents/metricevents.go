@@ -83,12 +83,12 @@ func (r *Reporter) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 		s = newMetricState(h.UID)
 		r.states[key] = s
 	}
-	if s.updateMetricState(h, r.opts.Now()); s.isUntold() {
-		r.wakeReporter()
+	if s.updateMetricState(h, r.opts.Now()); s.isMetricChangeUntold() {
+		r.wakeMetricReporter()
 	}
 }
 
-func (r *Reporter) wakeReporter() {
+func (r *Reporter) wakeMetricReporter() {
 	select {
 	case r.wake <- struct{}{}:
 	default: // it is awake
@@ -138,7 +138,7 @@ func (r *Reporter) listUntoldAutoscalers() []types.NamespacedName {
 	defer r.mu.Unlock()
 	var untold []types.NamespacedName
 	for key, s := range r.states {
-		if s.isUntold() && s.mayTellMetricChange(r.opts.Now()) {
+		if s.isMetricChangeUntold() && s.mayTellMetricChange(r.opts.Now()) {
 			untold = append(untold, key)
 		}
 	}
@@ -149,7 +149,7 @@ func (r *Reporter) listUntoldAutoscalers() []types.NamespacedName {
 func (r *Reporter) tellMetricChange(ctx context.Context, key types.NamespacedName) {
 	r.mu.Lock()
 	s := r.states[key]
-	if s == nil || !s.isUntold() { // deleted or changed back meanwhile
+	if s == nil || !s.isMetricChangeUntold() { // deleted or changed back meanwhile
 		r.mu.Unlock()
 		return
 	}
@@ -188,7 +188,7 @@ func (r *Reporter) newMetricEvent(key types.NamespacedName, c metricChange) *cor
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler", Namespace: key.Namespace, Name: key.Name, UID: c.uid,
 		},
-		Type: corev1.EventTypeNormal, Reason: c.nameReason(), Message: plaintext.Clip(c.describeMetricChange(cause), maxMessageBytes),
+		Type: corev1.EventTypeNormal, Reason: c.nameMetricEventReason(), Message: plaintext.Clip(c.describeMetricChange(cause), maxMessageBytes),
 		Source: corev1.EventSource{Component: component, Host: r.opts.Replica}, ReportingController: component, ReportingInstance: r.opts.Replica,
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}
@@ -207,7 +207,7 @@ func (r *Reporter) findReadOfMetric(key types.NamespacedName, c metricChange) (c
 	}
 	for i := range log.Decisions {
 		for _, read := range log.Decisions[i].Reads {
-			if (read.Error != "") == c.isFailing && c.hasMetric(read.Metric) {
+			if (read.Error != "") == c.isFailing && c.hasFailingMetric(read.Metric) {
 				cause, isRead = read.Error, true
 			}
 		}

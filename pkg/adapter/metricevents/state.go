@@ -83,8 +83,8 @@ func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler
 	}
 }
 
-// isUntold reports whether the newest change has no Event yet.
-func (s *metricState) isUntold() bool { return s.newest.isFailing != s.told }
+// isMetricChangeUntold reports whether the newest change has no Event yet.
+func (s *metricState) isMetricChangeUntold() bool { return s.newest.isFailing != s.told }
 
 // mayTellMetricChange reports whether the bound on failures admits the newest change.
 func (s *metricState) mayTellMetricChange(now time.Time) bool {
@@ -153,15 +153,15 @@ func nameSpecMetric(m *autoscalingv2.MetricSpec) string {
 	return ""
 }
 
-func (c metricChange) nameReason() string {
+func (c metricChange) nameMetricEventReason() string {
 	if c.isFailing {
 		return reasonFailed
 	}
 	return reasonRecovered
 }
 
-// hasMetric reports whether a read of the metric at index shows the change. If the spec has none of the failed metrics any more, any read does.
-func (c metricChange) hasMetric(index int) bool {
+// hasFailingMetric reports whether a read of the metric at index shows the change. If the spec has none of the failed metrics any more, any read does.
+func (c metricChange) hasFailingMetric(index int) bool {
 	return len(c.metrics) == 0 || slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
 }
 

@@ -99,7 +99,7 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	for i := range cfg.ExternalRules {
 		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
 	}
-	c.publishRuleSnapshot()
+	c.publishCatalogSnapshot()
 	return c
 }
 
@@ -116,20 +116,20 @@ func (c *Catalog) Run(ctx context.Context) error {
 		due := c.listRulesToRetry(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterRelistTime(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterSeriesRelistTime(rng, c.opts.RelistInterval))
 		}
 		c.resolveUsageRules(ctx, now)
-		c.relistRules(ctx, now, due)
+		c.relistSeriesRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
-		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
+		retry.Sleep(ctx, time.Until(c.nextSeriesListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterSeriesRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterSeriesRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
@@ -144,8 +144,8 @@ func (c *Catalog) listRulesToRetry(now time.Time) []*ruleState {
 	return due
 }
 
-// nextListingTime returns the time of the next retry or relist.
-func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
+// nextSeriesListingTime returns the time of the next retry or relist.
+func (c *Catalog) nextSeriesListingTime(now, relist time.Time) time.Time {
 	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
@@ -159,15 +159,15 @@ func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
 
 // Relist lists the series of all rules once, as of now. It must not run beside Run.
 func (c *Catalog) Relist(ctx context.Context, now time.Time) {
-	c.relistRules(ctx, now, c.rules)
+	c.relistSeriesRules(ctx, now, c.rules)
 }
 
-// relistRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
-func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleState) {
+// relistSeriesRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
+func (c *Catalog) relistSeriesRules(ctx context.Context, now time.Time, rules []*ruleState) {
 	l := newSeriesListing(c, now)
 	var quick, slow []*ruleState
 	for _, r := range rules {
-		if r.isFixedRule() {
+		if r.isFixedSeriesRule() {
 			quick = append(quick, r)
 		} else {
 			slow = append(slow, r)
@@ -179,12 +179,12 @@ func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleS
 		}
 		c.listRuleSeries(ctx, l, batch)
 		// Of several rules for a metric, a rule with series wins. So fixed rules among them need a listing, once for each rule.
-		for unconfirmed := c.publishRuleSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishRuleSnapshot() {
+		for unconfirmed := c.publishCatalogSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishCatalogSnapshot() {
 			c.listRuleSeries(ctx, l, unconfirmed)
 		}
 	}
 	if len(rules) == 0 {
-		c.publishRuleSnapshot() // for the notes about resourceRules
+		c.publishCatalogSnapshot() // for the notes about resourceRules
 	}
 	c.logRuleOddities(ctx)
 }
@@ -239,7 +239,7 @@ func (c *Catalog) recordRuleListing(ctx context.Context, r *ruleState, d listing
 	case before == nil || r.err.Error() != before.Error():
 		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.formatRuleLogName())
 	}
-	c.opts.Metrics.setRuleFailing(r.path, r.findServingError())
+	c.opts.Metrics.setSeriesRuleFailing(r.path, r.findRuleServingError())
 }
 
 // newAssociationRule returns the rule that serves an association.
@@ -249,8 +249,8 @@ func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
-		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.formatRuleLogName(), External: r.external,
-		Namespaced: r.isNamespacedRule(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Metric: r.compiled.expandMetricNameAs(a.series), Resource: a.resource.Name, Name: r.formatRuleLogName(), External: r.external,
+		Namespaced: r.isNamespacedSeriesRule(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
 	}.WithTemplate(r.newSeriesTemplate(a.series, groupBy))
 }

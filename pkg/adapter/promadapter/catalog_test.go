@@ -343,7 +343,7 @@ func TestListingIsCheap(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	began := time.Now()
-	c.relistRules(t.Context(), began, c.rules)
+	c.relistSeriesRules(t.Context(), began, c.rules)
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc // far less without the race detector

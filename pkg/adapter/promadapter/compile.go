@@ -54,8 +54,8 @@ func (c *compiledRuleText) mayHoldSeriesName(name string) bool {
 	})
 }
 
-// expandMetricName returns the metric name of a series. It is empty if name.matches does not match.
-func (c *compiledRuleText) expandMetricName(series string) string {
+// expandMetricNameAs returns the metric name of a series. It is empty if name.matches does not match.
+func (c *compiledRuleText) expandMetricNameAs(series string) string {
 	m := c.matches.FindStringSubmatchIndex(series)
 	if m == nil {
 		return ""

@@ -91,13 +91,13 @@ func (im *ruleImporter) importSeriesRule(r *Rule) {
 		im.addRejectedImport(r.path, "%v", err)
 		return
 	}
-	for _, t := range im.mapRuleResources(r) {
+	for _, t := range im.mapSeriesRuleResources(r) {
 		query, err := translateQueryTemplate(r, names, t)
 		if err != nil {
 			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: listNonDefaultLabels(t)}
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: listNonDefaultSeriesLabels(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.from = "all" // as the queries of prometheus-adapter
 		}
@@ -112,8 +112,8 @@ func formatResourceSuffix(t mappedResource) string {
 	return " for " + t.Name
 }
 
-// mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
-func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
+// mapSeriesRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
+func (im *ruleImporter) mapSeriesRuleResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, err := known.cluster.LookupResource(o.overriddenResource())
@@ -129,7 +129,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedRule(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedSeriesRule(Resource{})}}
 	}
 	var out []mappedResource
 	for _, res := range im.collectMappedResources(r, known) {
@@ -138,7 +138,7 @@ func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 			im.addRejectedImport(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespacedRule(res)})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespacedSeriesRule(res)})
 	}
 	return out
 }
@@ -167,8 +167,8 @@ func (im *ruleImporter) collectMappedResources(r *Rule, known resolvedMapping) [
 	return out
 }
 
-// listNonDefaultLabels returns the keys and values of labels that differ from the native defaults.
-func listNonDefaultLabels(t mappedResource) [][2]string {
+// listNonDefaultSeriesLabels returns the keys and values of labels that differ from the native defaults.
+func listNonDefaultSeriesLabels(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {

@@ -52,8 +52,8 @@ func (d *lenientDecoder) addLenientFault(path, format string, args ...any) {
 	d.addFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
 }
 
-// parseOnlyDocument returns the only document in data, or nil and a fault.
-func (d *lenientDecoder) parseOnlyDocument(data []byte) *yaml.Node {
+// parseOnlyYAMLDocument returns the only document in data, or nil and a fault.
+func (d *lenientDecoder) parseOnlyYAMLDocument(data []byte) *yaml.Node {
 	if len(data) > strict.MaxBytes {
 		d.addFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil

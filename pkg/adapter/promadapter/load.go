@@ -70,9 +70,9 @@ func findMappingValue(n *yaml.Node, name string) *yaml.Node {
 func Load(data []byte) (*Config, error) {
 	d := newLenientDecoder()
 	c := &Config{}
-	root := d.parseOnlyDocument(data)
+	root := d.parseOnlyYAMLDocument(data)
 	if root != nil {
-		d.loadConfigDocument(c, root)
+		d.loadImportedDocument(c, root)
 	}
 	if len(d.faults) > 0 { // all faults at once
 		d.faults = append(d.faults, c.CheckRules().Faults...)
@@ -81,8 +81,8 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// loadConfigDocument decodes and compiles a document, unless it is no configuration of prometheus-adapter as a whole.
-func (d *lenientDecoder) loadConfigDocument(c *Config, root *yaml.Node) {
+// loadImportedDocument decodes and compiles a document, unless it is no configuration of prometheus-adapter as a whole.
+func (d *lenientDecoder) loadImportedDocument(c *Config, root *yaml.Node) {
 	path, message := findHelmValuesFragment(root)
 	rules := findHelmChartRules(root)
 	switch {

@@ -284,7 +284,7 @@ func FuzzLoad(f *testing.F) {
 			if r.compiled.matches == nil || r.compiled.metricAs == "" || len(r.compiled.selector.matchers) == 0 {
 				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
 			}
-			_ = r.compiled.expandMetricName(r.compiled.selector.onlyName)
+			_ = r.compiled.expandMetricNameAs(r.compiled.selector.onlyName)
 		}
 	})
 }

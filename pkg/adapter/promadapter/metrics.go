@@ -46,7 +46,7 @@ func (m *Metrics) countSeriesListing(err error) {
 	m.listings.WithLabelValues(outcome).Inc()
 }
 
-func (m *Metrics) setRuleFailing(path string, err error) {
+func (m *Metrics) setSeriesRuleFailing(path string, err error) {
 	v := 0.0
 	if err != nil {
 		v = 1

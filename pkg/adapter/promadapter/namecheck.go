@@ -27,8 +27,8 @@ func (r *Rule) listSeriesQueryNames() []string {
 	return names
 }
 
-// checkServedNames judges whether seriesQuery selects any series, and whether the filters leave any name.
-func (c ruleChecker) checkServedNames(r *Rule) {
+// checkServedMetricNames judges whether seriesQuery selects any series, and whether the filters leave any name.
+func (c ruleChecker) checkServedMetricNames(r *Rule) {
 	if err := rule.FindExcludingMatchers(r.compiled.selector.matchers, nil); err != nil {
 		c.addSeriesRuleFault(r.path+".seriesQuery", "%v", err)
 		return
@@ -75,7 +75,7 @@ func (r *Rule) excludesEverySeriesName(further ...string) bool {
 // checkExpandedNames judges the metrics of series with known names.
 func (c ruleChecker) checkExpandedNames(path string, r *Rule) {
 	for _, series := range r.listSeriesQueryNames() {
-		switch name := r.compiled.expandMetricName(series); {
+		switch name := r.compiled.expandMetricNameAs(series); {
 		case !r.compiled.servesSeriesName(series):
 		case name == "":
 			c.addSeriesRuleFault(path, "gives the metric of %s an empty name; write another name", series)

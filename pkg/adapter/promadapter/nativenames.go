@@ -60,12 +60,12 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 		if !c.servesSeriesName(series) {
 			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
-		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
+		return nativeNames{metric: c.expandMetricNameAs(series), series: series}, nil
 	}
 	if c.metricsQuery != nil && !templateUsesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
 		return nativeNames{metric: c.metricAs}, nil // any of its series gives the same metric and the same query
 	}
-	before, after, whole, err := splitNameAs(c)
+	before, after, whole, err := splitMetricNameAs(c)
 	if err != nil {
 		return nativeNames{}, err
 	}
@@ -80,8 +80,8 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 	return restrictNativeNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
 }
 
-// splitNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
-func splitNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
+// splitMetricNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
+func splitMetricNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
 	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
 	switch {
 	case len(refs) == 0:

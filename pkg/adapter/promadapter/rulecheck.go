@@ -71,7 +71,7 @@ func (c ruleChecker) addSeriesRuleWarning(path, format string, args ...any) {
 // checkSeriesRule judges a rule that compiled without a fault.
 func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 	c := ruleChecker{&r.compiled.report, d.lines}
-	c.checkServedNames(r)
+	c.checkServedMetricNames(r)
 	c.checkNameReferences(r)
 	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
 	path := r.path + ".metricsQuery"
@@ -79,17 +79,17 @@ func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 		c.addSeriesRuleFault(path, "missing: no query computes the metric")
 		return
 	}
-	resources := listResourcesToCheck(r)
+	resources := listRuleResourcesToCheck(r)
 	if len(resources) == 0 {
 		c.addSeriesRuleFault(r.path+".resources", "serves no metric: neither overrides nor template names a label of objects")
 		return
 	}
-	if r.external && !r.isNamespacedRule(Resource{}) {
+	if r.external && !r.isNamespacedSeriesRule(Resource{}) {
 		c.Notes = append(c.Notes, c.newSeriesRuleFault(r.path+".resources.namespaced", "false: series of every namespace feed this metric, so that whoever runs a pod that the server scrapes "+
 			"can move it; name the namespaces in metricsQuery if they are known, such as {namespace=\"mail\"}"))
 	}
 	uncertain := templateNeedsRequest(r.compiled.metricsQuery) && (r.compiled.selector.onlyName == "" || templateUsesValues(r.compiled.metricsQuery))
-	failing := c.checkRuleResources(r, resources)
+	failing := c.checkSeriesRuleResources(r, resources)
 	switch {
 	case len(failing) == len(resources) && uncertain:
 		c.addSeriesRuleWarning(path, "with made-up names: %s", failing[0].fault.Message)
@@ -161,8 +161,8 @@ func (c ruleChecker) checkNameReferences(r *Rule) {
 // backslashReferenceRegexp matches a reference to a group as other programs write it.
 var backslashReferenceRegexp = regexp.MustCompile(`\\\d`)
 
-// checkRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
-func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []failingResource {
+// checkSeriesRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
+func (c ruleChecker) checkSeriesRuleResources(r *Rule, resources []mappedResource) []failingResource {
 	path := r.path + ".metricsQuery"
 	var failing []failingResource
 	warned := false
@@ -227,9 +227,9 @@ func (r *Rule) checkQueryTemplateFor(res mappedResource, objects ...string) rule
 	return check
 }
 
-// listResourcesToCheck returns the resources to try: all resources of the overrides, and with a template the resources of every
+// listRuleResourcesToCheck returns the resources to try: all resources of the overrides, and with a template the resources of every
 // cluster. An unknown resource may be cluster-scoped.
-func listResourcesToCheck(r *Rule) []mappedResource {
+func listRuleResourcesToCheck(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, _ := known.cluster.LookupResource(o.overriddenResource())
@@ -237,7 +237,7 @@ func listResourcesToCheck(r *Rule) []mappedResource {
 	}
 	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsSeriesLabel)
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedRule(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedSeriesRule(Resource{})}}
 	}
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
@@ -246,7 +246,7 @@ func listResourcesToCheck(r *Rule) []mappedResource {
 	var out []mappedResource
 	for _, res := range all {
 		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.assertsSeriesLabel)
-		m := mappedResource{res, label, namespaceLabel, r.isNamespacedRule(res)}
+		m := mappedResource{res, label, namespaceLabel, r.isNamespacedSeriesRule(res)}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}

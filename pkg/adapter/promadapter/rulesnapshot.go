@@ -39,7 +39,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewRuleReasons(s.unlistedCustom))
 	}
 	if reason := s.unlabelled[name]; reason != "" {
 		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
@@ -64,7 +64,7 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 		return r, nil
 	}
 	if len(s.unlistedExternal) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewReasons(s.unlistedExternal))
+		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewRuleReasons(s.unlistedExternal))
 	}
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestSimilarMetric("", name))
 }
@@ -75,8 +75,8 @@ func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinFewReasons joins at most three texts and counts the rest.
-func joinFewReasons(texts []string) string {
+// joinFewRuleReasons joins at most three texts and counts the rest.
+func joinFewRuleReasons(texts []string) string {
 	const maxReasons = 3
 	if len(texts) > maxReasons {
 		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
@@ -84,9 +84,9 @@ func joinFewReasons(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// publishRuleSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
+// publishCatalogSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
 // serves the same metric.
-func (c *Catalog) publishRuleSnapshot() []*ruleState {
+func (c *Catalog) publishCatalogSnapshot() []*ruleState {
 	b := snapshotBuilder{
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
@@ -99,16 +99,16 @@ func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	c.opts.Metrics.setRejectedSeriesNames(rejected)
 	failures, oddities := c.describeUsageRules()
 	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
-	b.finishRuleSnapshot()
-	if old := c.snapshot.Load(); old == nil || !old.equalsRuleSnapshot(b.snapshot) {
+	b.finishCatalogSnapshot()
+	if old := c.snapshot.Load(); old == nil || !old.equalsCatalogSnapshot(b.snapshot) {
 		c.snapshot.Store(b.snapshot)
 	}
 	c.opts.Metrics.setKnownMetrics(len(b.snapshot.rules))
 	return b.unconfirmed
 }
 
-// equalsRuleSnapshot reports whether both snapshots give the same responses.
-func (s *RuleSnapshot) equalsRuleSnapshot(o *RuleSnapshot) bool {
+// equalsCatalogSnapshot reports whether both snapshots give the same responses.
+func (s *RuleSnapshot) equalsCatalogSnapshot(o *RuleSnapshot) bool {
 	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -128,12 +128,12 @@ type snapshotBuilder struct {
 }
 
 func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
-	b.snapshot.failures = append(b.snapshot.failures, r.describeRuleFailures()...)
+	b.snapshot.failures = append(b.snapshot.failures, r.describeSeriesRuleFailures()...)
 	b.snapshot.oddities = append(b.snapshot.oddities, r.describeRuleOddities()...)
 	if reason := b.explainUnlistedRule(r); reason != "" {
 		switch own := r.compiled.selector.onlyName; {
 		case own != "" && !r.external:
-			b.snapshot.awaited[r.compiled.expandMetricName(own)] = reason
+			b.snapshot.awaited[r.compiled.expandMetricNameAs(own)] = reason
 		case r.external:
 			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, reason)
 		default:
@@ -142,10 +142,10 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 	}
 	if reason := r.describeUnlabelledRule(); reason != "" {
 		for _, series := range r.unlabelled {
-			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.formatRuleLogName() + ": " + reason
+			b.snapshot.unlabelled[r.compiled.expandMetricNameAs(series)] = r.formatRuleLogName() + ": " + reason
 		}
 	}
-	for _, e := range r.listSortedEntries() {
+	for _, e := range r.listSortedConfigEntries() {
 		b.chooseMetricCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
 	}
 }
@@ -218,7 +218,7 @@ func (k metricKey) describeMetricConflict(winner, loser metricCandidate) string 
 // maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
-func (b *snapshotBuilder) finishRuleSnapshot() {
+func (b *snapshotBuilder) finishCatalogSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
 		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))

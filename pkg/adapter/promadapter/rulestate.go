@@ -81,8 +81,8 @@ func (r *Rule) formatRuleLogName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
-// isFixedRule reports whether the metric of the rule is known without a listing.
-func (r *ruleState) isFixedRule() bool {
+// isFixedSeriesRule reports whether the metric of the rule is known without a listing.
+func (r *ruleState) isFixedSeriesRule() bool {
 	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalOverrides())
 }
 
@@ -130,8 +130,8 @@ func (r *ruleState) applySeriesListing(d listingResult, make func(*ruleState, as
 	}
 }
 
-// findServingError returns the reason why the rule fails, or nil.
-func (r *ruleState) findServingError() error {
+// findRuleServingError returns the reason why the rule fails, or nil.
+func (r *ruleState) findRuleServingError() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -141,8 +141,8 @@ func (r *ruleState) findServingError() error {
 	return nil
 }
 
-// describeRuleFailures returns a line for people if the last listing failed or none is done yet.
-func (r *ruleState) describeRuleFailures() []string {
+// describeSeriesRuleFailures returns a line for people if the last listing failed or none is done yet.
+func (r *ruleState) describeSeriesRuleFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
 		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.formatRuleLogName(), r.err)}
@@ -198,8 +198,8 @@ func (r *ruleState) describeUnlabelledRule() string {
 	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
-// listSortedEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) listSortedEntries() []*metricEntry {
+// listSortedConfigEntries returns the entries sorted by series, resource and label.
+func (r *ruleState) listSortedConfigEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

@@ -36,7 +36,7 @@ func parseSeriesQuery(text string) (seriesSelector, error) {
 		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
-		if name := findOnlyMatchedValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsSeriesName(name) {
+		if name := findOnlyMatchedLabelValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsSeriesName(name) {
 			s.onlyName = name
 		}
 	}
@@ -52,8 +52,8 @@ func findSeriesQueryError(err error) error {
 	return err
 }
 
-// findOnlyMatchedValue returns the only value that a matcher matches, or empty text.
-func findOnlyMatchedValue(m *labels.Matcher) string {
+// findOnlyMatchedLabelValue returns the only value that a matcher matches, or empty text.
+func findOnlyMatchedLabelValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
 		return m.Value

@@ -113,7 +113,7 @@ type associationFinder struct {
 func (f *associationFinder) findExternalSeries(ctx context.Context) error {
 	names := []string{f.r.compiled.selector.onlyName}
 	f.rank = rankAssumed
-	if !f.r.isFixedRule() {
+	if !f.r.isFixedSeriesRule() {
 		var err error
 		if names, err = f.listSeriesNames(ctx, f.r.SeriesQuery); err != nil {
 			return err
@@ -161,11 +161,11 @@ func (f *associationFinder) rejectSeriesName(name string) {
 func (f *associationFinder) findCustomSeries(ctx context.Context) error {
 	var err error
 	switch {
-	case f.r.isFixedRule():
+	case f.r.isFixedSeriesRule():
 		f.rank = rankAssumed
 		f.addSeriesNameLabels([]string{f.r.compiled.selector.onlyName}, f.listAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":
-		err = f.listLabelsOfOneName(ctx)
+		err = f.listSeriesLabelsOfOneName(ctx)
 	default:
 		err = f.listNamesByLabel(ctx)
 	}
@@ -201,8 +201,8 @@ func (f *associationFinder) listAssertedLabels() []string {
 	return labels
 }
 
-// listLabelsOfOneName lists the labels of the only name, in a single listing for any number of labels.
-func (f *associationFinder) listLabelsOfOneName(ctx context.Context) error {
+// listSeriesLabelsOfOneName lists the labels of the only name, in a single listing for any number of labels.
+func (f *associationFinder) listSeriesLabelsOfOneName(ctx context.Context) error {
 	labels, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const maxQueryBytes = 1 << 20
 func parseRuleTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
-		return nil, errors.New(formatTemplateError(name, err))
+		return nil, errors.New(formatRuleTemplateError(name, err))
 	}
 	return t, nil
 }
@@ -39,8 +39,8 @@ var (
 	unknownFunctionRegexp = regexp.MustCompile(`function "(\w+)" not defined$`)
 )
 
-// formatTemplateError returns an error of Go's templates in the words of the file.
-func formatTemplateError(name string, err error) string {
+// formatRuleTemplateError returns an error of Go's templates in the words of the file.
+func formatRuleTemplateError(name string, err error) string {
 	text := strings.TrimPrefix(err.Error(), "template: "+name+":")
 	known := ".Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice"
 	if name == "template" {
@@ -66,7 +66,7 @@ func formatTemplateError(name string, err error) string {
 func renderRuleTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
-		return "", errors.New(formatTemplateError(t.Name(), err))
+		return "", errors.New(formatRuleTemplateError(t.Name(), err))
 	}
 	if strings.TrimSpace(out.String()) == "" {
 		return "", errEmptyText
@@ -207,8 +207,8 @@ func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) qu
 	return request
 }
 
-// isNamespacedRule reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) isNamespacedRule(res Resource) bool {
+// isNamespacedSeriesRule reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) isNamespacedSeriesRule(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}

@@ -45,7 +45,7 @@ func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
 		err = faults.Err()
 	}
-	c.opts.Metrics.setRuleFailing("resourceRules", err)
+	c.opts.Metrics.setSeriesRuleFailing("resourceRules", err)
 }
 
 // usageResolver resolves resourceRules once.

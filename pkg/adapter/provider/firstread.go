@@ -34,11 +34,11 @@ func (e firstReadError) Unwrap() error { return e.error }
 // there is a value, or two scrapes are over, or ctx ends. An autoscaler's read never waits: its workers are few.
 func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s requestSubject, readOnce func() (T, error)) (T, error) {
 	read := func() (v T, err error) {
-		defer p.panics.Catch(ctx, &err, s.logKeys)
+		defer p.panics.Catch(ctx, &err, s.providerRequestLogKeys)
 		return readOnce()
 	}
 	v, err := read()
-	if !errors.As(err, new(firstReadError)) || !isRequestOfPerson(ctx) {
+	if !errors.As(err, new(firstReadError)) || !isProviderRequestOfPerson(ctx) {
 		return v, err
 	}
 	select {
@@ -66,8 +66,8 @@ func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s request
 	}
 }
 
-// isRequestOfPerson reports whether a request comes from a known user other than the autoscaler's controller.
-func isRequestOfPerson(ctx context.Context) bool {
+// isProviderRequestOfPerson reports whether a request comes from a known user other than the autoscaler's controller.
+func isProviderRequestOfPerson(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	if !ok {
 		return false

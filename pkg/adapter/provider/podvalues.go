@@ -44,7 +44,7 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 		results[i].pod, results[i].done = &pods[i], !pods[i].Live
 	}
 	trial := req
-	for ; trial.rule != nil && needsFurtherRule(results); trial.rule = trial.rule.Next() {
+	for ; trial.rule != nil && requestNeedsFurtherRule(results); trial.rule = trial.rule.Next() {
 		if err := p.evaluateProviderRuleForPods(ctx, trial, pods, results); err != nil {
 			return podValues{}, err
 		}
@@ -125,8 +125,8 @@ type podResult struct {
 	goesOn bool
 }
 
-// needsFurtherRule reports whether a further rule is to be tried for some pod.
-func needsFurtherRule(results []podResult) bool {
+// requestNeedsFurtherRule reports whether a further rule is to be tried for some pod.
+func requestNeedsFurtherRule(results []podResult) bool {
 	for i := range results {
 		if !results[i].done {
 			return true
@@ -267,7 +267,7 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.Time) {
 	latest := now.Add(-time.Millisecond) // the kubelet's clock may be ahead
 	for i := range pods {
-		last = laterLoadMove(last, &pods[i], now)
+		last = laterLoadMoveOfPods(last, &pods[i], now)
 		for _, at := range [...]time.Time{pods[i].Left, pods[i].Readied, pods[i].Unreadied} {
 			if at.After(latest) {
 				at = latest
@@ -297,9 +297,9 @@ func (p *Provider) findUnseenProvidedCounts(r *rule.Rule, pods []discovery.Pod, 
 	return latest
 }
 
-// laterLoadMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
+// laterLoadMoveOfPods returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
-func laterLoadMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
+func laterLoadMoveOfPods(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
 	changed := pod.Readied
 	if !pod.Ready {
 		changed = pod.Unreadied

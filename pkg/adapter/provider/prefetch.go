@@ -62,7 +62,7 @@ func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) (err error) {
 	req := request{demand: d, now: p.Now()}
 	subject := requestSubject{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object, d.Metric}
-	defer p.panics.Catch(ctx, &err, subject.logKeys)
+	defer p.panics.Catch(ctx, &err, subject.providerRequestLogKeys)
 	err = validateProviderRequestBounds(subject, d.Selector, d.MetricSelector)
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ type requestSubject struct {
 	namespace, name, metric string
 }
 
-// logKeys returns the subject as keys and values of a log line.
-func (s requestSubject) logKeys() []any {
+// providerRequestLogKeys returns the subject as keys and values of a log line.
+func (s requestSubject) providerRequestLogKeys() []any {
 	return []any{"resource", strict.ShortenPlain(s.resource.String()), "namespace", strict.ShortenPlain(s.namespace), "name", strict.ShortenPlain(s.name), "metric", strict.ShortenPlain(s.metric)}
 }
 

@@ -18,7 +18,7 @@ import (
 func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error) {
 	group := schema.ParseGroupResource(d.Resource)
 	subject := requestSubject{group, d.Namespace, d.Object, d.Metric}
-	defer p.panics.Catch(ctx, &err, subject.logKeys)
+	defer p.panics.Catch(ctx, &err, subject.providerRequestLogKeys)
 	var req request
 	if d.External {
 		req, err = p.newProviderExternalRequest(d.Namespace, d.Selector, d.Metric)

@@ -35,17 +35,17 @@ func chooseQueryWindow(
 // edges of their own windows are as often early as late.
 const minLateShare = 20
 
-// findQueriedLoadMove looks for a change of single pods that not all pods share: load moved, and the total does not tell. Beside a late pod
+// findLoadMoveBetweenPods looks for a change of single pods that not all pods share: load moved, and the total does not tell. Beside a late pod
 // its counts since then are not known; in a short window they are counted twice, or not at all. It returns the window since the change, and
 // false as shared; or chosen. A look at each pod takes time in a large group.
-func (ev *evaluation) findQueriedLoadMove(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
+func (ev *evaluation) findLoadMoveBetweenPods(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
 	now, late := ev.now.UnixMilli(), 0
 	for _, p := range ev.scan.orderedPods {
-		if ev.isLateQueriedPod(p) {
+		if ev.isLateScannedPod(p) {
 			late++
 		}
 	}
-	if minLateShare*max(late, 1) < len(ev.scan.orderedPods) || late == 0 && !ev.looksForQueriedMoves() {
+	if minLateShare*max(late, 1) < len(ev.scan.orderedPods) || late == 0 && !ev.mustFindLoadMoves() {
 		return chosen, true
 	}
 	for _, c := range counters {
@@ -72,18 +72,18 @@ func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.
 	return chosen
 }
 
-// queriedQuantileHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
+// quantileHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
 // the bucket that has it, and the events in this bucket or beyond. The number of all events does not tell how slow they are.
-func (s *seriesScan) queriedQuantileHistories(selectors []exprSelector) (counters []window.Counter) {
+func (s *seriesScan) quantileHistories(selectors []exprSelector) (counters []window.Counter) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
-			counters = append(counters, queriedTailHistories(s.seriesBySelector[i], sel.quantile)...)
+			counters = append(counters, bucketTailHistories(s.seriesBySelector[i], sel.quantile)...)
 		}
 	}
 	return counters
 }
 
-func queriedTailHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
+func bucketTailHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
 	byBound := map[string][]scannedSeries{}
 	for _, s := range series {
 		bound := s.labels.Get(labels.BucketLabel)
@@ -95,7 +95,7 @@ func queriedTailHistories(series []scannedSeries, quantile float64) (counters []
 	for bound, of := range byBound {
 		if _, err := strconv.ParseFloat(bound, 64); err == nil {
 			bounds = append(bounds, bound)
-			histories[bound], totals[bound] = queriedBucketHistories(of)
+			histories[bound], totals[bound] = bucketHistoriesByPod(of)
 		}
 	}
 	slices.SortFunc(bounds, compareQueryBuckets)
@@ -105,16 +105,16 @@ func queriedTailHistories(series []scannedSeries, quantile float64) (counters []
 	}
 	for _, i := range []int{at - 1, at} {
 		if i >= 0 && i < len(bounds)-1 {
-			slow := subtractQueriedHistories(histories[lastBucketBound], histories[bounds[i]])
-			all := subtractQueriedHistories(histories[lastBucketBound], nil)
+			slow := subtractHistories(histories[lastBucketBound], histories[bounds[i]])
+			all := subtractHistories(histories[lastBucketBound], nil)
 			counters = append(counters, window.Counter{Pods: slow, Among: all})
 		}
 	}
 	return counters
 }
 
-// queriedBucketHistories returns the history of each pod for the series of a bucket, and their events.
-func queriedBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
+// bucketHistoriesByPod returns the history of each pod for the series of a bucket, and their events.
+func bucketHistoriesByPod(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
 	byPod = map[*scannedPod]*window.History{}
 	for _, s := range series {
 		if byPod[s.pod] == nil {
@@ -130,8 +130,8 @@ func queriedBucketHistories(series []scannedSeries) (byPod map[*scannedPod]*wind
 	return byPod, events
 }
 
-// subtractQueriedHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
-func subtractQueriedHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
+// subtractHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
+func subtractHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
 	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
 	for _, p := range pods {
 		counted := map[int64]float64{}

@@ -34,17 +34,17 @@ const maxKeptKeys = 1000
 // resetQueryEvalBuffers takes back all slices that the buffers handed out.
 func (b *evalBuffers) resetQueryEvalBuffers() {
 	b.times.used, b.values.used, b.increments.used = 0, 0, 0
-	b.pods.clearQueryArena()
-	b.objects.clearQueryArena()
-	b.elements.clearQueryArena()
+	b.pods.clearSliceArena()
+	b.objects.clearSliceArena()
+	b.elements.clearSliceArena()
 	clear(b.results)
 	for i := range b.series {
 		clear(b.series[i]) // frees the labels of series that the store may drop
 	}
 }
 
-// resetQueriedSeries returns n empty lists of series.
-func (b *evalBuffers) resetQueriedSeries(n int) [][]scannedSeries {
+// resetScannedSeries returns n empty lists of series.
+func (b *evalBuffers) resetScannedSeries(n int) [][]scannedSeries {
 	for len(b.series) < n {
 		b.series = append(b.series, nil)
 	}
@@ -95,8 +95,8 @@ type sliceArena[T any] struct {
 	used  int
 }
 
-// allocQueryArenaSlice returns an empty slice for n elements.
-func (a *sliceArena[T]) allocQueryArenaSlice(n int) []T {
+// allocArenaSlice returns an empty slice for n elements.
+func (a *sliceArena[T]) allocArenaSlice(n int) []T {
 	if a.used+n > len(a.block) {
 		// Slices of the old block keep it alive until the scan is over.
 		a.block, a.used = make([]T, max(n, 1024, 2*len(a.block))), 0
@@ -106,11 +106,11 @@ func (a *sliceArena[T]) allocQueryArenaSlice(n int) []T {
 	return s
 }
 
-// allocQueryArenaElement returns a zero element, because clearQueryArena clears the arena before each reuse.
-func (a *sliceArena[T]) allocQueryArenaElement() *T { return &a.allocQueryArenaSlice(1)[:1][0] }
+// allocArenaElement returns a zero element, because clearSliceArena clears the arena before each reuse.
+func (a *sliceArena[T]) allocArenaElement() *T { return &a.allocArenaSlice(1)[:1][0] }
 
-// clearQueryArena clears and takes back the whole arena.
-func (a *sliceArena[T]) clearQueryArena() {
+// clearSliceArena clears and takes back the whole arena.
+func (a *sliceArena[T]) clearSliceArena() {
 	clear(a.block[:a.used])
 	a.used = 0
 }

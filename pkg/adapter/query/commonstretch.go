@@ -18,7 +18,7 @@ import (
 // group: a young pod is read over its life, in which it had its share, beside old pods that are read over a window in
 // which they still had the shares of others; and a pod that left takes its share of the window with it. Therefore, as
 // soon as a pod begins or ends within the window, all pods are read over one stretch of time, from the
-// same begin to the same end, by interpolation between their samples (promQLIncreaseBetween):
+// same begin to the same end, by interpolation between their samples (increaseBetweenSamples):
 //
 //   - The stretch ends at the oldest of the newest samples of the punctual pods. Until then every pod is known.
 //   - A pod that began within the stretch has counted from zero, since it became ready. This is known from its first
@@ -32,24 +32,24 @@ import (
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
 // is its share of that: its count, divided by the whole stretch.
 
-// missesQueriedPodScrape reports whether a scrape of the pod is missing, until now or before.
-func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
-	if missesScrapeInQuery(now-p.newest, interval) {
+// missesScrapeOfPod reports whether a scrape of the pod is missing, until now or before.
+func (p *scannedPod) missesScrapeOfPod(now, interval int64) bool {
+	if missesScrapeWithin(now-p.newest, interval) {
 		return true
 	}
-	return slices.ContainsFunc(p.sampleTimes, func(t namedSampleTimes) bool { return t.times.missesQueriedScrape(interval) })
+	return slices.ContainsFunc(p.sampleTimes, func(t namedSampleTimes) bool { return t.times.missesScrapeBetweenSamples(interval) })
 }
 
-// pausesAroundQueriedTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its
+// pausesAroundTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its
 // counts in the pause came at an unknown time.
-func (p *scannedPod) pausesAroundQueriedTime(at, interval int64) bool {
+func (p *scannedPod) pausesAroundTime(at, interval int64) bool {
 	for _, t := range p.sampleTimes {
 		if last := len(t.times) - 1; float64(t.times[last]-t.times[0]) < (float64(last)+1)*float64(interval) {
 			continue // no scrape is missing
 		}
 		from := at - int64(maxLateIntervals*float64(interval))
-		for i := max(1, t.times.queriedSampleIndexAfter(from)); i < len(t.times) && t.times[i-1] < at; i++ {
-			if isPauseInQuery(t.times[i]-t.times[i-1], interval) {
+		for i := max(1, t.times.sampleIndexAfter(from)); i < len(t.times) && t.times[i-1] < at; i++ {
+			if isPauseBetweenSamples(t.times[i]-t.times[i-1], interval) {
 				return true
 			}
 		}
@@ -71,9 +71,9 @@ const minStretchIntervals = 2
 // moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
 const moveIntervals = 5
 
-// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
+// groupLoadMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
 // span begins, or whether pods are scraped at two intervals.
-func (ev *evaluation) queryGroupMoved() bool {
+func (ev *evaluation) groupLoadMoved() bool {
 	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
 	if ev.mixedIntervals || ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
@@ -81,26 +81,26 @@ func (ev *evaluation) queryGroupMoved() bool {
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
 	pauses := false
 	for _, p := range ev.scan.orderedPods {
-		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesQueriedPodScrape(now, interval) {
+		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesScrapeOfPod(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
-		pauses = pauses || p.newest > 0 && p.pausesAroundQueriedTime(now-span, interval)
+		pauses = pauses || p.newest > 0 && p.pausesAroundTime(now-span, interval)
 		for _, t := range p.sampleTimes {
 			if t.times[0] > now-span-youngMargin*interval {
 				return true
 			}
 		}
 	}
-	return pauses && !ev.hasLateQueriedPod()
+	return pauses && !ev.hasLateScannedPod()
 }
 
-// hasLateQueriedPod reports whether the newest sample of some pod is late. Over a common stretch such a pod may have no value until it is back.
-func (ev *evaluation) hasLateQueriedPod() bool {
-	return slices.ContainsFunc(ev.scan.orderedPods, ev.isLateQueriedPod)
+// hasLateScannedPod reports whether the newest sample of some pod is late. Over a common stretch such a pod may have no value until it is back.
+func (ev *evaluation) hasLateScannedPod() bool {
+	return slices.ContainsFunc(ev.scan.orderedPods, ev.isLateScannedPod)
 }
 
-func (ev *evaluation) isLateQueriedPod(p *scannedPod) bool {
-	return p.newest > 0 && isPauseInQuery(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
+func (ev *evaluation) isLateScannedPod(p *scannedPod) bool {
+	return p.newest > 0 && isPauseBetweenSamples(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
 }
 
 // commonStretch is the common time of a group's evaluation, in milliseconds.
@@ -141,31 +141,31 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.queriedPodHasIncrement() && !p.silent && !isPauseInQuery(now-p.newest, interval) {
+		if p.hasCounterIncrement() && !p.silent && !isPauseBetweenSamples(now-p.newest, interval) {
 			c.end = min(c.end, p.newest)
 		}
 	}
 	c.end = min(c.end, newest)
-	c.tracks = s.queriedTracks(interval)
+	c.tracks = s.scannedTrackSpans(interval)
 	slices.SortFunc(c.tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
 	c.events = newPodEvents(c.tracks)
-	c.begin = c.lastGapOfQuery(s.since, interval)
+	c.begin = c.endOfLastGapWithoutPods(s.since, interval)
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
 			c.begin = max(c.begin, h.to+interval)
 		}
 	}
 	for _, p := range s.orderedPods { // load moved, so that the pod's earlier counts do not tell its present ones
-		if since := p.queriedPodKnownSince(); p.newest > 0 && since > c.begin {
-			moved := c.events.lastQueriedPodEvent(p.newest, true) + moveIntervals*interval
+		if since := p.podCountsKnownSince(); p.newest > 0 && since > c.begin {
+			moved := c.events.lastPodBeginOrEnd(p.newest, true) + moveIntervals*interval
 			c.begin = max(c.begin, min(since, moved))
 		}
 	}
 	return c, newest > 0
 }
 
-// queriedPodKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
-func (p *scannedPod) queriedPodKnownSince() int64 {
+// podCountsKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
+func (p *scannedPod) podCountsKnownSince() int64 {
 	since := int64(math.MinInt64)
 	for _, t := range p.sampleTimes {
 		if !t.fromZero {
@@ -175,11 +175,11 @@ func (p *scannedPod) queriedPodKnownSince() int64 {
 	return since
 }
 
-// queriedPodCounts reports whether a counter of the pod goes on. Of another pod the expression reads only gauges, up to the rule's maxAge.
-func (p *scannedPod) queriedPodCounts() bool { return len(p.sampleTimes) > 0 }
+// hasLivingCounter reports whether a counter of the pod goes on. Of another pod the expression reads only gauges, up to the rule's maxAge.
+func (p *scannedPod) hasLivingCounter() bool { return len(p.sampleTimes) > 0 }
 
-// queriedPodHasIncrement reports whether the pod has a series with two samples of a process, also at another URL before.
-func (p *scannedPod) queriedPodHasIncrement() bool {
+// hasCounterIncrement reports whether the pod has a series with two samples of a process, also at another URL before.
+func (p *scannedPod) hasCounterIncrement() bool {
 	for _, t := range p.sampleTimes {
 		if len(t.times) > 1 || t.hasIncrement {
 			return true
@@ -188,34 +188,34 @@ func (p *scannedPod) queriedPodHasIncrement() bool {
 	return false
 }
 
-// coveredQueryMillis returns the greatest length of the stretch.
-func (c commonStretch) coveredQueryMillis() int64 {
+// commonStretchMillis returns the greatest length of the stretch.
+func (c commonStretch) commonStretchMillis() int64 {
 	if c.begin == math.MinInt64 {
 		return math.MaxInt64
 	}
 	return c.end - c.begin
 }
 
-func (s *seriesScan) queriedTracks(interval int64) (tracks []trackSpan) {
+func (s *seriesScan) scannedTrackSpans(interval int64) (tracks []trackSpan) {
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {
-			tracks = s.seriesBySelector[i][j].appendQueriedTracks(tracks, interval)
+			tracks = s.seriesBySelector[i][j].appendTrackSpans(tracks, interval)
 		}
 	}
 	return tracks
 }
 
-// lastGapOfQuery returns the time from which on increments are known after the last time before end without any pod. The scan
+// endOfLastGapWithoutPods returns the time from which on increments are known after the last time before end without any pod. The scan
 // has samples from since on.
-func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
+func (c commonStretch) endOfLastGapWithoutPods(since, interval int64) int64 {
 	begin, until := int64(math.MinInt64), int64(math.MinInt64)
 	for _, t := range c.tracks {
 		if t.first >= c.end {
 			break
 		}
-		beyond := until == math.MinInt64 && !isPauseInQuery(t.first-since, interval) // the track may reach back further
+		beyond := until == math.MinInt64 && !isPauseBetweenSamples(t.first-since, interval) // the track may reach back further
 		switch {
-		case !beyond && (until == math.MinInt64 || isPauseInQuery(t.first-until, interval)):
+		case !beyond && (until == math.MinInt64 || isPauseBetweenSamples(t.first-until, interval)):
 			begin = t.counted
 		case begin != math.MinInt64:
 			begin = min(begin, t.counted)
@@ -225,9 +225,9 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 	return begin
 }
 
-// lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest. With certain,
+// lastPodBeginOrEnd returns the time of the newest begin or end of a pod, without the end of tracks at newest. With certain,
 // a begin is a counter's at zero, and not its first sample's alone.
-func (e podEvents) lastQueriedPodEvent(newest int64, certain bool) int64 {
+func (e podEvents) lastPodBeginOrEnd(newest int64, certain bool) int64 {
 	began, ended := e.began, e.ended
 	if certain {
 		began = e.beganAtZero
@@ -238,9 +238,9 @@ func (e podEvents) lastQueriedPodEvent(newest int64, certain bool) int64 {
 	return max(began, ended)
 }
 
-// trimQueryRange lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
+// trimStretchToPodBegin lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
 // and each pod then has its own rate again, not only its share of the total.
-func (c commonStretch) trimQueryRange(window int64) int64 {
+func (c commonStretch) trimStretchToPodBegin(window int64) int64 {
 	begin := c.end - window
 	limit := begin + window/4
 	trimmed := begin
@@ -254,97 +254,97 @@ func (c commonStretch) trimQueryRange(window int64) int64 {
 	return c.end - trimmed
 }
 
-// addEndedQueriedPods gives pods that ended objects of their own, so that they have values, which are parts of a sum.
-func (s *seriesScanner) addEndedQueriedPods() {
+// addEndedPodsAsObjects gives pods that ended objects of their own, so that they have values, which are parts of a sum.
+func (s *seriesScanner) addEndedPodsAsObjects() {
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil && p.newest == 0 && p.ended > 0 {
-			s.addQueriedObject(p)
+			s.linkPodToMetricObject(p)
 			p.scannedObject.newest = max(p.scannedObject.newest, p.ended)
 		}
 	}
 }
 
-// planMovedQuery evaluates all objects at one point, over a common stretch.
-func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
+// planMovedGroup evaluates all objects at one point, over a common stretch.
+func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
 	if !s.keepSamples {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
-	s.addEndedQueriedPods()
-	counters := ev.scan.queriedSelectorHistories()
+	s.addEndedPodsAsObjects()
+	counters := ev.scan.selectorHistories()
 	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
 	if !ok {
 		return nil
 	}
 	if !ev.fixedWindow {
-		ev.window = ev.longestQueryWindow(max(0, c.coveredQueryMillis()))
+		ev.window = ev.longestQueryWindow(max(0, c.commonStretchMillis()))
 	}
-	ev.scan.noteTakenQueriedLoad(c, ev.interval.Milliseconds())
-	ev.omitQueryHoles(c)
-	ev.omitUnknownQueriedPods(c)
-	ev.omitBriefQueryStretch(c)
+	ev.scan.noteLoadLeavingEndedPods(c, ev.interval.Milliseconds())
+	ev.omitPodsNearHoles(c)
+	ev.omitPodsWithoutIncrement(c)
+	ev.omitPodsOfBriefStretch(c)
 	if auto {
 		if few := ev.describeFewQueryEvents(c, counters); few != "" {
-			ev.omitQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
+			ev.omitAllScannedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
-		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds(), ev.interval.Milliseconds())
-		chosen := chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
+		extended := ev.scan.extendPodHistories(counters, c, c.end-ev.window.Milliseconds(), ev.interval.Milliseconds())
+		chosen := chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.quantileHistories(s.selectors)...))
 		ev.window = max(chosen, min(ev.window, minStretchIntervals*ev.interval))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
-		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
-		ev.window = ev.queryWindowBesideGaps(c)
+		ev.window = evalMillisToDuration(c.trimStretchToPodBegin(ev.window.Milliseconds()))
+		ev.window = ev.windowBesidePodPauses(c)
 	}
 	if few := ev.describeFewQueryEvents(c, counters); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
-		ev.omitQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
+		ev.omitAllScannedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
-	ev.omitBriefQueriedPods()
-	ev.omitLateQueriedPods(c)
+	ev.omitBrieflyWatchedPods()
+	ev.omitLateScannedPods(c)
 	if ev.window > 0 {
 		ev.moved = true
-		ev.scan.setQueriedEdgeCounts(s.selectors, timeSpan{c.end - ev.span.Milliseconds(), c.end}, ev.interval.Milliseconds())
+		ev.scan.setStretchEdgeCounts(s.selectors, timeSpan{c.end - ev.span.Milliseconds(), c.end}, ev.interval.Milliseconds())
 		ev.groupAllQueryObjects(evalPoint{at: c.end, window: ev.window.Milliseconds()})
 	}
 	return nil
 }
 
-// queryWindowBesideGaps returns the window without a begin in the midst of a pause of a pod, in which its counts came at an unknown
+// windowBesidePodPauses returns the window without a begin in the midst of a pause of a pod, in which its counts came at an unknown
 // time: the window reaches back to the last sample before, if it may, and else to the first after. If it can do neither, since pods ended in
 // the pause and no page has followed so far, no pod has a value. A fixed window does not begin in the first increments of a pod either: it
 // gets its load in the midst of one.
-func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
+func (ev *evaluation) windowBesidePodPauses(c commonStretch) time.Duration {
 	begin, interval := c.end-ev.window.Milliseconds(), ev.interval.Milliseconds()
-	earlier := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
+	earlier := ev.scan.leaveSampleGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
 		first := t.times[0]
 		if begins := t.times[min(beginningSamples, len(t.times)-1)]; !ev.Rule.Window.Auto && t.fromZero && t.times[i] <= begins &&
 			float64(c.end-first) <= maxStretch*float64(ev.window.Milliseconds()) {
 			return timeSpan{first, begins}, true
 		}
-		return timeSpan{t.times[i-1], t.times[i]}, isPauseInQuery(t.times[i]-t.times[i-1], interval)
+		return timeSpan{t.times[i-1], t.times[i]}, isPauseBetweenSamples(t.times[i]-t.times[i-1], interval)
 	}, func(gap timeSpan) int64 { return gap.from })
 	if earlier >= c.begin && c.end-earlier <= max(ev.window, ev.maxWindow).Milliseconds() {
-		return queryMillisToDuration(c.end - earlier)
+		return evalMillisToDuration(c.end - earlier)
 	}
-	later := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
-		return timeSpan{t.times[i-1], t.times[i]}, isPauseInQuery(t.times[i]-t.times[i-1], interval)
+	later := ev.scan.leaveSampleGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
+		return timeSpan{t.times[i-1], t.times[i]}, isPauseBetweenSamples(t.times[i]-t.times[i-1], interval)
 	}, func(gap timeSpan) int64 { return gap.to })
 	if later < c.end-interval {
-		return queryMillisToDuration(c.end - later)
+		return evalMillisToDuration(c.end - later)
 	}
 	if earlier < c.begin {
-		ev.omitQueriedPods(metric.ReasonStale, "no page for a while, and load moved since the page before")
+		ev.omitAllScannedPods(metric.ReasonStale, "no page for a while, and load moved since the page before")
 	}
 	return ev.window
 }
 
-// leaveQueriedGaps moves a time to an edge of each gap of a pod in which it lies, until it lies in none. find returns the gap
+// leaveSampleGaps moves a time to an edge of each gap of a pod in which it lies, until it lies in none. find returns the gap
 // around the sample with an index and the sample before, if there is one.
-func (s *seriesScan) leaveQueriedGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
+func (s *seriesScan) leaveSampleGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
 	for again := true; again; {
 		before := at
 		for _, p := range s.orderedPods {
 			for _, all := range [...][]namedSampleTimes{p.sampleTimes, p.endedTimes} {
-				at = leaveQueriedGapsOf(all, at, find, edge)
+				at = leaveCounterSampleGaps(all, at, find, edge)
 			}
 		}
 		again = at != before
@@ -352,10 +352,10 @@ func (s *seriesScan) leaveQueriedGaps(at int64, find func(namedSampleTimes, int)
 	return at
 }
 
-// leaveQueriedGapsOf moves a time to an edge of the gap in which it lies, for one counter after the other.
-func leaveQueriedGapsOf(all []namedSampleTimes, at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
+// leaveCounterSampleGaps moves a time to an edge of the gap in which it lies, for one counter after the other.
+func leaveCounterSampleGaps(all []namedSampleTimes, at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
 	for _, t := range all {
-		i := t.times.queriedSampleIndexAfter(at)
+		i := t.times.sampleIndexAfter(at)
 		if i == 0 || i == len(t.times) || t.times[i-1] == at {
 			continue
 		}
@@ -366,12 +366,12 @@ func leaveQueriedGapsOf(all []namedSampleTimes, at int64, find func(namedSampleT
 	return at
 }
 
-// extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or have newest increments that
+// extendPodHistories returns the counters, where pods that are watched only since a later time than begin, or have newest increments that
 // are late, have the same rate in the missing time. An unknown part is then no step of the total.
-func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
+func (s *seriesScan) extendPodHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
 	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
-		since := p.queriedPodKnownSince()
+		since := p.podCountsKnownSince()
 		for i, h := range p.histories {
 			if h == nil {
 				continue
@@ -379,9 +379,9 @@ func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonS
 			switch {
 			case len(h) == 0:
 			case p.newest == 0:
-				h = p.extendEndedQueriedHistory(h, c.end, interval)
+				h = p.extendHistoryToPodEnd(h, c.end, interval)
 			case !p.silent:
-				h = extendQueriedHistory(h, since, begin, c.end, p.settled)
+				h = extendHistoryAtMeanRate(h, since, begin, c.end, p.settled)
 			}
 			extended[i].Pods = append(extended[i].Pods, h)
 		}
@@ -389,21 +389,21 @@ func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonS
 	return extended
 }
 
-// extendQueriedHistory gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end
+// extendHistoryAtMeanRate gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end
 // of its mean rate since load settled.
-func extendQueriedHistory(h window.History, since, begin, end, settled int64) window.History {
+func extendHistoryAtMeanRate(h window.History, since, begin, end, settled int64) window.History {
 	last := h[len(h)-1].To
 	if last < end {
-		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: meanQueriedRate(h, settled) * float64(end-last)})
+		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: meanIncrementRate(h, settled) * float64(end-last)})
 	}
 	if since > begin {
-		h = append(window.History{{From: begin, To: since, Count: meanQueriedRate(h, begin) * float64(since-begin)}}, h...)
+		h = append(window.History{{From: begin, To: since, Count: meanIncrementRate(h, begin) * float64(since-begin)}}, h...)
 	}
 	return h
 }
 
-// extendEndedQueriedHistory gives the history of a pod that ended an increment until its end, as countUntilQueriedEnd counts it.
-func (p *scannedPod) extendEndedQueriedHistory(h window.History, end, interval int64) window.History {
+// extendHistoryToPodEnd gives the history of a pod that ended an increment until its end, as countUntilTrackEnd counts it.
+func (p *scannedPod) extendHistoryToPodEnd(h window.History, end, interval int64) window.History {
 	last, until := h[len(h)-1], min(p.ended, end)
 	if until <= last.To || float64(p.ended-last.To) > minHoleIntervals*float64(interval) {
 		return h
@@ -415,8 +415,8 @@ func (p *scannedPod) extendEndedQueriedHistory(h window.History, end, interval i
 	return append(slices.Clip(h), window.Increment{From: last.To, To: until, Count: rate * float64(until-last.To)})
 }
 
-// meanQueriedRate returns the mean rate, per millisecond, of the increments that begin at a time or later; of all if none does.
-func meanQueriedRate(h window.History, since int64) float64 {
+// meanIncrementRate returns the mean rate, per millisecond, of the increments that begin at a time or later; of all if none does.
+func meanIncrementRate(h window.History, since int64) float64 {
 	if h[len(h)-1].From < since {
 		since = math.MinInt64
 	}
@@ -436,15 +436,15 @@ func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 		return ev.window
 	}
 	w := sort.Search(int(min(covered, longest)), func(w int) bool {
-		return ev.Rule.Span(queryMillisToDuration(int64(w)+1)).Milliseconds() > covered
+		return ev.Rule.Span(evalMillisToDuration(int64(w)+1)).Milliseconds() > covered
 	})
-	return queryMillisToDuration(int64(w))
+	return evalMillisToDuration(int64(w))
 }
 
 // groupAllQueryObjects puts all objects that are not omitted into one group.
 func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 	g := evalGroup{evalPoint: at}
-	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if !s.hasValue {
 			s.groupIndex = 0

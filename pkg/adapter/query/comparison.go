@@ -23,7 +23,7 @@ func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i
 	if ev.Rule.External && len(ev.values) > 0 || !ev.Rule.External && !ev.lacksQueryResult(i) {
 		return nil
 	}
-	text, err := withoutQueryFilters(ev.Expr(queryMillisToDuration(ev.evalGroups[i].window), ev.queryGroupObjectNames(i)))
+	text, err := withoutQueryFilters(ev.Expr(evalMillisToDuration(ev.evalGroups[i].window), ev.queryGroupObjectNames(i)))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i
 			continue
 		}
 		object := objectOfQueryResult(ev.Rule, r.labels)
-		if s := ev.scan.findQueriedObject(object); s != nil && s.groupIndex == i && !s.hasValue {
+		if s := ev.scan.findScannedObject(object); s != nil && s.groupIndex == i && !s.hasValue {
 			s.hasValue = true
 			ev.values = append(ev.values, metric.Value{Object: object, Time: time.UnixMilli(s.newest), Reason: metric.ReasonAbsent, Detail: ev.filters})
 		}
@@ -51,7 +51,7 @@ func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i
 // lacksQueryResult reports whether an object of a group has no value.
 func (ev *evaluation) lacksQueryResult(group int) bool {
 	lacks := false
-	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
 		lacks = lacks || s.groupIndex == group && !s.hasValue
 	})
 	return lacks

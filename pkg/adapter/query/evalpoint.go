@@ -71,14 +71,14 @@ func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, boo
 	freshest := podTimes[0]
 	first := podTimes[0][0]
 	for _, t := range podTimes[1:] {
-		if t.lastQueriedSampleTime() > freshest.lastQueriedSampleTime() {
+		if t.lastSampleTime() > freshest.lastSampleTime() {
 			freshest = t
 		}
 		first = min(first, t[0])
 	}
 	at := p.chooseQueryEvalTime(freshest)
 	if newest := len(freshest) - 1; p.anchored && newest > 0 {
-		p.window = min(p.window, max(p.window-(p.now-at), alignQueryWindow(at-freshest[newest-1]+1)))
+		p.window = min(p.window, max(p.window-(p.now-at), roundUpWindowMillis(at-freshest[newest-1]+1)))
 	}
 	start := at - p.span(p.window)
 	if first > start {
@@ -94,18 +94,18 @@ func (p pointPlanner) chooseQueryEvalTime(t sampleTimes) int64 {
 	if p.reachesQueryEvalEnd(t, p.now, span) {
 		return p.now
 	}
-	late := p.now - t.lastQueriedSampleTime()
+	late := p.now - t.lastSampleTime()
 	for unit := p.interval / 2; unit > 1; unit /= 2 {
 		if at := p.now - late/unit*unit; p.reachesQueryEvalEnd(t, at, span) {
 			return at
 		}
 	}
-	return t.lastQueriedSampleTime()
+	return t.lastSampleTime()
 }
 
 // reachesQueryEvalEnd returns whether the samples of a range that ends at at reach its end, by the rule of PromQL's rate.
 func (p pointPlanner) reachesQueryEvalEnd(t sampleTimes, at, span int64) bool {
-	return float64(at-t.lastQueriedSampleTime()) < maxEdgeSteps*t[min(t.queriedSampleIndexAfter(at-span), len(t)-1):].meanQueriedSampleStep()
+	return float64(at-t.lastSampleTime()) < maxEdgeSteps*t[min(t.sampleIndexAfter(at-span), len(t)-1):].meanSampleStep()
 }
 
 // planYoungQueryEvalPoint returns the evalPoint of an object with samples that begin at first, within the span of the expression. Only the span of
@@ -114,7 +114,7 @@ func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sample
 	if p.fixedWindow || !p.queryEvalPointHasPair(podTimes, first-1) {
 		return evalPoint{}, false
 	}
-	covered := alignQueryWindow(at - first + 1)
+	covered := roundUpWindowMillis(at - first + 1)
 	// The longest window that stays within the samples; mostly their whole length.
 	window := int64(sort.Search(int(min(covered, p.window)), func(w int) bool { return p.span(int64(w)+1) > covered }))
 	if window < p.window && !p.queryEvalPointHasPair(podTimes, at-window) {
@@ -128,13 +128,13 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 	plain := evalPoint{at: at, window: p.window}
 	begin, cut, found := start, 0.0, false
 	for _, t := range podTimes {
-		i := t.queriedSampleIndexAfter(start)
+		i := t.sampleIndexAfter(start)
 		if i == len(t) {
 			continue // the pod has no sample after start
 		}
 		found = found || i+1 < len(t)
 		missing := float64(t[i] - start)
-		step := t[i:].meanQueriedSampleStep()
+		step := t[i:].meanSampleStep()
 		if i == 0 || missing < maxEdgeSteps*step && step > 0 && !p.extrapolatesShortQuery(at, start, t, i) {
 			continue
 		}
@@ -153,10 +153,10 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 // extrapolatesShortQuery reports whether a rate would extrapolate too much of a short window with a missing scrape, in which the sample with
 // an index is the first, and less with the sample before. A window that begins at a change must have no more.
 func (p pointPlanner) extrapolatesShortQuery(at, start int64, t sampleTimes, i int) bool {
-	if p.fixedWindow || p.anchored || p.span(p.window) != p.window || at-start > shortWindowIntervals*p.interval || !t[i-1:].missesQueriedScrape(p.interval) {
+	if p.fixedWindow || p.anchored || p.span(p.window) != p.window || at-start > shortWindowIntervals*p.interval || !t[i-1:].missesScrapeBetweenSamples(p.interval) {
 		return false
 	}
-	edges := at - start - (t.lastQueriedSampleTime() - t[i])
+	edges := at - start - (t.lastSampleTime() - t[i])
 	return float64(edges) > maxShortEdges*float64(p.interval) && p.reachesQueryEvalEnd(t, at, at-t[i-1]+1)
 }
 
@@ -167,53 +167,53 @@ func (p pointPlanner) planStretchedQueryEvalPoint(at, begin, start int64, podTim
 		// The gap is too long to reach across, and the samples behind it suffice.
 		from = at
 		for _, t := range podTimes {
-			if i := t.queriedSampleIndexAfter(start); i < len(t) {
+			if i := t.sampleIndexAfter(start); i < len(t) {
 				from = min(from, t[i]-1)
 			}
 		}
 	}
-	return evalPoint{at: at, window: alignQueryWindow(at - from)}, p.queryEvalPointHasPair(podTimes, from)
+	return evalPoint{at: at, window: roundUpWindowMillis(at - from)}, p.queryEvalPointHasPair(podTimes, from)
 }
 
 // queryEvalPointHasPair returns whether some pod has two samples after start.
 func (p pointPlanner) queryEvalPointHasPair(podTimes []sampleTimes, start int64) bool {
 	for _, t := range podTimes {
-		if t.queriedSampleIndexAfter(start)+1 < len(t) {
+		if t.sampleIndexAfter(start)+1 < len(t) {
 			return true
 		}
 	}
 	return false
 }
 
-// alignQueryWindow rounds ms up to a multiple of a power of two: a 64th of ms or somewhat less.
-func alignQueryWindow(ms int64) int64 {
+// roundUpWindowMillis rounds ms up to a multiple of a power of two: a 64th of ms or somewhat less.
+func roundUpWindowMillis(ms int64) int64 {
 	unit := int64(1) << max(0, bits.Len64(uint64(ms))-1-alignmentShift)
 	return (ms + unit - 1) / unit * unit
 }
 
-// missesQueriedScrape reports whether a scrape is missing between two of the samples.
-func (t sampleTimes) missesQueriedScrape(interval int64) bool {
+// missesScrapeBetweenSamples reports whether a scrape is missing between two of the samples.
+func (t sampleTimes) missesScrapeBetweenSamples(interval int64) bool {
 	for i := 1; i < len(t); i++ {
-		if missesScrapeInQuery(t[i]-t[i-1], interval) {
+		if missesScrapeWithin(t[i]-t[i-1], interval) {
 			return true
 		}
 	}
 	return false
 }
 
-func (t sampleTimes) lastQueriedSampleTime() int64 { return t[len(t)-1] }
+func (t sampleTimes) lastSampleTime() int64 { return t[len(t)-1] }
 
-// queriedSampleIndexAfter returns the index of the first sample after start.
-func (t sampleTimes) queriedSampleIndexAfter(start int64) int {
+// sampleIndexAfter returns the index of the first sample after start.
+func (t sampleTimes) sampleIndexAfter(start int64) int {
 	return sort.Search(len(t), func(i int) bool { return t[i] > start })
 }
 
-// meanQueriedSampleStep returns the mean step between samples; 0 for a single sample.
-func (t sampleTimes) meanQueriedSampleStep() float64 {
+// meanSampleStep returns the mean step between samples; 0 for a single sample.
+func (t sampleTimes) meanSampleStep() float64 {
 	if len(t) < 2 {
 		return 0
 	}
-	return float64(t.lastQueriedSampleTime()-t[0]) / float64(len(t)-1)
+	return float64(t.lastSampleTime()-t[0]) / float64(len(t)-1)
 }
 
-func queryMillisToDuration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+func evalMillisToDuration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

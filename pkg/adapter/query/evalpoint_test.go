@@ -94,23 +94,23 @@ func TestPlan(t *testing.T) {
 // the documentation of the function, independent of the engine.
 func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
 	start := s.at - s.window
-	in := t[t.queriedSampleIndexAfter(start):]
-	for len(in) > 0 && in.lastQueriedSampleTime() > s.at {
+	in := t[t.sampleIndexAfter(start):]
+	for len(in) > 0 && in.lastSampleTime() > s.at {
 		in = in[:len(in)-1]
 	}
 	if len(in) < 2 {
 		return 0, false
 	}
-	limit := 1.1 * in.meanQueriedSampleStep()
-	d0, d1 := float64(in[0]-start), float64(s.at-in.lastQueriedSampleTime())
+	limit := 1.1 * in.meanSampleStep()
+	d0, d1 := float64(in[0]-start), float64(s.at-in.lastSampleTime())
 	if d0 >= limit {
-		d0 = in.meanQueriedSampleStep() / 2
+		d0 = in.meanSampleStep() / 2
 	}
 	if d1 >= limit {
-		d1 = in.meanQueriedSampleStep() / 2
+		d1 = in.meanSampleStep() / 2
 	}
 	d0 = min(d0, float64(in[0]-zero))
-	return (d0 + float64(in.lastQueriedSampleTime()-in[0]) + d1) / float64(s.window), true
+	return (d0 + float64(in.lastSampleTime()-in[0]) + d1) / float64(s.window), true
 }
 
 // Whatever the sample times and the counter's begin, the evalPoint gives the right rate.
@@ -136,9 +136,9 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		if r.IntN(6) == 0 {
 			step *= 1 + r.Int64N(6) // missed scrapes
 		}
-		tr = append(tr, tr.lastQueriedSampleTime()+step)
+		tr = append(tr, tr.lastSampleTime()+step)
 	}
-	now := tr.lastQueriedSampleTime() + r.Int64N(5*interval)
+	now := tr.lastSampleTime() + r.Int64N(5*interval)
 	zero := tr[0] - r.Int64N(2)*r.Int64N(1e9)
 	p := pointPlanner{now: now, interval: interval, window: 2*interval + r.Int64N(60_000), span: func(w int64) int64 { return w }}
 	if r.IntN(5) == 0 {
@@ -153,20 +153,20 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 		t.Fatalf("seed %d: rate %.4f, %v in slot %+v for %v at %d, zero %d, interval %d, window %d",
 			seed, got, ok, s, tr, now, zero, p.interval, p.window)
 	}
-	if s.at > now || s.at < tr.lastQueriedSampleTime() || s.window <= 0 {
-		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastQueriedSampleTime(), now)
+	if s.at > now || s.at < tr.lastSampleTime() || s.window <= 0 {
+		t.Fatalf("seed %d: slot %+v for samples up to %d at %d", seed, s, tr.lastSampleTime(), now)
 	}
 }
 
 func TestAlign(t *testing.T) {
 	t.Parallel()
 	for ms := int64(1); ms < 1_000_000; ms += 1 + ms/50 {
-		got := alignQueryWindow(ms)
+		got := roundUpWindowMillis(ms)
 		if got < ms || float64(got) > float64(ms)*(1+1.0/64) {
 			t.Errorf("align(%d) = %d", ms, got)
 		}
-		if alignQueryWindow(got) != got {
-			t.Errorf("align(%d) = %d, and aligned again %d", ms, got, alignQueryWindow(got))
+		if roundUpWindowMillis(got) != got {
+			t.Errorf("align(%d) = %d, and aligned again %d", ms, got, roundUpWindowMillis(got))
 		}
 	}
 }

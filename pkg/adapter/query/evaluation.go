@@ -64,11 +64,11 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}
 	ev.fixedWindow, ev.filters = !ev.Rule.HasWindow() || parsed.extensive, parsed.filters
-	if !e.disableFastPath && (ev.Rule.External || isPodLabelOfQuery(ev.Rule.ObjectLabel)) {
+	if !e.disableFastPath && (ev.Rule.External || isPodLabel(ev.Rule.ObjectLabel)) {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.looksForQueriedMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	if ev.Reviewed {
@@ -81,7 +81,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
-	ev.omitWrongQueriedPods()
+	ev.omitPodsWithWrongCounters()
 	if err := ev.planQueryGroups(&s, auto, moved); err != nil {
 		return err
 	}
@@ -91,28 +91,28 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 // scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
 // pause of a pod, its last sample before tells its count, and a window may become so short that it has too few events.
 func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
-	reach := ev.queryScanReach()
+	reach := ev.scanReachOfWindow()
 	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 		return false, err
 	}
 	ev.scan = &s.seriesScan
-	ev.markSilentQueriedPods()
+	ev.markSilentPods()
 	ev.noteUnseenQueriedPods()
-	moved = ev.span > 0 && ev.queryGroupMoved()
+	moved = ev.span > 0 && ev.groupLoadMoved()
 	if all := Retention(ev.maxWindow, ev.interval); moved && (reach.ranged < all || !s.countEvents) {
 		reach.ranged, s.countEvents = max(reach.ranged, all), true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
 		}
-		ev.markSilentQueriedPods()
+		ev.markSilentPods()
 		ev.noteUnseenQueriedPods()
 	}
-	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMove
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateScannedPod() { // see findLoadMoveBetweenPods
 		s.countEvents = true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
 		}
-		ev.markSilentQueriedPods()
+		ev.markSilentPods()
 	}
 	ev.noteReadinessOfQueriedPods()
 	return moved, nil
@@ -149,40 +149,40 @@ const (
 	maxEdgeIntervals = 10
 )
 
-// looksForQueriedMoves reports whether the window is so short that load which moves between pods must be found.
-func (ev *evaluation) looksForQueriedMoves() bool {
+// mustFindLoadMoves reports whether the window is so short that load which moves between pods must be found.
+func (ev *evaluation) mustFindLoadMoves() bool {
 	return !ev.Rule.Window.Auto && !ev.fixedWindow && ev.window <= maxEdgeIntervals*ev.interval
 }
 
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
-	if moved && auto && ev.queriedGroupSteppedSinceMove(s) {
+	if moved && auto && ev.groupLoadSteppedSinceMove(s) {
 		ev.groupQueryObjects()
 		return nil
 	}
 	if moved {
-		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
-			if since, shared := ev.findQueriedLoadMove(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
-				ev.noteQueriedMove(since)
+		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateScannedPod() {
+			if since, shared := ev.findLoadMoveBetweenPods(longest, longest, ev.scan.selectorHistories()); !shared {
+				ev.noteLoadMove(since)
 			}
 		}
-		return ev.planMovedQuery(s, auto)
+		return ev.planMovedGroup(s, auto)
 	}
 	if s.countEvents {
-		counters, longest := ev.scan.queriedSelectorHistories(), ev.span+slackIntervals*ev.interval
+		counters, longest := ev.scan.selectorHistories(), ev.span+slackIntervals*ev.interval
 		if auto {
-			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
+			counters, longest = append(counters, ev.scan.quantileHistories(s.selectors)...), ev.maxWindow
 		}
 		chosen, shared := longest, true
-		if auto || ev.looksForQueriedMoves() {
+		if auto || ev.mustFindLoadMoves() {
 			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters, window.Choose)
 		}
-		if shared && (ev.hasLateQueriedPod() || ev.looksForQueriedMoves()) {
-			chosen, shared = ev.findQueriedLoadMove(chosen, longest, counters)
+		if shared && (ev.hasLateScannedPod() || ev.mustFindLoadMoves()) {
+			chosen, shared = ev.findLoadMoveBetweenPods(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
-			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more
-			return ev.planMovedQuery(s, auto)
+			ev.noteLoadMove(chosen) // a pod that is late may have lost its load, or have got more
+			return ev.planMovedGroup(s, auto)
 		}
 		if auto {
 			ev.window = chosen
@@ -193,15 +193,15 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	return nil
 }
 
-// noteQueriedMove notes that load moved so long ago.
-func (ev *evaluation) noteQueriedMove(ago time.Duration) {
+// noteLoadMove notes that load moved so long ago.
+func (ev *evaluation) noteLoadMove(ago time.Duration) {
 	if began := ev.now.Add(-ago); began.After(ev.MovedAt) {
 		ev.MovedAt = began
 	}
 }
 
-// queryScanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
-func (ev *evaluation) queryScanReach() scanReach {
+// scanReachOfWindow returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
+func (ev *evaluation) scanReachOfWindow() scanReach {
 	reach := scanReach{ranged: ev.span + slackIntervals*ev.interval, instant: ev.promQLSelectorLookback()}
 	if ev.querySumsPods() {
 		reach.instant = max(reach.instant, Retention(ev.maxWindow, ev.interval))
@@ -209,21 +209,21 @@ func (ev *evaluation) queryScanReach() scanReach {
 	return reach
 }
 
-// interpolates reports whether rates and increases are those between the ends of their ranges, by interpolation. PromQL
+// interpolatesRangeEnds reports whether rates and increases are those between the ends of their ranges, by interpolation. PromQL
 // extrapolates each series by its own mean: a counter that begins within the range, beside one whose events it takes over,
 // would make the sum too low. So does a counter that stood at zero, beyond which PromQL does not extrapolate. A window that begins at a change
 // has increments from before it at its begin, which only the extrapolation leaves out.
-func (ev *evaluation) interpolates() bool {
-	return ev.moved || ev.scan.hasBegun || ev.scan.hasWoken && !ev.beginsAtQueriedChange()
+func (ev *evaluation) interpolatesRangeEnds() bool {
+	return ev.moved || ev.scan.hasBegun || ev.scan.hasWoken && !ev.windowBeginsAtLoadChange()
 }
 
-// beginsAtQueriedChange reports whether the window begins at a change of the load.
-func (ev *evaluation) beginsAtQueriedChange() bool {
+// windowBeginsAtLoadChange reports whether the window begins at a change of the load.
+func (ev *evaluation) windowBeginsAtLoadChange() bool {
 	return ev.Rule.Window.Auto && ev.window < ev.maxWindow
 }
 
-// isPodLabelOfQuery returns whether this label names the same object for all series of a pod.
-func isPodLabelOfQuery(label string) bool {
+// isPodLabel returns whether this label names the same object for all series of a pod.
+func isPodLabel(label string) bool {
 	return label == podLabel || label == nodeLabel || label == namespaceLabel
 }
 
@@ -250,19 +250,19 @@ func (ev *evaluation) promQLSelectorLookback() time.Duration {
 func (ev *evaluation) groupQueryObjects() {
 	p := pointPlanner{
 		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
-		anchored: ev.beginsAtQueriedChange(),
-		span:     func(ms int64) int64 { return ev.Rule.Span(queryMillisToDuration(ms)).Milliseconds() },
+		anchored: ev.windowBeginsAtLoadChange(),
+		span:     func(ms int64) int64 { return ev.Rule.Span(evalMillisToDuration(ms)).Milliseconds() },
 	}
 	byPoint := map[evalPoint]int{}
 	var podTimes []sampleTimes
-	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if s.hasValue {
 			return // omitted
 		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
-			podTimes = s.appendQueriedTimes(podTimes[:0])
+			podTimes = s.appendShortestSampleTimes(podTimes[:0])
 			ok := false
 			if len(podTimes) > 0 {
 				at, ok = p.planQueryEvalPoint(podTimes)
@@ -291,7 +291,7 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 	}
 	var span time.Duration
 	if ev.span > 0 {
-		span = ev.Rule.Span(queryMillisToDuration(g.window))
+		span = ev.Rule.Span(evalMillisToDuration(g.window))
 	}
 	ev.values = slices.Grow(ev.values, g.objectCount)
 	for _, r := range results {
@@ -313,18 +313,18 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 	}
 	if ev.fastPath != nil {
 		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.promQLSelectorLookback().Milliseconds()}
-		in.now, in.interval, in.interpolates = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.interpolates()
+		in.now, in.interval, in.interpolatesRangeEnds = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.interpolatesRangeEnds()
 		if results, ok := ev.fastPath.computePromQLFastPath(&in, ev.Rule); ok {
 			return results, nil
 		}
 	}
-	return ev.queryWithPromQLEngine(ctx, e, i, ev.Expr(queryMillisToDuration(g.window), ev.queryGroupObjectNames(i)))
+	return ev.queryWithPromQLEngine(ctx, e, i, ev.Expr(evalMillisToDuration(g.window), ev.queryGroupObjectNames(i)))
 }
 
 // queryWithPromQLEngine returns the results of an expression for a group from Prometheus's engine.
 func (ev *evaluation) queryWithPromQLEngine(ctx context.Context, e *Engine, i int, text string) ([]evalResult, error) {
 	g, engine := ev.evalGroups[i], e.choosePromQLEngine(ev.Query)
-	if ev.interpolates() {
+	if ev.interpolatesRangeEnds() {
 		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}
 	results, err := engine.queryPromQLEngine(ctx, text, time.UnixMilli(g.at), ev.promQLSelectorLookback())
@@ -341,7 +341,7 @@ func (ev *evaluation) queryGroupObjectNames(group int) []string {
 		return nil
 	}
 	names := make([]string, 0, n)
-	ev.scan.forEachQueriedObject(func(object metric.Object, scanned *scannedObject) {
+	ev.scan.forEachScannedObject(func(object metric.Object, scanned *scannedObject) {
 		if scanned.groupIndex == group {
 			names = append(names, object.Name)
 		}
@@ -353,7 +353,7 @@ func (ev *evaluation) queryGroupObjectNames(group int) []string {
 // addQueryResult adds the value of a group's result.
 func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span}
-	if math.IsNaN(r.value) && ev.countsNoQueriedEvents(r, ev.evalGroups[group].at, span) {
+	if math.IsNaN(r.value) && ev.resultCountsNoEvents(r, ev.evalGroups[group].at, span) {
 		v.Detail = "no events in " + span.Round(time.Second).String()
 	}
 	if ev.Rule.External {
@@ -369,7 +369,7 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, ev.Rule.ObjectLabel)
 		}
 		v.Object = objectOfQueryResult(ev.Rule, r.labels)
-		s = ev.scan.findQueriedObject(v.Object)
+		s = ev.scan.findScannedObject(v.Object)
 	}
 	switch {
 	case s == nil && (len(ev.Objects) > maxNamedObjects || ev.moved):
@@ -384,16 +384,16 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
-	v.Time, v.Ended = time.UnixMilli(s.newest), s.hasQueriedObjectEnded()
+	v.Time, v.Ended = time.UnixMilli(s.newest), s.haveObjectSeriesEnded()
 	if ev.moved {
-		v.Window = min(span, s.queriedObjectKnownFor())
+		v.Window = min(span, s.objectCountsKnownFor())
 	}
 	ev.values = append(ev.values, v)
 	return nil
 }
 
-// countsNoQueriedEvents reports whether the counters behind a result have no events within the span before at, as behind a quantile of nothing.
-func (ev *evaluation) countsNoQueriedEvents(r evalResult, at int64, span time.Duration) bool {
+// resultCountsNoEvents reports whether the counters behind a result have no events within the span before at, as behind a quantile of nothing.
+func (ev *evaluation) resultCountsNoEvents(r evalResult, at int64, span time.Duration) bool {
 	within, counters := countedRange{from: at - span.Milliseconds(), to: at, interval: ev.interval.Milliseconds()}, 0
 	for _, series := range ev.scan.seriesBySelector {
 		for i := range series {
@@ -401,7 +401,7 @@ func (ev *evaluation) countsNoQueriedEvents(r evalResult, at int64, span time.Du
 			if !s.isCounter || r.pod != nil && s.pod != r.pod || r.pod == nil && !hasQueryResultLabels(r.labels, s.labels) {
 				continue
 			}
-			if n, _ := promQLIncreaseBetween(s.times, s.values, within); n != 0 {
+			if n, _ := increaseBetweenSamples(s.times, s.values, within); n != 0 {
 				return false
 			}
 			counters++

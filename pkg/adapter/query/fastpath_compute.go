@@ -21,10 +21,10 @@ import (
 type formulaInput struct {
 	*seriesScan
 	*evalBuffers
-	groupIndex           int
-	at, window, lookback int64 // milliseconds
-	now, interval        int64 // milliseconds
-	interpolates         bool  // see evaluation.interpolates
+	groupIndex            int
+	at, window, lookback  int64 // milliseconds
+	now, interval         int64 // milliseconds
+	interpolatesRangeEnds bool  // see evaluation.interpolatesRangeEnds
 	// overflow is set if the engine must compute the result: a mean with a sum that overflows.
 	overflow bool
 }
@@ -95,7 +95,7 @@ type instantSelector struct{ selector int }
 
 func (f instantSelector) computePromQLElements(in *formulaInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
-	out := in.elements.allocQueryArenaSlice(len(series))
+	out := in.elements.allocArenaSlice(len(series))
 	for i := range series {
 		s := &series[i]
 		if !in.isInQueryGroup(s) {
@@ -124,14 +124,14 @@ func (f rangeFunction) computePromQLElements(in *formulaInput) []vectorElement {
 	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
 	helper := promql.EvalNodeHelper{Ts: in.at, Out: make(promql.Vector, 0, 1)}
 	matrix := make(promql.Matrix, 1)
-	out := in.elements.allocQueryArenaSlice(len(series))
+	out := in.elements.allocArenaSlice(len(series))
 	for i := range series {
 		s := &series[i]
 		if !in.isInQueryGroup(s) {
 			continue
 		}
 		points := in.collectPromQLRangePoints(s, in.at-width)
-		if in.interpolates && f.isIncrease {
+		if in.interpolatesRangeEnds && f.isIncrease {
 			points = in.stretchedPromQLRangePoints(s, in.at-width)
 		}
 		if len(points) == 0 {
@@ -149,9 +149,9 @@ func (f rangeFunction) computePromQLElements(in *formulaInput) []vectorElement {
 // collectPromQLRangePoints returns the samples of a series after start, valid until the next call.
 func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	times := sampleTimes(s.times)
-	begin, end := times.queriedSampleIndexAfter(start), len(times)
+	begin, end := times.sampleIndexAfter(start), len(times)
 	if times[end-1] > in.at {
-		end = times.queriedSampleIndexAfter(in.at)
+		end = times.sampleIndexAfter(in.at)
 	}
 	in.points = in.points[:0]
 	for i := begin; i < end; i++ {
@@ -166,8 +166,8 @@ func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) 
 func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
 	r := countedRange{from: start, to: in.at, interval: in.interval}
-	r.describeQueriedSeries(s.pod, s.labels, in.edgeCounts)
-	if n, ok := promQLIncreaseBetween(s.times, s.values, r); ok {
+	r.setSeriesCountedRange(s.pod, s.labels, in.edgeCounts)
+	if n, ok := increaseBetweenSamples(s.times, s.values, r); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}
 	return in.points

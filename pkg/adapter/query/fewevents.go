@@ -30,12 +30,12 @@ const (
 // describeFewQueryEvents returns the lack of a counter of whole events within less than the longest window; "" if none lacks
 // anything.
 func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
-	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
+	if ev.window >= ev.maxWindow || ev.neverCountedInWindow() {
 		return ""
 	}
 	for selector, counter := range counters {
 		within := timeSpan{c.end - ev.window.Milliseconds(), c.end}
-		if few := ev.describeFewCounterEvents(counter, within, func() bool { return ev.scan.mayBeQueriedBatch(selector) }); few != "" {
+		if few := ev.describeFewCounterEvents(counter, within, func() bool { return ev.scan.mayBeFewBatches(selector) }); few != "" {
 			return few
 		}
 	}
@@ -44,11 +44,11 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.
 
 // describeFewCounterEvents returns the lack of a counter of whole events within a time; "" if it lacks nothing.
 func (ev *evaluation) describeFewCounterEvents(counter window.Counter, within timeSpan, mayBeBatch func() bool) string {
-	events, full, pauses := countQueriedEvents(counter, within.from, within.to)
-	moments := countQueriedMoments(full)
+	events, full, pauses := countCounterEvents(counter, within.from, within.to)
+	moments := countBatchMoments(full)
 	switch {
 	case events != math.Trunc(events) || math.IsNaN(events):
-	case events == 0 && queryMillisToDuration(within.to-within.from) >= ev.maxWindow/idleShare:
+	case events == 0 && evalMillisToDuration(within.to-within.from) >= ev.maxWindow/idleShare:
 	case events < minEvents:
 		return fmt.Sprintf("fewer than %d events", minEvents)
 	case moments < minMoments && (pauses >= len(full) || mayBeBatch()), moments < minBatches && pauses > len(full):
@@ -57,15 +57,15 @@ func (ev *evaluation) describeFewCounterEvents(counter window.Counter, within ti
 	return ""
 }
 
-// omitBriefQueriedPods omits pods with few events that are watched for less than half of the window: they are read as if they had counted
+// omitBrieflyWatchedPods omits pods with few events that are watched for less than half of the window: they are read as if they had counted
 // the same in the rest of it.
-func (ev *evaluation) omitBriefQueriedPods() {
-	if ev.neverCountedSinceQueryWindow() {
+func (ev *evaluation) omitBrieflyWatchedPods() {
+	if ev.neverCountedInWindow() {
 		return
 	}
 	seriesByPod := map[int]map[*scannedPod][]*scannedSeries{} // of the selectors that need it
 	for _, p := range ev.scan.orderedPods {
-		watched := timeSpan{p.queriedPodKnownSince(), p.newest}
+		watched := timeSpan{p.podCountsKnownSince(), p.newest}
 		if p.newest == 0 || p.silent || watched.from == math.MinInt64 || 2*(watched.to-watched.from) >= ev.window.Milliseconds() {
 			continue
 		}
@@ -73,21 +73,21 @@ func (ev *evaluation) omitBriefQueriedPods() {
 			counter := window.Counter{Pods: []window.History{h}}
 			few := ev.describeFewCounterEvents(counter, watched, func() bool {
 				if seriesByPod[selector] == nil {
-					seriesByPod[selector] = ev.scan.queriedSeriesByPod(selector)
+					seriesByPod[selector] = ev.scan.counterSeriesByPod(selector)
 				}
-				return !slices.ContainsFunc(seriesByPod[selector][p], func(c *scannedSeries) bool { return !c.mayBeQueriedBatch(watched.from) })
+				return !slices.ContainsFunc(seriesByPod[selector][p], func(c *scannedSeries) bool { return !c.mayBeFewBatches(watched.from) })
 			})
 			if few != "" {
-				ev.omitQueriedPod(p, metric.ReasonWarmingUp, few+" in "+queryMillisToDuration(watched.to-watched.from).Round(time.Second).String())
+				ev.omitScannedPod(p, metric.ReasonWarmingUp, few+" in "+evalMillisToDuration(watched.to-watched.from).Round(time.Second).String())
 				break
 			}
 		}
 	}
 }
 
-// neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
+// neverCountedInWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
 // events within it, however short the time that they are watched.
-func (ev *evaluation) neverCountedSinceQueryWindow() bool {
+func (ev *evaluation) neverCountedInWindow() bool {
 	if ev.Began.IsZero() || ev.now.Sub(ev.Began) < ev.maxWindow {
 		return false
 	}
@@ -101,9 +101,9 @@ func (ev *evaluation) neverCountedSinceQueryWindow() bool {
 	return true
 }
 
-// countQueriedEvents returns the events of a counter from begin to end, its increments with events, and the number of increments without; NaN
+// countCounterEvents returns the events of a counter from begin to end, its increments with events, and the number of increments without; NaN
 // without an increment at any time.
-func countQueriedEvents(c window.Counter, begin, end int64) (events float64, full []window.Increment, pauses int) {
+func countCounterEvents(c window.Counter, begin, end int64) (events float64, full []window.Increment, pauses int) {
 	events = math.NaN()
 	for _, h := range c.Pods {
 		if len(h) > 0 && math.IsNaN(events) {
@@ -122,9 +122,9 @@ func countQueriedEvents(c window.Counter, begin, end int64) (events float64, ful
 	return events, full, pauses
 }
 
-// countQueriedMoments returns the least number of moments at which all increments can have got their events: one batch may be in
+// countBatchMoments returns the least number of moments at which all increments can have got their events: one batch may be in
 // increments of several pods. It sorts the increments.
-func countQueriedMoments(full []window.Increment) (moments int) {
+func countBatchMoments(full []window.Increment) (moments int) {
 	slices.SortFunc(full, func(a, b window.Increment) int { return cmp.Compare(a.To, b.To) })
 	latest := int64(math.MinInt64)
 	for _, i := range full {
@@ -135,8 +135,8 @@ func countQueriedMoments(full []window.Increment) (moments int) {
 	return moments
 }
 
-// queriedSeriesByPod returns the series of a selector by their pods.
-func (s *seriesScan) queriedSeriesByPod(selector int) map[*scannedPod][]*scannedSeries {
+// counterSeriesByPod returns the series of a selector by their pods.
+func (s *seriesScan) counterSeriesByPod(selector int) map[*scannedPod][]*scannedSeries {
 	byPod := map[*scannedPod][]*scannedSeries{}
 	for i := range s.seriesBySelector[selector] {
 		c := &s.seriesBySelector[selector][i]
@@ -145,28 +145,28 @@ func (s *seriesScan) queriedSeriesByPod(selector int) map[*scannedPod][]*scanned
 	return byPod
 }
 
-// mayBeQueriedBatch reports whether few batches explain each counter of a selector.
-func (s *seriesScan) mayBeQueriedBatch(selector int) bool {
-	return !slices.ContainsFunc(s.seriesBySelector[selector], func(c scannedSeries) bool { return !c.mayBeQueriedBatch(math.MinInt64) })
+// mayBeFewBatches reports whether few batches explain each counter of a selector.
+func (s *seriesScan) mayBeFewBatches(selector int) bool {
+	return !slices.ContainsFunc(s.seriesBySelector[selector], func(c scannedSeries) bool { return !c.mayBeFewBatches(math.MinInt64) })
 }
 
-// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that a counter has counted since a time: its
+// mayBeFewBatches reports whether fewer than minBatches batches of equal size explain all that a counter has counted since a time: its
 // values are multiples of that size. Values of single events hardly ever are.
-func (s *scannedSeries) mayBeQueriedBatch(since int64) bool {
+func (s *scannedSeries) mayBeFewBatches(since int64) bool {
 	size, counted := 0.0, 0.0
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) || v != math.Trunc(v) {
 			continue
 		}
-		if size = greatestCommonQueryDivisor(size, v); i > 0 && s.times[i-1] >= since && v > s.values[i-1] {
+		if size = greatestCommonDivisor(size, v); i > 0 && s.times[i-1] >= since && v > s.values[i-1] {
 			counted += v - s.values[i-1]
 		}
 	}
 	return counted < minBatches*size || size <= 0
 }
 
-// greatestCommonQueryDivisor returns the greatest common divisor of two whole numbers.
-func greatestCommonQueryDivisor(a, b float64) float64 {
+// greatestCommonDivisor returns the greatest common divisor of two whole numbers.
+func greatestCommonDivisor(a, b float64) float64 {
 	for b != 0 {
 		a, b = b, math.Mod(a, b)
 	}

@@ -23,8 +23,8 @@ func (ev *evaluation) querySumsPods() bool {
 	return ev.Rule.External || ev.Rule.ObjectLabel != podLabel
 }
 
-// omitQueriedPod gives a reason instead of a value for the pod's object, or for the sum that lacks the pod.
-func (ev *evaluation) omitQueriedPod(p *scannedPod, reason metric.Reason, detail string) {
+// omitScannedPod gives a reason instead of a value for the pod's object, or for the sum that lacks the pod.
+func (ev *evaluation) omitScannedPod(p *scannedPod, reason metric.Reason, detail string) {
 	if ev.querySumsPods() {
 		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
 		ev.missing = append(ev.missing, metric.Omission{Object: pod, Reason: reason, Detail: detail})
@@ -36,37 +36,37 @@ func (ev *evaluation) omitQueriedPod(p *scannedPod, reason metric.Reason, detail
 	}
 }
 
-// omitQueriedPods omits all objects.
-func (ev *evaluation) omitQueriedPods(reason metric.Reason, detail string) {
+// omitAllScannedPods omits all objects.
+func (ev *evaluation) omitAllScannedPods(reason metric.Reason, detail string) {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest > 0 {
-			ev.omitQueriedPod(p, reason, detail)
+			ev.omitScannedPod(p, reason, detail)
 		}
 	}
 }
 
-// markSilentQueriedPods marks the pods with a newest sample older than the rule's maxAge: PromQL does not look back to it.
-func (ev *evaluation) markSilentQueriedPods() {
+// markSilentPods marks the pods with a newest sample older than the rule's maxAge: PromQL does not look back to it.
+func (ev *evaluation) markSilentPods() {
 	for _, p := range ev.scan.orderedPods {
 		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
 	}
 }
 
-// omitWrongQueriedPods omits pods with counters that are none, and sums with pods that have series without a fresh
+// omitPodsWithWrongCounters omits pods with counters that are none, and sums with pods that have series without a fresh
 // sample.
-func (ev *evaluation) omitWrongQueriedPods() {
+func (ev *evaluation) omitPodsWithWrongCounters() {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest == 0 {
 			continue
 		}
 		switch {
 		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
-			ev.omitQueriedPod(p, metric.ReasonDecreasing, metric.DecreasingDetail)
+			ev.omitScannedPod(p, metric.ReasonDecreasing, metric.DecreasingDetail)
 		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
-			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
+			ev.omitScannedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}
 		if p.silent && ev.querySumsPods() {
-			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+			ev.omitScannedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		}
 	}
 }
@@ -82,67 +82,67 @@ func (ev *evaluation) podsMissingFromQueryError() error {
 	return &metric.MissingError{Omissions: ev.missing}
 }
 
-// omitQueryHoles omits all pods while the stretch cannot be free of the unknown counts of a pod that ended.
-func (ev *evaluation) omitQueryHoles(c commonStretch) {
+// omitPodsNearHoles omits all pods while the stretch cannot be free of the unknown counts of a pod that ended.
+func (ev *evaluation) omitPodsNearHoles(c commonStretch) {
 	for _, h := range ev.scan.holes {
 		inside := ev.fixedWindow && h.to > c.end-ev.span.Milliseconds()
 		if inside || h.to > c.end-2*ev.interval.Milliseconds() {
-			ev.omitQueriedPods(metric.ReasonStale, "a pod ended without an answer for "+queryMillisToDuration(h.to-h.from).Round(time.Second).String())
+			ev.omitAllScannedPods(metric.ReasonStale, "a pod ended without an answer for "+evalMillisToDuration(h.to-h.from).Round(time.Second).String())
 			return
 		}
 	}
 }
 
-// omitUnknownQueriedPods omits pods without an increment, or without increments over all of the ranges if these are written
+// omitPodsWithoutIncrement omits pods without an increment, or without increments over all of the ranges if these are written
 // or nested.
-func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
+func (ev *evaluation) omitPodsWithoutIncrement(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		if !p.queriedPodCounts() {
+		if !p.hasLivingCounter() {
 			continue
 		}
-		since := p.queriedPodKnownSince()
-		moved, late := c.events.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
-		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
-			moved, late = c.events.lastQueriedPodEvent(p.newest, true), true
+		since := p.podCountsKnownSince()
+		moved, late := c.events.lastPodBeginOrEnd(p.newest, false), isPauseBetweenSamples(c.end-p.newest, interval)
+		if !late && p.newest < c.end && isPauseBetweenSamples(ev.now.UnixMilli()-p.newest, interval) {
+			moved, late = c.events.lastPodBeginOrEnd(p.newest, true), true
 		}
 		moved = max(moved, ev.MovedAt.UnixMilli())
 		p.settled = moved + beginningSamples*interval
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
-			ev.omitQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
+			ev.omitScannedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
-		switch unknown := p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
+		switch unknown := p.newest > 0 && (!p.hasCounterIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
 		case unknown && p.silent:
-			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+			ev.omitScannedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		case unknown:
-			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+			ev.omitScannedPod(p, metric.ReasonWarmingUp, "scraped for "+evalMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
 	}
 }
 
-// omitBriefQueryStretch omits all pods while the stretch is within the first increment of a pod that is watched since a time before another
+// omitPodsOfBriefStretch omits all pods while the stretch is within the first increment of a pod that is watched since a time before another
 // became ready: load moved in the midst of that increment.
-func (ev *evaluation) omitBriefQueryStretch(c commonStretch) {
-	covered, readied := c.coveredQueryMillis(), int64(0)
+func (ev *evaluation) omitPodsOfBriefStretch(c commonStretch) {
+	covered, readied := c.commonStretchMillis(), int64(0)
 	for _, p := range ev.scan.orderedPods {
 		readied = max(readied, p.readied)
 	}
 	if covered < ev.interval.Milliseconds() && slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
-		since := p.queriedPodKnownSince()
+		since := p.podCountsKnownSince()
 		return p.newest > 0 && since > math.MinInt64 && since < readied
 	}) {
-		ev.omitQueriedPods(metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, covered)).Round(time.Second).String())
+		ev.omitAllScannedPods(metric.ReasonWarmingUp, "scraped for "+evalMillisToDuration(max(0, covered)).Round(time.Second).String())
 	}
 }
 
-// omitLateQueriedPods omits pods with a newest sample hardly within the stretch: their present counts are not known.
-func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
+// omitLateScannedPods omits pods with a newest sample hardly within the stretch: their present counts are not known.
+func (ev *evaluation) omitLateScannedPods(c commonStretch) {
 	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		late := isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval
-		if p.newest > 0 && p.queriedPodCounts() && !p.silent && (late || p.newest <= begin) {
-			ev.omitQueriedPod(p, metric.ReasonStale, "no sample within the window")
+		late := isPauseBetweenSamples(c.end-p.newest, interval) && p.newest < begin+interval
+		if p.newest > 0 && p.hasLivingCounter() && !p.silent && (late || p.newest <= begin) {
+			ev.omitScannedPod(p, metric.ReasonStale, "no sample within the window")
 		}
 	}
 }

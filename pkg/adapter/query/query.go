@@ -137,12 +137,14 @@ type activeSettings struct {
 	earlierUntil    time.Time // from then on, no window has a sample of the earlier interval
 }
 
-// hasQueriedEarlierInterval reports whether a window may have samples of two intervals.
-func (s *activeSettings) hasQueriedEarlierInterval() bool { return time.Now().Before(s.earlierUntil) }
+// mayHaveEarlierSampleInterval reports whether a window may have samples of two intervals.
+func (s *activeSettings) mayHaveEarlierSampleInterval() bool {
+	return time.Now().Before(s.earlierUntil)
+}
 
-// queriedSampleInterval returns the longest interval between samples without a missed scrape.
-func (s *activeSettings) queriedSampleInterval() time.Duration {
-	if s.hasQueriedEarlierInterval() {
+// longestSampleInterval returns the longest interval between samples without a missed scrape.
+func (s *activeSettings) longestSampleInterval() time.Duration {
+	if s.mayHaveEarlierSampleInterval() {
 		return max(s.Interval, s.earlierInterval)
 	}
 	return s.Interval
@@ -152,8 +154,8 @@ func (s *activeSettings) queriedSampleInterval() time.Duration {
 func (e *Engine) Reconfigure(s Settings) {
 	s.setQuerySettingDefaults()
 	next := &activeSettings{Settings: s}
-	if before := e.settings.Load(); before != nil && (before.Interval != s.Interval || before.hasQueriedEarlierInterval()) {
-		next.earlierInterval = before.queriedSampleInterval()
+	if before := e.settings.Load(); before != nil && (before.Interval != s.Interval || before.mayHaveEarlierSampleInterval()) {
+		next.earlierInterval = before.longestSampleInterval()
 		next.earlierUntil = time.Now().Add(Retention(s.MaxWindow, max(s.Interval, next.earlierInterval)))
 	}
 	e.settings.Store(next)
@@ -191,8 +193,8 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	buffers := e.buffers.Get().(*evalBuffers)
 	defer func() { buffers.resetQueryEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
-	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.queriedSampleInterval(), maxWindow: settings.MaxWindow}
-	ev.mixedIntervals = settings.hasQueriedEarlierInterval()
+	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.longestSampleInterval(), maxWindow: settings.MaxWindow}
+	ev.mixedIntervals = settings.mayHaveEarlierSampleInterval()
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}

@@ -37,7 +37,7 @@ type seriesScan struct {
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
-	holes            []timeSpan // see appendQueriedHoles
+	holes            []timeSpan // see appendCounterHoles
 	// edgeCounts are counts of series until the edges of a common stretch, from the sample before; nil where each series tells its own.
 	edgeCounts map[edgeKey]float64
 	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero, hasWoken if one
@@ -84,7 +84,7 @@ type scannedPod struct {
 	ends  []int64
 	// samples and decreases belong to the counter with the most decreases.
 	samples, decreases int
-	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateQueriedProcesses.
+	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateCounterProcesses.
 	unexplained, unexplainedSince int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
@@ -159,7 +159,7 @@ type scanReach struct {
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
 	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
 	s.budget.resetReviewBudget()
-	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
+	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
 	}
@@ -180,7 +180,7 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 		}
 		data.Visit(since, now.UnixMilli(), matchers, label, s.objectNames, func(l labels.Labels, times []int64, values []float64) {
 			if len(times) > 0 && s.budget.spendReviewBudget(l, len(times)) {
-				s.addQueriedSeries(i, l, times, values)
+				s.addScannedSeries(i, l, times, values)
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 		return err
 	}
 	for _, p := range s.orderedPods {
-		p.extendQueriedTimes()
+		p.extendPodSampleTimes()
 		if p.scannedObject == nil {
 			p.scannedObject = s.seriesScan.objects[p.object] // from another pod of the object, if any
 		}
@@ -202,24 +202,24 @@ func (s *seriesScanner) scansQueryPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
-// addQueriedSeries adds a series of a selector to the scan.
-func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []int64, values []float64) {
+// addScannedSeries adds a series of a selector to the scan.
+func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
-	p := s.findOrAddQueriedPod(l)
-	times = append(s.times.allocQueryArenaSlice(len(times)), times...)
-	track := findQueriedTrack(sel, times, values, s.interval)
+	p := s.findOrAddPodOfSeries(l)
+	times = append(s.times.allocArenaSlice(len(times)), times...)
+	track := findCurrentTrack(sel, times, values, s.interval)
 	if sel.isCounter && track.afterMarker {
 		samples := len(times)
-		if times, values = joinResumedQuerySeries(times, values); len(times) < samples {
-			track = findQueriedTrack(sel, times, values, s.interval)
+		if times, values = joinResumedCounter(times, values); len(times) < samples {
+			track = findCurrentTrack(sel, times, values, s.interval)
 		}
 	}
 	decreases := track.decreases
 	if sel.isCounter && decreases > 0 {
 		unexplained, since := 0, 0
-		if times, values, unexplained, since = separateQueriedProcesses(times, values); unexplained > 0 {
-			track = findQueriedTrack(sel, times, values, s.interval)
-			p.noteUnexplainedQueriedDecreases(unexplained, len(times)-since)
+		if times, values, unexplained, since = separateCounterProcesses(times, values); unexplained > 0 {
+			track = findCurrentTrack(sel, times, values, s.interval)
+			p.noteUnexplainedDecreases(unexplained, len(times)-since)
 		}
 	}
 	bound := l.Get(labels.BucketLabel)                                          // empty: a counter with a name that ends like buckets'
@@ -228,20 +228,20 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.keepSamples = false
 	}
 	if s.keepSamples {
-		kept := append(s.values.allocQueryArenaSlice(len(values)), values...)
+		kept := append(s.values.allocArenaSlice(len(values)), values...)
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.countQueriedDecreases(len(values), decreases)
+		p.noteCounterDecreases(len(values), decreases)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
-		s.hasWoken = s.hasWoken || track.fromZero && times[track.lastZeroOfQueriedTrack(values)] > s.since+s.interval
+		s.hasWoken = s.hasWoken || track.fromZero && times[track.lastZeroOfTrack(values)] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
-			s.holes = appendQueriedHoles(s.holes, s.since, times, values, s.interval)
-			p.noteQueriedEnds(sel, track, times, values)
+			s.holes = appendCounterHoles(s.holes, s.since, times, values, s.interval)
+			p.noteTrackEnds(sel, track, times, values)
 		}
 		if countsAll && sel.countsEvents && s.countEvents {
-			s.addQueriedIncrements(p, selector, times, values)
+			s.addSeriesIncrements(p, selector, times, values)
 		}
 	}
 	times = times[track.start:]
@@ -249,7 +249,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		return
 	}
 	if p.scannedObject == nil {
-		s.addQueriedObject(p)
+		s.linkPodToMetricObject(p)
 	}
 	newest := times[len(times)-1]
 	p.newest = max(p.newest, newest)
@@ -258,16 +258,16 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateQueriedTimes(track.namedQueriedTimes(sel, times))
+		p.updatePodSampleTimes(track.namedTrackSampleTimes(sel, times))
 	}
 }
 
-func (t currentTrack) namedQueriedTimes(sel exprSelector, times []int64) namedSampleTimes {
+func (t currentTrack) namedTrackSampleTimes(sel exprSelector, times []int64) namedSampleTimes {
 	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
 }
 
-// noteQueriedEnds keeps the ends of a counter's tracks, and its newest track if that ended.
-func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
+// noteTrackEnds keeps the ends of a counter's tracks, and its newest track if that ended.
+func (p *scannedPod) noteTrackEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
 	p.ended = max(p.ended, times[track.start-1])
 	for i, v := range values[:track.start] {
 		if (value.IsStaleNaN(v) || i == track.start-1) && (len(p.ends) == 0 || p.ends[len(p.ends)-1] != times[i]) {
@@ -275,12 +275,12 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 		}
 	}
 	if ended := times[track.first:]; sel.ranged && track.start == len(times) && track.first < track.start-1 {
-		p.endedTimes = append(p.endedTimes, track.namedQueriedTimes(sel, ended))
+		p.endedTimes = append(p.endedTimes, track.namedTrackSampleTimes(sel, ended))
 	}
 }
 
-// describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
-func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
+// setPodCountedRange sets the properties that all counters of this name in a pod share in a range.
+func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
 	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
 	r.taken, r.takenAt = p.taken, p.takenAt
 	for i := range p.sampleTimes {
@@ -299,18 +299,18 @@ func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 	}
 }
 
-// extendQueriedTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
+// extendPodSampleTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
 // since their first samples, although they are gone.
-func (p *scannedPod) extendQueriedTimes() {
+func (p *scannedPod) extendPodSampleTimes() {
 	slices.Sort(p.ends)
 	p.ends = slices.Compact(p.ends)
 	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {
-		return cmp.Compare(b.times.lastQueriedSampleTime(), a.times.lastQueriedSampleTime())
+		return cmp.Compare(b.times.lastSampleTime(), a.times.lastSampleTime())
 	})
 	for i := range p.sampleTimes {
 		t := &p.sampleTimes[i]
 		for _, ended := range p.endedTimes {
-			if ended.name != t.name || ended.times.lastQueriedSampleTime() < t.pagedSince {
+			if ended.name != t.name || ended.times.lastSampleTime() < t.pagedSince {
 				continue
 			}
 			t.pagedSince, t.hasIncrement = min(t.pagedSince, ended.pagedSince), t.hasIncrement || ended.hasIncrement
@@ -321,8 +321,8 @@ func (p *scannedPod) extendQueriedTimes() {
 	}
 }
 
-// findOrAddQueriedPod returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddQueriedPod(l labels.Labels) *scannedPod {
+// findOrAddPodOfSeries returns the pod of a series. The series of a pod come one after the other.
+func (s *seriesScanner) findOrAddPodOfSeries(l labels.Labels) *scannedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -332,7 +332,7 @@ func (s *seriesScanner) findOrAddQueriedPod(l labels.Labels) *scannedPod {
 	}
 	p := s.seriesScan.pods[key]
 	if p == nil {
-		p = s.evalBuffers.pods.allocQueryArenaElement()
+		p = s.evalBuffers.pods.allocArenaElement()
 		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
 			p.object = objectOfQueryResult(s.rule, l)
@@ -346,11 +346,11 @@ func (s *seriesScanner) findOrAddQueriedPod(l labels.Labels) *scannedPod {
 	return p
 }
 
-// addQueriedObject links a pod to its object.
-func (s *seriesScanner) addQueriedObject(p *scannedPod) {
+// linkPodToMetricObject links a pod to its object.
+func (s *seriesScanner) linkPodToMetricObject(p *scannedPod) {
 	p.scannedObject = s.seriesScan.objects[p.object]
 	if p.scannedObject == nil {
-		p.scannedObject = s.evalBuffers.objects.allocQueryArenaElement()
+		p.scannedObject = s.evalBuffers.objects.allocArenaElement()
 		p.scannedObject.groupIndex, p.scannedObject.pods = -1, p.scannedObject.inlinePods[:0]
 		if s.seriesScan.objects != nil {
 			s.seriesScan.objects[p.object] = p.scannedObject
@@ -359,8 +359,8 @@ func (s *seriesScanner) addQueriedObject(p *scannedPod) {
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
-// forEachQueriedObject calls each for every object, in the order of their first pods.
-func (s *seriesScan) forEachQueriedObject(each func(object metric.Object, scanned *scannedObject)) {
+// forEachScannedObject calls each for every object, in the order of their first pods.
+func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanned *scannedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -368,33 +368,33 @@ func (s *seriesScan) forEachQueriedObject(each func(object metric.Object, scanne
 	}
 }
 
-// countQueriedDecreases keeps the decreases of the counter that decreased most often.
-func (p *scannedPod) countQueriedDecreases(samples, decreases int) {
+// noteCounterDecreases keeps the decreases of the counter that decreased most often.
+func (p *scannedPod) noteCounterDecreases(samples, decreases int) {
 	if decreases > p.decreases {
 		p.samples, p.decreases = samples, decreases
 	}
 }
 
-// findQueriedObject returns the scanned object of that name, or nil.
-func (s *seriesScan) findQueriedObject(o metric.Object) *scannedObject {
+// findScannedObject returns the scanned object of that name, or nil.
+func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
 	if s.objects == nil {
 		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachQueriedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
+		s.forEachScannedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
 
-// updateQueriedTimes keeps times as the sample times of a metric name, if they cover more than the present times:
+// updatePodSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updateQueriedTimes(found namedSampleTimes) {
+func (p *scannedPod) updatePodSampleTimes(found namedSampleTimes) {
 	for i := range p.sampleTimes {
 		known := &p.sampleTimes[i]
 		if known.name != found.name {
 			continue
 		}
 		switch {
-		case known.times.queriedTimesCoverLessThan(found.times):
+		case known.times.sampleTimesCoverLess(found.times):
 			*known = found
 		case known.times[0] == found.times[0]:
 			known.fromZero = known.fromZero && found.fromZero
@@ -404,15 +404,15 @@ func (p *scannedPod) updateQueriedTimes(found namedSampleTimes) {
 	p.sampleTimes = append(p.sampleTimes, found)
 }
 
-func (t sampleTimes) queriedTimesCoverLessThan(other sampleTimes) bool {
-	if t.lastQueriedSampleTime() != other.lastQueriedSampleTime() {
-		return t.lastQueriedSampleTime() < other.lastQueriedSampleTime()
+func (t sampleTimes) sampleTimesCoverLess(other sampleTimes) bool {
+	if t.lastSampleTime() != other.lastSampleTime() {
+		return t.lastSampleTime() < other.lastSampleTime()
 	}
 	return t[0] > other[0]
 }
 
-// addQueriedIncrements adds the increments of a series to the history of a selector.
-func (s *seriesScanner) addQueriedIncrements(p *scannedPod, selector int, times []int64, values []float64) {
+// addSeriesIncrements adds the increments of a series to the history of a selector.
+func (s *seriesScanner) addSeriesIncrements(p *scannedPod, selector int, times []int64, values []float64) {
 	if p.histories == nil {
 		p.histories = p.inline.histories[:]
 		if len(s.selectors) > 1 {
@@ -421,13 +421,13 @@ func (s *seriesScanner) addQueriedIncrements(p *scannedPod, selector int, times 
 	}
 	h := &p.histories[selector]
 	if *h == nil {
-		*h = s.increments.allocQueryArenaSlice(len(times))
+		*h = s.increments.allocArenaSlice(len(times))
 	}
 	h.Add(times, values)
 }
 
-// queriedSelectorHistories returns the histories of all pods, by selector; empty for a selector without histories.
-func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
+// selectorHistories returns the histories of all pods, by selector; empty for a selector without histories.
+func (s *seriesScan) selectorHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -441,9 +441,9 @@ func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 	return counters
 }
 
-// shortestQueriedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
+// shortestSampleTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
 // demanded a moment ago would look like a counter of few events.
-func (p *scannedPod) shortestQueriedTimes() sampleTimes {
+func (p *scannedPod) shortestSampleTimes() sampleTimes {
 	var shortest sampleTimes
 	for _, t := range p.sampleTimes {
 		if shortest == nil || t.times[0] > shortest[0] {
@@ -453,30 +453,30 @@ func (p *scannedPod) shortestQueriedTimes() sampleTimes {
 	return shortest
 }
 
-// appendQueriedTimes appends the shortest sample times of the object's pods to dst.
-func (s *scannedObject) appendQueriedTimes(dst []sampleTimes) []sampleTimes {
+// appendShortestSampleTimes appends the shortest sample times of the object's pods to dst.
+func (s *scannedObject) appendShortestSampleTimes(dst []sampleTimes) []sampleTimes {
 	for _, p := range s.pods {
-		if t := p.shortestQueriedTimes(); t != nil {
+		if t := p.shortestSampleTimes(); t != nil {
 			dst = append(dst, t)
 		}
 	}
 	return dst
 }
 
-// hasQueriedObjectEnded reports whether all series of the object's pods ended, or are too old to go on.
-func (s *scannedObject) hasQueriedObjectEnded() bool {
+// haveObjectSeriesEnded reports whether all series of the object's pods ended, or are too old to go on.
+func (s *scannedObject) haveObjectSeriesEnded() bool {
 	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
 }
 
-// queriedObjectKnownFor returns the time over which the counts of the object's pods are known until their newest samples.
-func (s *scannedObject) queriedObjectKnownFor() time.Duration {
+// objectCountsKnownFor returns the time over which the counts of the object's pods are known until their newest samples.
+func (s *scannedObject) objectCountsKnownFor() time.Duration {
 	longest := int64(0)
 	for _, p := range s.pods {
-		since := p.queriedPodKnownSince()
+		since := p.podCountsKnownSince()
 		if since == math.MinInt64 {
 			return math.MaxInt64
 		}
 		longest = max(longest, p.newest-since)
 	}
-	return queryMillisToDuration(longest)
+	return evalMillisToDuration(longest)
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
-// queriedGroupSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
+// groupLoadSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
 // sets the window to begin there, and reports true: no pod came or went since, so that each may be read up to its own newest sample, and
 // need not wait for the others as over a common stretch.
-func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
+func (ev *evaluation) groupLoadSteppedSinceMove(s *seriesScanner) bool {
 	now := ev.now.UnixMilli()
-	if ev.mixedIntervals || !ev.isEachQueriedPodPunctual() {
+	if ev.mixedIntervals || !ev.isEachScannedPodPunctual() {
 		return false
 	}
-	settled := ev.queriedGroupSettledAt()
+	settled := ev.loadSettledAt()
 	if settled >= now {
 		return false
 	}
-	counters := ev.scan.livingQueriedHistories()
-	chosen, shared := chooseQueryWindow(now, ev.window, append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), window.ChooseSettled)
+	counters := ev.scan.livingPodHistories()
+	chosen, shared := chooseQueryWindow(now, ev.window, append(counters, ev.scan.quantileHistories(s.selectors)...), window.ChooseSettled)
 	if chosen == ev.window || !shared || now-ev.Rule.Span(chosen).Milliseconds() < settled { // a range beside $window may reach back further
 		return false
 	}
@@ -34,22 +34,22 @@ func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
 	return true
 }
 
-// livingQueriedHistories is queriedSelectorHistories without the pods that ended.
-func (s *seriesScan) livingQueriedHistories() []window.Counter {
+// livingPodHistories is selectorHistories without the pods that ended.
+func (s *seriesScan) livingPodHistories() []window.Counter {
 	living := *s
 	living.orderedPods = slices.DeleteFunc(slices.Clone(s.orderedPods), func(p *scannedPod) bool { return p.newest == 0 })
-	return living.queriedSelectorHistories()
+	return living.selectorHistories()
 }
 
-// queriedGroupSettledAt returns the time since which no load moves between the pods, in milliseconds. Load follows the begin of a pod and
+// loadSettledAt returns the time since which no load moves between the pods, in milliseconds. Load follows the begin of a pod and
 // every known move, and leaves a pod before its end.
-func (ev *evaluation) queriedGroupSettledAt() (at int64) {
+func (ev *evaluation) loadSettledAt() (at int64) {
 	interval := ev.interval.Milliseconds()
 	moved := ev.MovedAt.UnixMilli()
 	for _, hole := range ev.scan.holes {
 		moved = max(moved, hole.to)
 	}
-	for _, t := range ev.scan.queriedTracks(interval) {
+	for _, t := range ev.scan.scannedTrackSpans(interval) {
 		moved = max(moved, t.first)
 		if t.ended {
 			at = max(at, t.last+interval)
@@ -58,10 +58,10 @@ func (ev *evaluation) queriedGroupSettledAt() (at int64) {
 	return max(at, moved+moveIntervals*interval)
 }
 
-// isEachQueriedPodPunctual reports whether no scrape of a pod that goes on is missing.
-func (ev *evaluation) isEachQueriedPodPunctual() bool {
+// isEachScannedPodPunctual reports whether no scrape of a pod that goes on is missing.
+func (ev *evaluation) isEachScannedPodPunctual() bool {
 	for _, p := range ev.scan.orderedPods {
-		if p.newest > 0 && (p.silent || p.missesQueriedPodScrape(ev.now.UnixMilli(), ev.interval.Milliseconds())) {
+		if p.newest > 0 && (p.silent || p.missesScrapeOfPod(ev.now.UnixMilli(), ev.interval.Milliseconds())) {
 			return false
 		}
 	}

@@ -22,8 +22,8 @@ type edgeKey struct {
 // minEdgeCounts is the least difference between the count of a pod and the sum of its series' counts that is shared.
 const minEdgeCounts = 1
 
-// setQueriedEdgeCounts sets the counts of the series until both edges of a stretch, for pods with series that do not add up.
-func (s *seriesScan) setQueriedEdgeCounts(selectors []exprSelector, stretch timeSpan, interval int64) {
+// setStretchEdgeCounts sets the counts of the series until both edges of a stretch, for pods with series that do not add up.
+func (s *seriesScan) setStretchEdgeCounts(selectors []exprSelector, stretch timeSpan, interval int64) {
 	var buffers edgeBuffers
 	for i, series := range s.seriesBySelector {
 		if !selectors[i].isCounter || selectors[i].lastBucketOnly {
@@ -35,7 +35,7 @@ func (s *seriesScan) setQueriedEdgeCounts(selectors []exprSelector, stretch time
 				n = len(series)
 			}
 			for _, at := range [...]int64{stretch.from, stretch.to} {
-				s.shareQueriedEdgeCount(series[:n], at, interval, &buffers)
+				s.sharePodEdgeCount(series[:n], at, interval, &buffers)
 			}
 			series = series[n:]
 		}
@@ -55,22 +55,22 @@ type edgeBuffers struct {
 	parts  []edgeIncrement
 }
 
-// shareQueriedEdgeCount sets the counts until an edge for the series of a pod. It sets none if a series began again near the edge.
-func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval int64, b *edgeBuffers) {
+// sharePodEdgeCount sets the counts until an edge for the series of a pod. It sets none if a series began again near the edge.
+func (s *seriesScan) sharePodEdgeCount(series []scannedSeries, at, interval int64, b *edgeBuffers) {
 	if len(series) < 2 {
 		return
 	}
-	total, ok := b.sumQueriedSeriesAround(series, at, interval)
+	total, ok := b.sumSeriesAroundEdge(series, at, interval)
 	if !ok {
 		return
 	}
-	whole, ok := total.incrementAtQueriedEdge(at, interval)
+	whole, ok := total.incrementAtStretchEdge(at, interval)
 	if !ok {
 		return
 	}
 	parts, sum := b.parts[:0], 0.0
 	for i := range series {
-		if part, ok := series[i].incrementAtQueriedEdge(at, interval); ok {
+		if part, ok := series[i].incrementAtStretchEdge(at, interval); ok {
 			parts, sum = append(parts, part), sum+part.until
 		}
 	}
@@ -78,7 +78,7 @@ func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval 
 	if math.Abs(whole.until-sum) < minEdgeCounts {
 		return
 	}
-	shareQueriedCount(parts, whole.until, sum)
+	shareEdgeCount(parts, whole.until, sum)
 	if s.edgeCounts == nil {
 		s.edgeCounts = map[edgeKey]float64{}
 	}
@@ -87,9 +87,9 @@ func (s *seriesScan) shareQueriedEdgeCount(series []scannedSeries, at, interval 
 	}
 }
 
-// shareQueriedCount changes the counts of parts until an edge from their sum to a total. Series that counted before the edge get more first, and
+// shareEdgeCount changes the counts of parts until an edge from their sum to a total. Series that counted before the edge get more first, and
 // none gets more than its increment.
-func shareQueriedCount(parts []edgeIncrement, total, sum float64) {
+func shareEdgeCount(parts []edgeIncrement, total, sum float64) {
 	if total < sum {
 		for i := range parts {
 			parts[i].until *= total / sum
@@ -118,9 +118,9 @@ func shareQueriedCount(parts []edgeIncrement, total, sum float64) {
 	}
 }
 
-// incrementAtQueriedEdge returns the increment of a counter around an edge; false if there is none, or it began again.
-func (s *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrement, ok bool) {
-	i := sampleTimes(s.times).queriedSampleIndexAfter(at)
+// incrementAtStretchEdge returns the increment of a counter around an edge; false if there is none, or it began again.
+func (s *scannedSeries) incrementAtStretchEdge(at, interval int64) (e edgeIncrement, ok bool) {
+	i := sampleTimes(s.times).sampleIndexAfter(at)
 	if i == 0 || i == len(s.times) || s.times[i-1] == at || !(s.values[i] >= s.values[i-1]) {
 		return e, false
 	}
@@ -129,21 +129,21 @@ func (s *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrem
 		first--
 	}
 	n := s.values[i] - s.values[i-1]
-	whole := countedRange{readied: s.pod.readied, unreadied: s.pod.unreadied, interval: interval}.loadOfQueriedIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
-	part := newQueriedIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval)
-	return edgeIncrement{series: s, count: n, until: part.countQueriedPart(timeSpan{whole.from, max(whole.from, at)})}, true
+	whole := countedRange{readied: s.pod.readied, unreadied: s.pod.unreadied, interval: interval}.loadSpanOfIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
+	part := newCounterIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval)
+	return edgeIncrement{series: s, count: n, until: part.countIncrementPart(timeSpan{whole.from, max(whole.from, at)})}, true
 }
 
 // edgeSamples is the number of samples on each side of an edge that tell how much counts until then.
 const edgeSamples = 3
 
-// sumQueriedSeriesAround returns the sum of a pod's series at the pages around an edge, until the next use of the buffers; false if a series
+// sumSeriesAroundEdge returns the sum of a pod's series at the pages around an edge, until the next use of the buffers; false if a series
 // began again there. A series that is not on a page has its value from before.
-func (b *edgeBuffers) sumQueriedSeriesAround(series []scannedSeries, at, interval int64) (sum scannedSeries, ok bool) {
-	b.times = append(b.times[:0], series[0].timesAroundQueriedEdge(at)...)
+func (b *edgeBuffers) sumSeriesAroundEdge(series []scannedSeries, at, interval int64) (sum scannedSeries, ok bool) {
+	b.times = append(b.times[:0], series[0].sampleTimesAroundEdge(at)...)
 	pages := len(b.times)
 	for i := range series[1:] {
-		if times := series[1+i].timesAroundQueriedEdge(at); !slices.Equal(times, b.times[:pages]) {
+		if times := series[1+i].sampleTimesAroundEdge(at); !slices.Equal(times, b.times[:pages]) {
 			b.times = append(b.times, times...)
 		}
 	}
@@ -152,27 +152,27 @@ func (b *edgeBuffers) sumQueriedSeriesAround(series []scannedSeries, at, interva
 		b.times = slices.Compact(b.times)
 	}
 	sum = scannedSeries{pod: series[0].pod, times: b.times}
-	sum.times = sum.timesAroundQueriedEdge(at)
+	sum.times = sum.sampleTimesAroundEdge(at)
 	b.values = append(b.values[:0], make([]float64, len(sum.times))...)
 	sum.values = b.values
 	for i := range series {
-		if !series[i].addToQueriedSum(&sum, interval) {
+		if !series[i].addCounterToSum(&sum, interval) {
 			return sum, false
 		}
 	}
 	return sum, true
 }
 
-// timesAroundQueriedEdge returns the times of the samples on both sides of an edge.
-func (s *scannedSeries) timesAroundQueriedEdge(at int64) []int64 {
-	k := sampleTimes(s.times).queriedSampleIndexAfter(at)
+// sampleTimesAroundEdge returns the times of the samples on both sides of an edge.
+func (s *scannedSeries) sampleTimesAroundEdge(at int64) []int64 {
+	k := sampleTimes(s.times).sampleIndexAfter(at)
 	return s.times[max(0, k-edgeSamples):min(len(s.times), k+edgeSamples)]
 }
 
-// addToQueriedSum adds a counter to a sum of counters; false if it began again, or paused.
-func (s *scannedSeries) addToQueriedSum(sum *scannedSeries, interval int64) bool {
+// addCounterToSum adds a counter to a sum of counters; false if it began again, or paused.
+func (s *scannedSeries) addCounterToSum(sum *scannedSeries, interval int64) bool {
 	last, newest, ended := 0.0, int64(0), false
-	next := sampleTimes(s.times).queriedSampleIndexAfter(sum.times[0] - 1)
+	next := sampleTimes(s.times).sampleIndexAfter(sum.times[0] - 1)
 	if next > 0 && !value.IsStaleNaN(s.values[next-1]) {
 		last = s.values[next-1]
 	}
@@ -183,7 +183,7 @@ func (s *scannedSeries) addToQueriedSum(sum *scannedSeries, interval int64) bool
 			case value.IsStaleNaN(v):
 				ended = true
 				continue
-			case ended, v < last, newest > 0 && isPauseInQuery(t-newest, interval):
+			case ended, v < last, newest > 0 && isPauseBetweenSamples(t-newest, interval):
 				return false
 			}
 			last, newest = v, t

@@ -79,11 +79,11 @@ func (s *stretchSeriesSet) At() storage.Series {
 	if err := it.Err(); err != nil {
 		s.err = err
 	}
-	times, values := joinResumedQuerySeries(s.times, s.values)
-	times, values, _, _ = separateQueriedProcesses(times, values)
+	times, values := joinResumedCounter(s.times, s.values)
+	times, values, _, _ = separateCounterProcesses(times, values)
 	r := s.countedRange
-	r.describeQueriedSeries(s.pod(series.Labels()), series.Labels(), s.edgeCounts)
-	n, ok := promQLIncreaseBetween(times, values, r)
+	r.setSeriesCountedRange(s.pod(series.Labels()), series.Labels(), s.edgeCounts)
+	n, ok := increaseBetweenSamples(times, values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)
 	}

@@ -13,14 +13,14 @@ import (
 // maxTakenEnds bounds the pods that ended at about the same time for which this is computed.
 const maxTakenEnds = 20
 
-// noteTakenQueriedLoad sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
-func (s *seriesScan) noteTakenQueriedLoad(c commonStretch, interval int64) {
+// noteLoadLeavingEndedPods sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
+func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
 	newest := map[*scannedPod]timeSpan{}
 	for _, series := range s.seriesBySelector {
 		for i := range series {
-			if span, ok := series[i].newestBeforeQueriedEnd(interval); ok {
+			if span, ok := series[i].newestIncrementBeforeEnd(interval); ok {
 				span.to = min(span.to, c.end)
-				if s.lastQueriedReadiness(span) > 0 {
+				if s.lastPodReadiness(span) > 0 {
 					newest[series[i].pod] = span
 				}
 			}
@@ -30,14 +30,14 @@ func (s *seriesScan) noteTakenQueriedLoad(c commonStretch, interval int64) {
 		return // within the tolerance of the total
 	}
 	for p, span := range newest {
-		at := s.lastQueriedReadiness(span)
-		p.taken, p.takenAt = s.takenQueriedLoad(timeSpan{span.from - interval, span.from}, timeSpan{at, span.to}, interval), at
+		at := s.lastPodReadiness(span)
+		p.taken, p.takenAt = s.loadTakenByReadyPods(timeSpan{span.from - interval, span.from}, timeSpan{at, span.to}, interval), at
 	}
 }
 
-// newestBeforeQueriedEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is
+// newestIncrementBeforeEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is
 // that of a hole.
-func (s *scannedSeries) newestBeforeQueriedEnd(interval int64) (newest timeSpan, ok bool) {
+func (s *scannedSeries) newestIncrementBeforeEnd(interval int64) (newest timeSpan, ok bool) {
 	if !s.isCounter {
 		return newest, false
 	}
@@ -49,8 +49,8 @@ func (s *scannedSeries) newestBeforeQueriedEnd(interval int64) (newest timeSpan,
 	return newest, false
 }
 
-// lastQueriedReadiness returns the last time within a span at which a pod became ready; 0 without any.
-func (s *seriesScan) lastQueriedReadiness(span timeSpan) (at int64) {
+// lastPodReadiness returns the last time within a span at which a pod became ready; 0 without any.
+func (s *seriesScan) lastPodReadiness(span timeSpan) (at int64) {
 	for _, p := range s.orderedPods {
 		if span.from < p.readied && p.readied < span.to {
 			at = max(at, p.readied)
@@ -59,17 +59,17 @@ func (s *seriesScan) lastQueriedReadiness(span timeSpan) (at int64) {
 	return at
 }
 
-// takenQueriedLoad returns the part of the load before that pods which became ready between two times count since then.
-func (s *seriesScan) takenQueriedLoad(before, since timeSpan, interval int64) float64 {
+// loadTakenByReadyPods returns the part of the load before that pods which became ready between two times count since then.
+func (s *seriesScan) loadTakenByReadyPods(before, since timeSpan, interval int64) float64 {
 	load, taken := 0.0, 0.0 // per millisecond
 	for _, series := range s.seriesBySelector {
 		for i := range series {
 			switch c := &series[i]; {
 			case !c.isCounter:
 			case before.to < c.pod.readied && c.pod.readied <= since.from:
-				taken += c.meanQueriedRateWithin(since, interval)
+				taken += c.meanCounterRateWithin(since, interval)
 			default:
-				load += c.meanQueriedRateWithin(before, interval)
+				load += c.meanCounterRateWithin(before, interval)
 			}
 		}
 	}
@@ -79,10 +79,10 @@ func (s *seriesScan) takenQueriedLoad(before, since timeSpan, interval int64) fl
 	return min(1, taken/load)
 }
 
-// meanQueriedRateWithin returns the rate of a counter within a time, per millisecond.
-func (s *scannedSeries) meanQueriedRateWithin(span timeSpan, interval int64) float64 {
+// meanCounterRateWithin returns the rate of a counter within a time, per millisecond.
+func (s *scannedSeries) meanCounterRateWithin(span timeSpan, interval int64) float64 {
 	r := countedRange{from: span.from, to: span.to, interval: interval}
-	s.pod.describeQueriedPod(s.labels.Get(model.MetricNameLabel), &r)
-	n, _ := promQLIncreaseBetween(s.times, s.values, r)
+	s.pod.setPodCountedRange(s.labels.Get(model.MetricNameLabel), &r)
+	n, _ := increaseBetweenSamples(s.times, s.values, r)
 	return n / float64(span.to-span.from)
 }

@@ -28,10 +28,10 @@ func TestLoadTakenBeforeAnEnd(t *testing.T) {
 		for _, pod := range []string{"a", "b", "c"} {
 			add(&scannedPod{readied: 46_000}, pod, []int64{43_000, 48_000, 53_000}, []float64{0, 100, 350})
 		}
-		s.noteTakenQueriedLoad(commonStretch{end: 53_000}, 5_000)
+		s.noteLoadLeavingEndedPods(commonStretch{end: 53_000}, 5_000)
 		r := countedRange{from: 40_000, to: 53_000, interval: 5_000}
-		old.describeQueriedPod("", &r)
-		if got, _ := promQLIncreaseBetween(tc.times, tc.values, r); math.Abs(got-tc.want) > 1 || math.Abs(old.taken-0.75) > 0.01 {
+		old.setPodCountedRange("", &r)
+		if got, _ := increaseBetweenSamples(tc.times, tc.values, r); math.Abs(got-tc.want) > 1 || math.Abs(old.taken-0.75) > 0.01 {
 			t.Errorf("%s: %v, %v of its load taken, want %v and 0.75", name, got, old.taken, tc.want)
 		}
 	}

@@ -26,10 +26,10 @@ type currentTrack struct {
 	hasIncrement bool
 }
 
-// findQueriedTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
+// findCurrentTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
 // also ends where the counter begins again after a pause: its process was away. A track continues the track before if no more
 // than a missed scrape is between them, as after a change of the URL.
-func findQueriedTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
+func findCurrentTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
 	restarted := false // with the track, also if the series ended
 	newest := int64(0) // the newest sample
 	for i, v := range values {
@@ -41,11 +41,11 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 			t.first, restarted = i, false
 		case sel.isCounter && i > 0 && v < values[i-1]:
 			t.decreases++
-			if isPauseInQuery(times[i]-times[i-1], interval) {
+			if isPauseBetweenSamples(times[i]-times[i-1], interval) {
 				t.start, t.first, restarted = i, i, true
 			}
 		}
-		if newest == 0 || isPauseInQuery(times[i]-newest, interval) && (restarted || t.start == i) {
+		if newest == 0 || isPauseBetweenSamples(times[i]-newest, interval) && (restarted || t.start == i) {
 			t.since, t.hasIncrement = times[i], false
 		} else if t.start < i || restarted {
 			t.hasIncrement = true
@@ -56,8 +56,8 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 	return t
 }
 
-// lastZeroOfQueriedTrack returns the index of the last 0 before the track's first count; its first sample if that is none, or all are 0.
-func (t currentTrack) lastZeroOfQueriedTrack(values []float64) int {
+// lastZeroOfTrack returns the index of the last 0 before the track's first count; its first sample if that is none, or all are 0.
+func (t currentTrack) lastZeroOfTrack(values []float64) int {
 	for i := t.first; i < len(values); i++ {
 		if values[i] != 0 {
 			return max(t.first, i-1)
@@ -66,9 +66,9 @@ func (t currentTrack) lastZeroOfQueriedTrack(values []float64) int {
 	return t.first
 }
 
-// joinResumedQuerySeries removes the staleness markers behind which a counter has its last value again: the scraper ended it for want of
+// joinResumedCounter removes the staleness markers behind which a counter has its last value again: the scraper ended it for want of
 // pages, and the same process goes on. It changes the slices in place, unless nothing is to be removed.
-func joinResumedQuerySeries(times []int64, values []float64) ([]int64, []float64) {
+func joinResumedCounter(times []int64, values []float64) ([]int64, []float64) {
 	n := 0
 	for i := 0; i < len(values); i++ {
 		if n > 0 && i+2 < len(values) && value.IsStaleNaN(values[i]) && times[i+1] == times[i]+1 && values[i+1] == values[n-1] && values[n-1] > 0 {
@@ -87,8 +87,8 @@ func joinResumedQuerySeries(times []int64, values []float64) ([]int64, []float64
 // extrapolates over no more; see maxEdgeSteps.
 const maxScrapeIntervals = maxEdgeSteps
 
-// missesScrapeInQuery reports whether a scrape is missing between two samples.
-func missesScrapeInQuery(ms, interval int64) bool {
+// missesScrapeWithin reports whether a scrape is missing between two samples.
+func missesScrapeWithin(ms, interval int64) bool {
 	return float64(ms) > maxScrapeIntervals*float64(interval)
 }
 
@@ -99,10 +99,10 @@ type timeSpan struct{ from, to int64 }
 // up to one.
 const minHoleIntervals = 1.2
 
-// appendQueriedHoles appends the times in which a counter has counts that no sample shows: its pod ended without an answer for longer
+// appendCounterHoles appends the times in which a counter has counts that no sample shows: its pod ended without an answer for longer
 // than an interval. A counter that began again was away. A counter that stood still before a page that is late is taken to have counted nothing.
 // The samples begin at since, in the midst of the series.
-func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []float64, interval int64) []timeSpan {
+func appendCounterHoles(dst []timeSpan, since int64, times []int64, values []float64, interval int64) []timeSpan {
 	answered := since
 	for i, v := range values {
 		if !value.IsStaleNaN(v) {
@@ -120,8 +120,10 @@ func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []flo
 	return dst
 }
 
-// isPauseInQuery reports whether the time between two samples is too long for a missed scrape.
-func isPauseInQuery(ms, interval int64) bool { return float64(ms) > maxLateIntervals*float64(interval) }
+// isPauseBetweenSamples reports whether the time between two samples is too long for a missed scrape.
+func isPauseBetweenSamples(ms, interval int64) bool {
+	return float64(ms) > maxLateIntervals*float64(interval)
+}
 
 // trackSpan is the time between a track's first and last sample, in milliseconds.
 type trackSpan struct {
@@ -132,8 +134,8 @@ type trackSpan struct {
 	ended   bool // by a staleness marker, or by a later track
 }
 
-// appendQueriedTracks appends the spans of a series' tracks to dst.
-func (s *scannedSeries) appendQueriedTracks(dst []trackSpan, interval int64) []trackSpan {
+// appendTrackSpans appends the spans of a series' tracks to dst.
+func (s *scannedSeries) appendTrackSpans(dst []trackSpan, interval int64) []trackSpan {
 	begin := -1
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) {
@@ -144,7 +146,7 @@ func (s *scannedSeries) appendQueriedTracks(dst []trackSpan, interval int64) []t
 			continue
 		}
 		t := s.times[i]
-		if begin >= 0 && s.isCounter && v < s.values[i-1] && isPauseInQuery(t-s.times[i-1], interval) {
+		if begin >= 0 && s.isCounter && v < s.values[i-1] && isPauseBetweenSamples(t-s.times[i-1], interval) {
 			begin, dst[len(dst)-1].ended = -1, true
 		}
 		switch {
@@ -182,147 +184,58 @@ type countedRange struct {
 	series     uint64
 }
 
-// promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples (see countQueriedPart); false if nothing
-// is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since an
-// interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
-// its last, or its end if no other follows. Where the last track's begin or end is not known, it is taken to have counted more of the same:
-// back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
-// and had no such series. What a counter has beyond zero, it counted since its pod became ready. A track of a single sample goes on as the track before did;
-// see lateQueriedRate for a track with a late newest sample.
-func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
-	first, last := -1, -1 // indices of the track's first and newest sample so far
-	ended := r.podEnded   // the newest sample of the tracks before
-	fromZero := false
-	track, all := 0.0, 0.0            // the track's increase within the range, and in all
-	firstRate, newestRate := 0.0, 0.0 // of the track's increments, per millisecond
-	var before endedTrack
-	for i, v := range values {
-		if value.IsStaleNaN(v) {
-			if last >= 0 {
-				next := endedTrack{to: times[last], marker: times[i], newestRate: newestRate, hasRate: true}
-				if first == last && !fromZero { // it tells no rate
-					next.marker = next.to // nor does it tell its counts until its end
-					next.newestRate, next.hasRate, firstRate = before.newestRate, before.hasRate, before.newestRate
-				}
-				if !fromZero {
-					track += before.bridgeQueriedTracks(times[first], firstRate, r)
-				}
-				ended, before = next.to, next
-			}
-			increase, track, last, newestRate = increase+track, 0, -1, 0
-			continue
-		}
-		if last < 0 {
-			first, last, fromZero, all = i, i, v == 0, 0
-			if fromZero { // a process that began anew
-				increase += before.countUntilQueriedEnd(r)
-			}
-			continue
-		}
-		begin, n := times[last], v-values[last]
-		if n < 0 {
-			n = v
-			if isPauseInQuery(times[i]-begin, r.interval) {
-				begin, fromZero = times[i]-r.interval, true
-				increase, track = increase+track, 0
-			}
-		}
-		whole := r.loadOfQueriedIncrement(timeSpan{begin, times[i]}, n == v)
-		if rate := n / float64(whole.to-whole.from); last == first || !r.tookLoadWithin(timeSpan{times[first], whole.to}) {
-			newestRate = rate
-			if last == first {
-				firstRate = rate
-			}
-		}
-		last, all = i, all+n
-		if max(min(begin, whole.from), r.from) >= min(whole.to, r.to) {
-			continue
-		}
-		counted := timeSpan{max(whole.from, r.from), max(whole.from, min(whole.to, r.to))}
-		if counted != whole {
-			n = r.countQueriedPart(newQueriedIncrement(whole, n, times[first:], values[first:], i-first, r.interval), counted)
-		}
-		track, ok = track+n, true
-	}
-	if last <= first || first < 0 {
-		switch {
-		case last < 0:
-			n := before.countUntilQueriedEnd(r)
-			increase, ok = increase+n, ok || n > 0
-		case !fromZero && !r.silent:
-			increase += before.continueQueriedTrack(times[last], r)
-		}
-		return increase + track, ok
-	}
-	from := r.from
-	if ended <= times[first] {
-		from = max(from, ended)
-	}
-	watched := r.podSince == 0 || !missesScrapeInQuery(times[first]-r.podSince, r.interval)
-	if !fromZero && watched && times[first] > from { // watched only since then
-		if before.to != ended || isPauseInQuery(times[first]-ended, r.interval) {
-			return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
-		}
-		track, ok = track+before.bridgeQueriedTracks(times[first], firstRate, r), true
-	}
-	if !r.silent && times[last] < r.to && times[last] > from {
-		track += r.lateQueriedRate(times[first:last+1], values[first:last+1], track/float64(times[last]-from)) * float64(r.to-times[last])
-	}
-	return increase + track, ok
-}
-
-// describeQueriedSeries sets the properties of a series in a range.
-func (r *countedRange) describeQueriedSeries(p *scannedPod, l labels.Labels, edgeCounts map[edgeKey]float64) {
+// setSeriesCountedRange sets the properties of a series in a range.
+func (r *countedRange) setSeriesCountedRange(p *scannedPod, l labels.Labels, edgeCounts map[edgeKey]float64) {
 	if p != nil {
-		p.describeQueriedPod(l.Get(model.MetricNameLabel), r)
+		p.setPodCountedRange(l.Get(model.MetricNameLabel), r)
 	}
 	if r.edgeCounts = edgeCounts; len(edgeCounts) > 0 {
 		r.series = l.Hash()
 	}
 }
 
-// countQueriedPart returns the count of a counter in a part of an increment.
-func (r countedRange) countQueriedPart(n queriedIncrement, part timeSpan) float64 {
-	count := n.countQueriedPart(part)
+// countIncrementPart returns the count of a counter in a part of an increment.
+func (r countedRange) countIncrementPart(n counterIncrement, part timeSpan) float64 {
+	count := n.countIncrementPart(part)
 	if until, ok := r.edgeCounts[edgeKey{r.series, part.to}]; ok && part.to < n.to {
-		count += until - n.countQueriedPart(timeSpan{n.from, part.to})
+		count += until - n.countIncrementPart(timeSpan{n.from, part.to})
 	}
 	if until, ok := r.edgeCounts[edgeKey{r.series, part.from}]; ok && part.from > n.from {
-		count -= until - n.countQueriedPart(timeSpan{n.from, part.from})
+		count -= until - n.countIncrementPart(timeSpan{n.from, part.from})
 	}
 	return count
 }
 
-// loadOfQueriedIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
+// loadSpanOfIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
 // at zero at the begin. Counts that a page shows after a pause are from before the pod stopped being ready.
-func (r countedRange) loadOfQueriedIncrement(increment timeSpan, fromZero bool) timeSpan {
+func (r countedRange) loadSpanOfIncrement(increment timeSpan, fromZero bool) timeSpan {
 	if fromZero && increment.from < r.readied && r.readied < increment.to {
 		increment.from = r.readied
 	}
-	if r.unreadied > 0 && r.unreadied < increment.to && isPauseInQuery(increment.to-increment.from, r.interval) {
+	if r.unreadied > 0 && r.unreadied < increment.to && isPauseBetweenSamples(increment.to-increment.from, r.interval) {
 		increment.to = r.unreadied // a counter that ended then began at zero before it
 		increment.from = min(increment.from, increment.to-r.interval)
 	}
 	return increment
 }
 
-// queriedIncrement is the increment of a counter between two samples, with the rates of the increments beside it, per millisecond; NaN for an
+// counterIncrement is the increment of a counter between two samples, with the rates of the increments beside it, per millisecond; NaN for an
 // unknown rate. doubt is the weight of even counts, beside those of a rate that changed once: more the more the rates beside it changed, too.
-type queriedIncrement struct {
+type counterIncrement struct {
 	timeSpan
 	count, before, after, doubt float64
 }
 
-// newQueriedIncrement returns the increment that ends at the sample with an index, of a track. A track that begins at zero counted nothing
+// newCounterIncrement returns the increment that ends at the sample with an index, of a track. A track that begins at zero counted nothing
 // before. Rates of much shorter times than a scrape interval are chance.
-func newQueriedIncrement(span timeSpan, count float64, times []int64, values []float64, i int, interval int64) queriedIncrement {
+func newCounterIncrement(span timeSpan, count float64, times []int64, values []float64, i int, interval int64) counterIncrement {
 	least, rate := min(span.to-span.from, interval)/2, count/float64(span.to-span.from)
-	n := queriedIncrement{timeSpan: span, count: count, before: math.NaN()}
-	n.after, n.doubt = settledQueriedRateBeside(times, values, i, 1, least, rate)
+	n := counterIncrement{timeSpan: span, count: count, before: math.NaN()}
+	n.after, n.doubt = settledRateBesideSample(times, values, i, 1, least, rate)
 	switch {
 	case values[i] < values[i-1]: // the process before had another rate
 	case i > 1:
-		before, doubt := settledQueriedRateBeside(times, values, i-1, -1, least, rate)
+		before, doubt := settledRateBesideSample(times, values, i-1, -1, least, rate)
 		n.before, n.doubt = before, max(n.doubt, doubt)
 	case values[0] == 0:
 		n.before = 0
@@ -330,20 +243,20 @@ func newQueriedIncrement(span timeSpan, count float64, times []int64, values []f
 	return n
 }
 
-// settledQueriedRateBeside returns queriedRateBeside, and the doubt that it is the rate at the border of the increment: if the rate
+// settledRateBesideSample returns rateBesideSample, and the doubt that it is the rate at the border of the increment: if the rate
 // beyond it differs in the same direction, it changed meanwhile, to any rate up to that of the increment.
-func settledQueriedRateBeside(times []int64, values []float64, i, direction int, least int64, rate float64) (beside, doubt float64) {
-	beside, end := queriedRateBeside(times, values, i, direction, least)
-	beyond, _ := queriedRateBeside(times, values, end, direction, least)
+func settledRateBesideSample(times []int64, values []float64, i, direction int, least int64, rate float64) (beside, doubt float64) {
+	beside, end := rateBesideSample(times, values, i, direction, least)
+	beyond, _ := rateBesideSample(times, values, end, direction, least)
 	if changed := (beyond - beside) / (beyond - rate); changed > 0 && changed < 1 {
 		doubt = changed / (1 + changed)
 	}
 	return beside, doubt
 }
 
-// queriedRateBeside returns the rate from the sample with an index, per millisecond, over the next samples in a direction that
+// rateBesideSample returns the rate from the sample with an index, per millisecond, over the next samples in a direction that
 // are at least so far away, and the index of the last of them; NaN without them, or if the counter began again.
-func queriedRateBeside(times []int64, values []float64, i, direction int, least int64) (rate float64, end int) {
+func rateBesideSample(times []int64, values []float64, i, direction int, least int64) (rate float64, end int) {
 	for j := i + direction; j >= 0 && j < len(values); j += direction {
 		if earlier := min(j, j-direction); !(values[earlier+1] >= values[earlier]) {
 			break
@@ -355,33 +268,33 @@ func queriedRateBeside(times []int64, values []float64, i, direction int, least 
 	return math.NaN(), i
 }
 
-// countQueriedPart returns the count of a counter in a part of an increment. If its rate is between the rates beside it, it changed once, from
+// countIncrementPart returns the count of a counter in a part of an increment. If its rate is between the rates beside it, it changed once, from
 // the one to the other: load moves in the midst of an increment. Otherwise the counts are taken for even.
-func (n queriedIncrement) countQueriedPart(part timeSpan) float64 {
+func (n counterIncrement) countIncrementPart(part timeSpan) float64 {
 	rate := n.count / float64(n.to-n.from)
 	even := rate * float64(part.to-part.from)
 	if (rate-n.before)*(n.after-rate) > 0 {
-		stepped := n.steppedQueriedCount(part.to) - n.steppedQueriedCount(part.from)
+		stepped := n.countOfSteppedRate(part.to) - n.countOfSteppedRate(part.from)
 		return stepped + n.doubt*(even-stepped)
 	}
 	return even
 }
 
-// steppedQueriedCount returns the count in an increment until a time, of a counter with one change of its rate.
-func (n queriedIncrement) steppedQueriedCount(until int64) float64 {
+// countOfSteppedRate returns the count in an increment until a time, of a counter with one change of its rate.
+func (n counterIncrement) countOfSteppedRate(until int64) float64 {
 	passed := float64(until - n.from)
 	changed := (n.count - n.after*float64(n.to-n.from)) / (n.before - n.after)
 	return n.before*min(passed, changed) + n.after*max(0, passed-changed)
 }
 
-// lateQueriedRate returns the rate, per millisecond, at which a late counter is taken to go on after its samples: that since load last
+// rateAfterLateSample returns the rate, per millisecond, at which a late counter is taken to go on after its samples: that since load last
 // moved, if the samples show it for an interval, and else the mean rate.
-func (r countedRange) lateQueriedRate(times []int64, values []float64, mean float64) float64 {
+func (r countedRange) rateAfterLateSample(times []int64, values []float64, mean float64) float64 {
 	since := countedRange{from: max(r.settled, times[0]), to: times[len(times)-1], interval: r.interval}
 	if r.settled <= r.from || since.to-since.from < r.interval {
 		return mean
 	}
-	n, ok := promQLIncreaseBetween(times, values, since)
+	n, ok := increaseBetweenSamples(times, values, since)
 	if !ok {
 		return mean
 	}
@@ -395,9 +308,9 @@ type endedTrack struct {
 	hasRate    bool
 }
 
-// countUntilQueriedEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
+// countUntilTrackEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
 // as before, without what young pods took.
-func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
+func (t endedTrack) countUntilTrackEnd(r countedRange) float64 {
 	overlap := min(t.marker, r.to) - max(t.to, r.from)
 	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
 		return 0
@@ -414,11 +327,11 @@ func (r countedRange) tookLoadWithin(span timeSpan) bool {
 	return r.taken > 0 && span.from < r.takenAt && r.takenAt < span.to
 }
 
-// bridgeQueriedTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same
+// countBetweenTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same
 // counter goes on elsewhere: at the mean of the rates just before and just after.
-func (t endedTrack) bridgeQueriedTracks(from int64, firstRate float64, r countedRange) float64 {
+func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r countedRange) float64 {
 	overlap := min(from, r.to) - max(t.to, r.from)
-	if t.to == 0 || overlap <= 0 || isPauseInQuery(from-t.to, r.interval) {
+	if t.to == 0 || overlap <= 0 || isPauseBetweenSamples(from-t.to, r.interval) {
 		return 0
 	}
 	if !t.hasRate {
@@ -427,10 +340,10 @@ func (t endedTrack) bridgeQueriedTracks(from int64, firstRate float64, r counted
 	return (t.newestRate + firstRate) / 2 * float64(overlap)
 }
 
-// continueQueriedTrack returns the count of a track after its end until the end of the range, if its counter goes on elsewhere: the
+// countAfterTrackEnd returns the count of a track after its end until the end of the range, if its counter goes on elsewhere: the
 // first sample there is at since.
-func (t endedTrack) continueQueriedTrack(since int64, r countedRange) float64 {
-	if t.to == 0 || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {
+func (t endedTrack) countAfterTrackEnd(since int64, r countedRange) float64 {
+	if t.to == 0 || t.to >= r.to || isPauseBetweenSamples(since-t.to, r.interval) {
 		return 0
 	}
 	return t.newestRate * float64(r.to-max(t.to, r.from))

@@ -28,7 +28,7 @@ func TestJoinResumedQuerySeries(t *testing.T) {
 		"a page at once":              {[]int64{10, 25, 26}, []float64{2, end, 2}, "[10 25 26] [2 NaN 2]"},
 		"the end alone":               {[]int64{25, 26, 40}, []float64{end, 2, 5}, "[25 26 40] [NaN 2 5]"},
 	} {
-		times, values := joinResumedQuerySeries(slices.Clone(tc.times), slices.Clone(tc.values))
+		times, values := joinResumedCounter(slices.Clone(tc.times), slices.Clone(tc.values))
 		if got := fmt.Sprint(times, values); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
@@ -55,7 +55,7 @@ func TestIncreaseOverTracks(t *testing.T) {
 		"load that leaves between":  {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 110, 120, end, 900, 900, 900, 900}, 25},
 		"a pause, that counts none": {[]int64{0, 5, 9, 20, 21, 22, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1903, 1908}, 15},
 	} {
-		got, ok := promQLIncreaseBetween(tc.times, tc.values, countedRange{from: 0, to: 30, interval: 5})
+		got, ok := increaseBetweenSamples(tc.times, tc.values, countedRange{from: 0, to: 30, interval: 5})
 		if !ok || math.Abs(got-tc.want) > 0.01 {
 			t.Errorf("%s: %.2f, want %.2f", name, got, tc.want)
 		}
@@ -75,7 +75,7 @@ func TestIncreaseUntilAnEnd(t *testing.T) {
 		"from behind its last page": {15, 12, 3},
 		"a hole":                    {17, 0, 10},
 	} {
-		got, ok := promQLIncreaseBetween([]int64{0, 5, 10, tc.ended}, []float64{100, 105, 110, end}, countedRange{from: tc.from, to: 30, interval: 5})
+		got, ok := increaseBetweenSamples([]int64{0, 5, 10, tc.ended}, []float64{100, 105, 110, end}, countedRange{from: tc.from, to: 30, interval: 5})
 		if !ok || math.Abs(got-tc.want) > 0.01 {
 			t.Errorf("%s: %.2f %v, want %.2f", name, got, ok, tc.want)
 		}
@@ -101,7 +101,7 @@ func TestIncreaseAroundAMove(t *testing.T) {
 				for _, at := range c[0] {
 					times = append(times, int64(at))
 				}
-				n, _ := promQLIncreaseBetween(times, c[1], r)
+				n, _ := increaseBetweenSamples(times, c[1], r)
 				total += n
 			}
 			if want := float64(30_000 - from); math.Abs(total-want) > 0.01*want {
@@ -130,7 +130,7 @@ func TestIncreaseBesideAnotherChange(t *testing.T) {
 		"one page at another URL, after a change":     {[]int64{0, 50, 100, 140, 150}, []float64{100, 150, 155, end, 900}, 0, 150, 60, 60},
 		"one page at another URL, and one at a third": {[]int64{0, 50, 100, 140, 141, 149, 150}, []float64{100, 150, 155, end, 900, end, 1900}, 0, 150, 60, 60},
 	} {
-		got, ok := promQLIncreaseBetween(tc.times, tc.values, countedRange{from: tc.from, to: tc.to, interval: 50})
+		got, ok := increaseBetweenSamples(tc.times, tc.values, countedRange{from: tc.from, to: tc.to, interval: 50})
 		if !ok || got < tc.low-0.01 || got > tc.high+0.01 {
 			t.Errorf("%s: %.2f %v, want %v to %v", name, got, ok, tc.low, tc.high)
 		}
@@ -154,7 +154,7 @@ func TestIncreaseSinceReadiness(t *testing.T) {
 		"restarted, until it is ready":           {restarted, 8, 0, 8, 50},
 		"restarted, soon after":                  {restarted, 8, 5, 9, 15},
 	} {
-		got, ok := promQLIncreaseBetween([]int64{0, 5, 10, 15}, tc.values, countedRange{from: tc.from, to: tc.to, interval: 5, readied: tc.readied})
+		got, ok := increaseBetweenSamples([]int64{0, 5, 10, 15}, tc.values, countedRange{from: tc.from, to: tc.to, interval: 5, readied: tc.readied})
 		if !ok || math.Abs(got-tc.want) > 0.01 {
 			t.Errorf("%s: %.2f %v, want %.2f", name, got, ok, tc.want)
 		}
@@ -167,14 +167,14 @@ func TestIncreaseFromTheEndOfATrack(t *testing.T) {
 	end := math.Float64frombits(value.StaleNaN)
 	times, values := []int64{0, 5, 9, 10, 14, 15, 20, 25}, []float64{100, 105, end, 900, end, 1900, 1905, 1910}
 	for _, from := range []int64{0, 4, 5, 6, 9} {
-		got, ok := promQLIncreaseBetween(times, values, countedRange{from: from, to: 25, interval: 5})
+		got, ok := increaseBetweenSamples(times, values, countedRange{from: from, to: 25, interval: 5})
 		if want := float64(25 - from); !ok || math.Abs(got-want) > 0.01 {
 			t.Errorf("from %d: %.2f, want %.2f", from, got, want)
 		}
 	}
 	times, values = []int64{0, 5, 9, 10}, []float64{100, 105, end, 900}
 	for _, from := range []int64{0, 4, 5, 6} {
-		got, _ := promQLIncreaseBetween(times, values, countedRange{from: from, to: 10, interval: 5})
+		got, _ := increaseBetweenSamples(times, values, countedRange{from: from, to: 10, interval: 5})
 		if want := float64(10 - from); math.Abs(got-want) > 0.01 {
 			t.Errorf("a single page, from %d: %.2f, want %.2f", from, got, want)
 		}
@@ -201,7 +201,7 @@ func TestTrackHasIncrement(t *testing.T) {
 		"a restart without a pause":       {[]int64{10, 20, 30}, []float64{1, 20, 5}, true},
 		"a page at each, with an end now": {[]int64{10, 19, 20, 29}, []float64{1, end, 900, end}, false},
 	} {
-		if got := findQueriedTrack(exprSelector{isCounter: true}, tc.times, tc.values, 10).hasIncrement; got != tc.want {
+		if got := findCurrentTrack(exprSelector{isCounter: true}, tc.times, tc.values, 10).hasIncrement; got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -211,7 +211,7 @@ func TestTrackHasIncrement(t *testing.T) {
 func TestHolesOfEndedCounters(t *testing.T) {
 	t.Parallel()
 	for end, want := range map[int64][]timeSpan{3_100: nil, 3_390: nil, 3_450: {{1_000, 3_450}}, 9_000: {{1_000, 9_000}}} {
-		got := appendQueriedHoles(nil, 0, []int64{1_000, end}, []float64{5, staleMarker}, 2_000)
+		got := appendCounterHoles(nil, 0, []int64{1_000, end}, []float64{5, staleMarker}, 2_000)
 		if !slices.Equal(got, want) {
 			t.Errorf("ended at %d ms: holes %v, want %v", end, got, want)
 		}
@@ -221,7 +221,7 @@ func TestHolesOfEndedCounters(t *testing.T) {
 		end    int64
 		want   int
 	}{{5, 6_000, 0}, {6, 6_000, 1}, {5, 9_000, 1}} {
-		got := appendQueriedHoles(nil, 0, []int64{1_000, 3_000, tc.end}, []float64{5, tc.newest, staleMarker}, 2_000)
+		got := appendCounterHoles(nil, 0, []int64{1_000, 3_000, tc.end}, []float64{5, tc.newest, staleMarker}, 2_000)
 		if len(got) != tc.want {
 			t.Errorf("ended at %d ms after 5 and %v: holes %v, want %d", tc.end, tc.newest, got, tc.want)
 		}
@@ -237,12 +237,12 @@ func TestEndsOfManySeries(t *testing.T) {
 	for range 1000 {
 		for _, times := range [][]int64{{2, 11}, {2, 4}, {16, 18}} {
 			values := []float64{1, math.Float64frombits(value.StaleNaN)}
-			p.noteQueriedEnds(sel, findQueriedTrack(sel, times, values, 2), times, values)
+			p.noteTrackEnds(sel, findCurrentTrack(sel, times, values, 2), times, values)
 		}
 	}
-	p.extendQueriedTimes()
+	p.extendPodSampleTimes()
 	var r countedRange
-	if p.describeQueriedPod("x_total", &r); len(p.ends) != 3 || r.podEnded != 11 {
+	if p.setPodCountedRange("x_total", &r); len(p.ends) != 3 || r.podEnded != 11 {
 		t.Errorf("ends %v, the last before 15 is %d, want 4, 11 and 18, and 11", p.ends, r.podEnded)
 	}
 }

@@ -21,22 +21,22 @@ const (
 	unexplainedSamples = 4
 )
 
-// separateQueriedProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
+// separateCounterProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
 // a restart, and the step back up. Where a counter goes back and then goes on from where it was, the samples between are another's; likewise
 // increments above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
 // since the sample before. It returns the number of such changes, and the index of the first sample behind the last. It does not change the
 // slices.
-func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
+func separateCounterProcesses(times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
 	for i := 1; i < len(values); i++ {
 		if !(values[i] < values[i-1]) {
 			continue
 		}
-		from, to := i, findReturnOfQueriedCounter(times, values, i)
+		from, to := i, findCounterReturn(times, values, i)
 		if to == 0 {
-			if restartExplainsQueriedValue(times, values, i) {
+			if restartExplainsCounterValue(times, values, i) {
 				continue
 			}
-			from, to = findSpikeOfQueriedCounter(times, values, i)
+			from, to = findCounterSpike(times, values, i)
 		}
 		if unexplained++; unexplained == 1 {
 			times, values = slices.Clone(times), slices.Clone(values)
@@ -53,16 +53,16 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 	return times, values, unexplained, since
 }
 
-// findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that
+// findCounterReturn returns the index at which a counter that goes back at index i goes on from the value before, in a step that
 // neither its rates explain nor its count since index i; 0 if it does not.
-func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
+func findCounterReturn(times []int64, values []float64, i int) int {
 	for j := i + 1; j < len(values); j++ {
 		if !(values[j] >= values[i-1]) {
 			continue
 		}
-		rate := max(fastestQueriedIncrement(times[:j], values[:j]), incrementRateAfterQueriedValue(times, values, j))
-		explained := rateExplainsQueriedStep(rate, times, values, j-1, j) || values[j]-values[j-1] <= maxRestartRatio*(values[j-1]-values[i])
-		if !explained && rateExplainsQueriedStep(rate, times, values, i-1, j) {
+		rate := max(fastestIncrementRate(times[:j], values[:j]), rateAfterSample(times, values, j))
+		explained := rateExplainsCounterStep(rate, times, values, j-1, j) || values[j]-values[j-1] <= maxRestartRatio*(values[j-1]-values[i])
+		if !explained && rateExplainsCounterStep(rate, times, values, i-1, j) {
 			return j
 		}
 		return 0
@@ -70,9 +70,9 @@ func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
 	return 0
 }
 
-// findSpikeOfQueriedCounter returns the range of the samples before index i that are another's: the value goes on from one before them, and
+// findCounterSpike returns the range of the samples before index i that are another's: the value goes on from one before them, and
 // the rates of the counter do not explain the step up to them. It returns zeros if there are none.
-func findSpikeOfQueriedCounter(times []int64, values []float64, i int) (from, to int) {
+func findCounterSpike(times []int64, values []float64, i int) (from, to int) {
 	k := i - 1
 	for k >= 0 && values[k] > values[i] {
 		k--
@@ -80,65 +80,65 @@ func findSpikeOfQueriedCounter(times []int64, values []float64, i int) (from, to
 	if k < 0 || value.IsStaleNaN(values[k]) {
 		return 0, 0
 	}
-	rate := max(fastestQueriedIncrement(times[:k+1], values[:k+1]), fastestQueriedIncrement(times[k+1:i], values[k+1:i]),
-		incrementRateAfterQueriedValue(times, values, i))
-	if rateExplainsQueriedStep(rate, times, values, k, k+1) || !rateExplainsQueriedStep(rate, times, values, k, i) {
+	rate := max(fastestIncrementRate(times[:k+1], values[:k+1]), fastestIncrementRate(times[k+1:i], values[k+1:i]),
+		rateAfterSample(times, values, i))
+	if rateExplainsCounterStep(rate, times, values, k, k+1) || !rateExplainsCounterStep(rate, times, values, k, i) {
 		return 0, 0
 	}
 	return k + 1, i
 }
 
-// fastestQueriedIncrement returns the rate of the fastest increment, per millisecond.
-func fastestQueriedIncrement(times []int64, values []float64) (fastest float64) {
+// fastestIncrementRate returns the rate of the fastest increment, per millisecond.
+func fastestIncrementRate(times []int64, values []float64) (fastest float64) {
 	for j := 1; j < len(values); j++ {
-		fastest = max(fastest, incrementRateInQuery(times, values, j))
+		fastest = max(fastest, rateBeforeSample(times, values, j))
 	}
 	return fastest
 }
 
-// incrementRateAfterQueriedValue returns the rate from the value with an index to the next; 0 without a next.
-func incrementRateAfterQueriedValue(times []int64, values []float64, i int) float64 {
+// rateAfterSample returns the rate from the value with an index to the next; 0 without a next.
+func rateAfterSample(times []int64, values []float64, i int) float64 {
 	if i+1 == len(values) {
 		return 0
 	}
-	return incrementRateInQuery(times, values, i+1)
+	return rateBeforeSample(times, values, i+1)
 }
 
-// rateExplainsQueriedStep reports whether a counter of this rate, per millisecond, may have counted from one value to another.
-func rateExplainsQueriedStep(rate float64, times []int64, values []float64, from, to int) bool {
+// rateExplainsCounterStep reports whether a counter of this rate, per millisecond, may have counted from one value to another.
+func rateExplainsCounterStep(rate float64, times []int64, values []float64, from, to int) bool {
 	return values[to]-values[from] <= max(maxRestartEvents, maxRestartRatio*rate*float64(times[to]-times[from]))
 }
 
-// restartExplainsQueriedValue reports whether a process that restarted after the sample before may have counted to the value with an index: at
+// restartExplainsCounterValue reports whether a process that restarted after the sample before may have counted to the value with an index: at
 // the rate of the next increment, or of the second fastest of all others, since the fastest may be an error.
-func restartExplainsQueriedValue(times []int64, values []float64, i int) bool {
+func restartExplainsCounterValue(times []int64, values []float64, i int) bool {
 	if values[i] <= maxRestartEvents {
 		return values[i] >= 0
 	}
 	fastest, second := 0.0, 0.0
 	for j := 1; j < len(values); j++ {
-		switch rate := incrementRateInQuery(times, values, j); {
+		switch rate := rateBeforeSample(times, values, j); {
 		case rate > fastest:
 			fastest, second = rate, fastest
 		case rate > second:
 			second = rate
 		}
 	}
-	second = max(second, incrementRateAfterQueriedValue(times, values, i))
+	second = max(second, rateAfterSample(times, values, i))
 	return values[i] <= maxRestartRatio*second*float64(times[i]-times[i-1])
 }
 
-// incrementRateInQuery returns the rate up to the value with an index, per millisecond; 0 for a decrease, behind a marker, and for
+// rateBeforeSample returns the rate up to the value with an index, per millisecond; 0 for a decrease, behind a marker, and for
 // infinity.
-func incrementRateInQuery(times []int64, values []float64, i int) float64 {
+func rateBeforeSample(times []int64, values []float64, i int) float64 {
 	if n := values[i] - values[i-1]; n > 0 && !math.IsInf(n, 1) {
 		return n / float64(times[i]-times[i-1])
 	}
 	return 0
 }
 
-// noteUnexplainedQueriedDecreases keeps the counter of a pod that went back most often, and the samples since it last did.
-func (p *scannedPod) noteUnexplainedQueriedDecreases(unexplained, samplesSince int) {
+// noteUnexplainedDecreases keeps the counter of a pod that went back most often, and the samples since it last did.
+func (p *scannedPod) noteUnexplainedDecreases(unexplained, samplesSince int) {
 	if unexplained > 0 && (p.unexplained == 0 || samplesSince < p.unexplainedSince) {
 		p.unexplainedSince = samplesSince
 	}

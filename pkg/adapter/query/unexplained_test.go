@@ -8,9 +8,9 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// TestSeparateQueriedProcesses: a counter that goes back has restarted if it can have counted to its value since, and else belongs to another
+// TestSeparateCounterProcesses: a counter that goes back has restarted if it can have counted to its value since, and else belongs to another
 // process.
-func TestSeparateQueriedProcesses(t *testing.T) {
+func TestSeparateCounterProcesses(t *testing.T) {
 	t.Parallel()
 	end := math.Float64frombits(value.StaleNaN)
 	for name, tc := range map[string]struct {
@@ -54,7 +54,7 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 			times[i] = int64(10 * i)
 		}
 		before := fmt.Sprint(tc.values)
-		got, values, unexplained, since := separateQueriedProcesses(times, tc.values)
+		got, values, unexplained, since := separateCounterProcesses(times, tc.values)
 		if fmt.Sprint(values) != tc.want || len(got) != len(values) || (unexplained > 0) != (fmt.Sprint(values) != before) {
 			t.Errorf("%s: %v, %d unexplained, want %s", name, values, unexplained, tc.want)
 		}

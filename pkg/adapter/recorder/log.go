@@ -61,7 +61,7 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 		return nil, nil
 	}
 	rec.mu.Lock()
-	r.encodeAnswers(rec)
+	r.encodePendingAnswers(rec)
 	blocks, begin, spec, uid := rec.snapshotRecordBlocks(since), rec.since, rec.spec, rec.uid
 	rec.mu.Unlock()
 	r.boundRecords()

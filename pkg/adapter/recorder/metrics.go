@@ -91,13 +91,13 @@ func (m *metrics) observeSampleAge(rule string, values []explainapi.Value) {
 	m.observeReaction(rule, stageSample, time.Duration(oldest)*time.Millisecond)
 }
 
-// countDecision counts a changed status by its reason.
-func (m *metrics) countDecision(before, after *explainapi.Status) {
-	m.decisions.WithLabelValues(classifyDecision(before, after)).Inc()
+// countHPADecision counts a changed status by its reason.
+func (m *metrics) countHPADecision(before, after *explainapi.Status) {
+	m.decisions.WithLabelValues(classifyHPADecision(before, after)).Inc()
 }
 
-// classifyDecision returns the reason of a status as a label value.
-func classifyDecision(before, after *explainapi.Status) string {
+// classifyHPADecision returns the reason of a status as a label value.
+func classifyHPADecision(before, after *explainapi.Status) string {
 	limited, failed := false, false
 	for _, c := range after.Conditions {
 		limited = limited || c.Type == "ScalingLimited" && c.Status == "True"

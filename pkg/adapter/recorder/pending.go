@@ -48,49 +48,49 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			r.encodeAllAnswers()
+			r.encodeAllPendingAnswers()
 		}
 	}
 }
 
-// encodeAllAnswers encodes the answers that wait in all records.
-func (r *Recorder) encodeAllAnswers() {
+// encodeAllPendingAnswers encodes the answers that wait in all records.
+func (r *Recorder) encodeAllPendingAnswers() {
 	var waiting []*record
 	r.mu.RLock()
 	for _, rec := range r.records {
-		if rec.hasAnswers() {
+		if rec.hasRecordedAnswers() {
 			waiting = append(waiting, rec)
 		}
 	}
 	r.mu.RUnlock()
 	for _, rec := range waiting {
 		rec.mu.Lock()
-		r.encodeAnswers(rec)
+		r.encodePendingAnswers(rec)
 		rec.mu.Unlock()
 	}
 	r.boundRecords()
 }
 
-func (r *record) hasAnswers() bool {
+func (r *record) hasRecordedAnswers() bool {
 	r.answersMu.Lock()
 	defer r.answersMu.Unlock()
 	return len(r.answers) > 0
 }
 
-// takeAnswer adds an answer to the waiting answers, or encodes it with them if there is no room.
-func (r *Recorder) takeAnswer(rec *record, a pendingAnswer) {
-	if r.queueAnswer(rec, a) {
+// takeRecordedAnswer adds an answer to the waiting answers, or encodes it with them if there is no room.
+func (r *Recorder) takeRecordedAnswer(rec *record, a pendingAnswer) {
+	if r.queueRecordedAnswer(rec, a) {
 		return
 	}
 	rec.mu.Lock()
-	r.encodeAnswers(rec)
-	r.encodeAnswer(rec, &a)
+	r.encodePendingAnswers(rec)
+	r.encodePendingAnswer(rec, &a)
 	rec.mu.Unlock()
 	r.boundRecords()
 }
 
-// queueAnswer adds an answer to the waiting answers. It returns false if there is no room.
-func (r *Recorder) queueAnswer(rec *record, a pendingAnswer) bool {
+// queueRecordedAnswer adds an answer to the waiting answers. It returns false if there is no room.
+func (r *Recorder) queueRecordedAnswer(rec *record, a pendingAnswer) bool {
 	size := a.countPendingValues()
 	rec.answersMu.Lock()
 	defer rec.answersMu.Unlock()
@@ -105,8 +105,8 @@ func (r *Recorder) queueAnswer(rec *record, a pendingAnswer) bool {
 	return true
 }
 
-// dropAnswers drops the answers that wait in a record, and all later ones.
-func (r *Recorder) dropAnswers(rec *record) {
+// dropPendingAnswers drops the answers that wait in a record, and all later ones.
+func (r *Recorder) dropPendingAnswers(rec *record) {
 	rec.answersMu.Lock()
 	defer rec.answersMu.Unlock()
 	for i := range rec.answers {
@@ -115,31 +115,31 @@ func (r *Recorder) dropAnswers(rec *record) {
 	rec.answers, rec.takesNoAnswers = nil, true
 }
 
-// encodeAnswers encodes the answers that wait in a record, the oldest first. The caller holds rec.mu, so that its next bytes come
+// encodePendingAnswers encodes the answers that wait in a record, the oldest first. The caller holds rec.mu, so that its next bytes come
 // after them.
-func (r *Recorder) encodeAnswers(rec *record) {
+func (r *Recorder) encodePendingAnswers(rec *record) {
 	rec.answersMu.Lock()
 	answers := rec.answers
 	rec.answers = rec.spareAnswers[:0]
 	rec.answersMu.Unlock()
 	for i := range answers {
 		r.pending.Add(-answers[i].countPendingValues())
-		r.encodeAnswer(rec, &answers[i])
+		r.encodePendingAnswer(rec, &answers[i])
 	}
 	clear(answers) // they hold responses
 	rec.spareAnswers = answers[:0]
 }
 
-// encodeAnswer encodes an answer. Its values are kept until the next read alone, which takes their memory. The caller holds
+// encodePendingAnswer encodes an answer. Its values are kept until the next read alone, which takes their memory. The caller holds
 // rec.mu.
-func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
+func (r *Recorder) encodePendingAnswer(rec *record, a *pendingAnswer) {
 	if rec.isForgotten || rec.spec == nil {
 		return
 	}
 	read := explainapi.Read{Metric: a.metric, Shared: a.shared, Error: a.err, Omitted: convertRecordedOmissions(a.omitted)}
 	rule := rec.lookRule // of an error: no rule may serve the metric, and the search for one is dear
 	if a.convert != nil {
-		rule = r.nameRule(rec.key.Namespace, a.rule)
+		rule = r.nameRecordedRule(rec.key.Namespace, a.rule)
 		read.Values, read.Truncated = a.convert(a.at, rec.base.spare)
 		r.metrics.observeSampleAge(rule, read.Values)
 	}
@@ -151,5 +151,5 @@ func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
 		}
 	}
 	rec.lookRule = cmp.Or(rec.lookRule, rule) // the look began with a metric that never had a value
-	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
+	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: at, read: &rec.read, pods: rec.updateRecordedPods(a.pods, r.metrics)}))
 }

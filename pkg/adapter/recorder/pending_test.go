@@ -89,7 +89,7 @@ func TestForgottenAnswers(t *testing.T) {
 		t.Fatal("no answer waits: the test proves nothing")
 	}
 	s.recorder.ForgetAutoscaler("shop", "web")
-	s.recorder.takeAnswer(rec, pendingAnswer{at: noon, values: 3}) // of a read that found the record before
+	s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: noon, values: 3}) // of a read that found the record before
 	if n := s.recorder.pending.Load(); n != 0 || len(rec.answers) != 0 {
 		t.Errorf("%d values are counted as waiting, and %d answers wait", n, len(rec.answers))
 	}
@@ -128,13 +128,13 @@ func TestConcurrentAnswers(t *testing.T) {
 	for range readers {
 		all.Go(func() {
 			for i := range reads {
-				s.recorder.takeAnswer(rec, pendingAnswer{at: noon.Add(time.Duration(i) * time.Second), err: "no value"})
+				s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: noon.Add(time.Duration(i) * time.Second), err: "no value"})
 			}
 		})
 	}
 	all.Go(func() {
 		for range reads {
-			s.recorder.encodeAllAnswers()
+			s.recorder.encodeAllPendingAnswers()
 		}
 	})
 	all.Go(func() {

@@ -39,7 +39,7 @@ func (r *Recorder) Record(next metricsprovider.MetricsProvider) metricsprovider.
 func (p recordedProvider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo, selector labels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	value, err := p.MetricsProvider.GetMetricByName(ctx, name, info, selector)
-	if !p.recorder.isAutoscaler(ctx) {
+	if !p.recorder.isRecordedAutoscaler(ctx) {
 		return value, err
 	}
 	key := readKey{kind: objectRead, namespace: name.Namespace, metric: info.Metric, object: name.Name, selector: formatReadSelector(selector)}
@@ -57,7 +57,7 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 // GetMetricBySelector returns the values of the pods that a selector matches.
 func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace string, objects labels.Selector, info metricsprovider.CustomMetricInfo, selector labels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	if !p.recorder.isAutoscaler(ctx) {
+	if !p.recorder.isRecordedAutoscaler(ctx) {
 		return p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
 	}
 	ctx, evidence := provider.WithEvidence(ctx)
@@ -83,7 +83,7 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	list, err := p.MetricsProvider.GetExternalMetric(ctx, namespace, selector, info)
-	if !p.recorder.isAutoscaler(ctx) {
+	if !p.recorder.isRecordedAutoscaler(ctx) {
 		return list, err
 	}
 	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
@@ -103,8 +103,8 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 	return list, err
 }
 
-// isAutoscaler reports whether a request comes from an HPA controller.
-func (r *Recorder) isAutoscaler(ctx context.Context) bool {
+// isRecordedAutoscaler reports whether a request comes from an HPA controller.
+func (r *Recorder) isRecordedAutoscaler(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	return ok && slices.Contains(r.opts.Autoscalers, u.GetName())
 }
@@ -153,8 +153,8 @@ func newRuleOfRead(key readKey, subject readSubject) ruleOfRead {
 	return ruleOfRead{metric: key.metric, external: true}
 }
 
-// nameRule returns the name of a read's rule; empty if it has none.
-func (r *Recorder) nameRule(namespace string, of ruleOfRead) string {
+// nameRecordedRule returns the name of a read's rule; empty if it has none.
+func (r *Recorder) nameRecordedRule(namespace string, of ruleOfRead) string {
 	if r.opts.RuleName == nil {
 		return ""
 	}
@@ -163,7 +163,7 @@ func (r *Recorder) nameRule(namespace string, of ruleOfRead) string {
 
 // recordRead records an answer for the autoscalers that it belongs to. convert returns its values, if there was no error.
 func (r *Recorder) recordRead(key readKey, subject readSubject, err error, values int, convert valueConverter) {
-	found, evidence := r.findReaders(key, subject.pods, subject.object), subject.evidence
+	found, evidence := r.findRecordedReaders(key, subject.pods, subject.object), subject.evidence
 	if len(found) == 0 {
 		return
 	}
@@ -176,7 +176,7 @@ func (r *Recorder) recordRead(key readKey, subject readSubject, err error, value
 	}
 	for _, x := range found {
 		answer.metric, answer.pods = x.metric, r.selectRecordedPods(x.record, evidence)
-		r.takeAnswer(x.record, answer)
+		r.takeRecordedAnswer(x.record, answer)
 	}
 }
 
@@ -192,9 +192,9 @@ func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) 
 	return r.targets.Pods(rec.key.Namespace, selector)
 }
 
-// updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
-func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
-	if r.pods != nil && describesPods(r.pods, pods) {
+// updateRecordedPods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
+func (r *record) updateRecordedPods(pods []discovery.Pod, m *metrics) []podEntry {
+	if r.pods != nil && describesPodMetric(r.pods, pods) {
 		return r.pods
 	}
 	entries := make([]podEntry, len(pods))
@@ -214,8 +214,8 @@ func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 	return entries
 }
 
-// describesPods reports whether the entries are of these pods. It copies no pod: this runs on each read.
-func describesPods(entries []podEntry, pods []discovery.Pod) bool {
+// describesPodMetric reports whether the entries are of these pods. It copies no pod: this runs on each read.
+func describesPodMetric(entries []podEntry, pods []discovery.Pod) bool {
 	if len(entries) != len(pods) {
 		return false
 	}

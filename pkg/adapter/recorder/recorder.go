@@ -96,8 +96,8 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	rec.mu.Lock()
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
-	r.encodeAnswers(rec) // they were given before
-	if isOfEarlierSpec(h) && rec.spec != nil {
+	r.encodePendingAnswers(rec) // they were given before
+	if isRecordOfEarlierSpec(h) && rec.spec != nil {
 		defer rec.setRecordedSpec(h, now)
 	} else {
 		rec.setRecordedSpec(h, now)
@@ -110,16 +110,16 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	belongs := rec.looks.trackRecordedStatus(now.UnixMilli(), status)
 	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: now.UnixMilli(), status: status}))
 	if before != nil {
-		r.metrics.countDecision(before, status)
+		r.metrics.countHPADecision(before, status)
 		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
 			r.metrics.observeReaction(rec.lookRule, stageDecision, now.Sub(time.UnixMilli(begin)))
 		}
 	}
 }
 
-// isOfEarlierSpec reports whether the controller wrote the status before the spec changed: both changes came at once, as after an interrupted watch.
+// isRecordOfEarlierSpec reports whether the controller wrote the status before the spec changed: both changes came at once, as after an interrupted watch.
 // A controller before Kubernetes 1.37 does not tell.
-func isOfEarlierSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
+func isRecordOfEarlierSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
 	observed := h.Status.ObservedGeneration
 	return observed != nil && *observed < h.Generation
 }
@@ -147,7 +147,7 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 		r.records[key] = rec
 	}
 	r.countRecordedSpec(rec, measureRecordedSpec(h))
-	r.indexReads(rec, h)
+	r.indexRecordedReads(rec, h)
 	return rec
 }
 
@@ -175,12 +175,12 @@ func (r *Recorder) RetainAutoscalers(exists func(namespace, name string) bool) {
 func (r *Recorder) forgetRecord(rec *record) {
 	delete(r.records, rec.key)
 	r.countRecordedSpec(rec, 0)
-	r.unindexReads(rec)
+	r.unindexRecordedReads(rec)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	r.addRecorderUsage(rec, -rec.bytes)
 	rec.blocks, rec.bytes, rec.isForgotten = nil, 0, true
-	r.dropAnswers(rec)
+	r.dropPendingAnswers(rec)
 }
 
 // addRecorderUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.

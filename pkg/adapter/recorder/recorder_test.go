@@ -243,9 +243,9 @@ func TestBoundOfAll(t *testing.T) {
 	rec := s.recorder.records[types.NamespacedName{Namespace: "calm", Name: "quiet"}]
 	for i := range 100 { // a few blocks of another namespace
 		at := noon.Add(time.Duration(i) * time.Second)
-		s.recorder.takeAnswer(rec, pendingAnswer{at: at, err: fmt.Sprintf("error %d %s", i, strings.Repeat("x", 200))})
+		s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: at, err: fmt.Sprintf("error %d %s", i, strings.Repeat("x", 200))})
 	}
-	s.recorder.encodeAllAnswers()
+	s.recorder.encodeAllPendingAnswers()
 	before := rec.bytes
 	s.load = 900_000
 	for range 500 {

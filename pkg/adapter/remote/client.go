@@ -101,7 +101,7 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // this server received the request
 		}
-		all.since = chooseEarlierTime(all.since, f.since)
+		all.since = chooseEarlierResultTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
@@ -113,7 +113,7 @@ func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServ
 	if f := s.admitServerRequest(start); f != nil {
 		return f
 	}
-	f := c.sendToServer(ctx, s, r)
+	f := c.sendQueryToServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
 		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
@@ -136,7 +136,7 @@ func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f 
 	log.Info("Server of a backend is down", "reason", f.text)
 }
 
-func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+func (c *backendClient) sendQueryToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	ctx, timer, cancel := startRequestTimer(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
@@ -164,8 +164,8 @@ func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r se
 	return r.readResponse(ctx, resp, timer)
 }
 
-// chooseEarlierTime returns the earlier of two times. It ignores a zero time.
-func chooseEarlierTime(a, b time.Time) time.Time {
+// chooseEarlierResultTime returns the earlier of two times. It ignores a zero time.
+func chooseEarlierResultTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

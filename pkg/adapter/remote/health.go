@@ -43,7 +43,7 @@ func (h *backendHealth) recordRequestOutcome(ctx context.Context, b *Backend, f 
 		return
 	}
 	if h.failures++; h.failures == 1 {
-		h.failingSince = chooseEarlierTime(now, f.since)
+		h.failingSince = chooseEarlierResultTime(now, f.since)
 	}
 	if h.downCause == nil && (f.serverWide || h.failures >= failuresUntilDown) {
 		h.downCause = f

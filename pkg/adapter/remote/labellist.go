@@ -117,19 +117,19 @@ func (l *labelList) decodeLabelListResponse(d *json.Decoder) error {
 		if err != nil {
 			return err
 		}
-		if err := l.decodeLabelListField(d, key); err != nil {
+		if err := l.decodeServerLabelField(d, key); err != nil {
 			return err
 		}
 	}
 	return expectLabelListDelim(d, json.Delim('}'))
 }
 
-func (l *labelList) decodeLabelListField(d *json.Decoder, key json.Token) error {
+func (l *labelList) decodeServerLabelField(d *json.Decoder, key json.Token) error {
 	switch key {
 	case "status":
 		return d.Decode(&l.Status)
 	case "data":
-		return l.decodeLabelListItems(d)
+		return l.decodeServerLabelItems(d)
 	case "error":
 		return d.Decode(&l.Error)
 	case "errorType":
@@ -143,7 +143,7 @@ func (l *labelList) decodeLabelListField(d *json.Decoder, key json.Token) error 
 	return d.Decode(&other)
 }
 
-func (l *labelList) decodeLabelListItems(d *json.Decoder) error {
+func (l *labelList) decodeServerLabelItems(d *json.Decoder) error {
 	open, err := d.Token()
 	if err != nil {
 		return err

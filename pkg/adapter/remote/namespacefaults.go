@@ -36,48 +36,88 @@ func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f 
 	if f.extends == nil {
 		maps.DeleteFunc(sq.faults, func(n string, _ error) bool { return !f.scope.namespaces[n] })
 	}
-	result, groups, faults := f.extends, sq.groupScopeNamespaces(f.scope), map[string]error{}
-	mayHalve := len(f.scope.namespaces) != sq.failedNamespaces || !now.Before(sq.nextHalving)
-	var failure *requestFailure
-	for queries := len(groups) + maxHalvingQueries; len(groups) > 0; queries-- {
-		group := groups[0]
-		groups = groups[1:]
-		r, why := b.fetchQueryResult(ctx, sq, newNamespaceScope(group), now)
-		if why == nil {
-			r, why = b.mergeBoundedResult(r, result)
-		}
-		switch half := len(group) / 2; {
-		case why == nil:
-			result = r
-			sq.recordNamespaceFaults(group, nil)
-		case !why.mayConcernOneNamespace():
-			return nil, why
-		case half > 0 && queries > len(groups)+2 && mayHalve:
-			groups = append([][]string{group[:half], group[half:]}, groups...)
-		default:
-			failure = why
-			for _, n := range group {
-				faults[n] = b.newNamespaceFault(sq, why)
-			}
-			sq.recordNamespaceFaults(group, faults)
+	s := b.newNamespaceSearch(sq, f, now)
+	for len(s.groups) > 0 {
+		if failure := s.fetchNextNamespaces(ctx); failure != nil {
+			return nil, failure
 		}
 	}
-	if result == nil {
-		sq.faults = map[string]error{}
-		if mayHalve {
-			sq.failedNamespaces, sq.nextHalving = len(f.scope.namespaces), now.Add(halvingPause)
-		}
-		return nil, failure
+	if s.result == nil {
+		s.recordFailedNamespaces()
+		return nil, s.failure
 	}
-	sq.failedNamespaces = 0
-	for n := range f.scope.namespaces { // known faults that were not queried again
-		if fault := sq.faults[n]; fault != nil {
-			faults[n] = fault
+	return s.mergeNamespaceFaults(), nil
+}
+
+// namespaceSearch is the search of a fetch for the namespaces with faults.
+type namespaceSearch struct {
+	*Backend
+	sq    *standingQuery
+	fetch *queryFetch
+	now   time.Time
+
+	groups   [][]string // to query, in order
+	queries  int        // that are left
+	mayHalve bool
+
+	result  *queryResult     // of the groups with an answer; nil without any
+	failure *requestFailure  // of the last group with a fault
+	faults  map[string]error // by namespace
+}
+
+func (b *Backend) newNamespaceSearch(sq *standingQuery, f *queryFetch, now time.Time) *namespaceSearch {
+	s := &namespaceSearch{Backend: b, sq: sq, fetch: f, now: now, result: f.extends, groups: sq.groupScopeNamespaces(f.scope), faults: map[string]error{}}
+	s.queries = len(s.groups) + maxHalvingQueries
+	s.mayHalve = len(f.scope.namespaces) != sq.failedNamespaces || !now.Before(sq.nextHalving)
+	return s
+}
+
+// fetchNextNamespaces queries the servers for the next group. If that fails, it halves the group, or keeps the fault of its namespaces. It returns a
+// failure for which no namespace can be the cause.
+func (s *namespaceSearch) fetchNextNamespaces(ctx context.Context) *requestFailure {
+	group := s.groups[0]
+	s.groups, s.queries = s.groups[1:], s.queries-1
+	result, failure := s.fetchQueryResult(ctx, s.sq, newNamespaceScope(group), s.now)
+	if failure == nil {
+		result, failure = s.mergeBoundedResult(result, s.result)
+	}
+	switch half := len(group) / 2; {
+	case failure == nil:
+		s.result = result
+		s.sq.recordNamespaceFaults(group, nil)
+	case !failure.mayConcernOneNamespace():
+		return failure
+	case half > 0 && s.queries > len(s.groups)+1 && s.mayHalve:
+		s.groups = append([][]string{group[:half], group[half:]}, s.groups...)
+	default:
+		s.failure = failure
+		for _, n := range group {
+			s.faults[n] = s.newNamespaceFault(s.sq, failure)
+		}
+		s.sq.recordNamespaceFaults(group, s.faults)
+	}
+	return nil
+}
+
+// recordFailedNamespaces forgets the faults of single namespaces, since every one failed.
+func (s *namespaceSearch) recordFailedNamespaces() {
+	s.sq.faults = map[string]error{}
+	if s.mayHalve {
+		s.sq.failedNamespaces, s.sq.nextHalving = len(s.fetch.scope.namespaces), s.now.Add(halvingPause)
+	}
+}
+
+// mergeNamespaceFaults returns the result with the faults, also those that were not queried again.
+func (s *namespaceSearch) mergeNamespaceFaults() *queryResult {
+	s.sq.failedNamespaces = 0
+	for n := range s.fetch.scope.namespaces {
+		if fault := s.sq.faults[n]; fault != nil {
+			s.faults[n] = fault
 		}
 	}
-	return result.mergeQueryResult(&queryResult{
-		namespaceScope: newNamespaceScope(slices.Collect(maps.Keys(faults))), evaluatedAt: now, faults: faults,
-	}), nil
+	return s.result.mergeQueryResult(&queryResult{
+		namespaceScope: newNamespaceScope(slices.Collect(maps.Keys(s.faults))), evaluatedAt: s.now, faults: s.faults,
+	})
 }
 
 // mergeBoundedResult returns a result with the namespaces of both; before may be nil. Together they are no larger than a single

@@ -180,28 +180,28 @@ func decodeQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *reques
 	d := &responseDecoder{data: data, room: maxDecoded, internedStrings: map[string]string{}}
 	var e responseEnvelope
 	seen := map[string]bool{}
-	d.decodeJSONObject(func(key string) {
-		d.rejectRepeatedJSONKey(seen, key)
+	d.decodeResponseObject(func(key string) {
+		d.rejectRepeatedResponseKey(seen, key)
 		switch key {
 		case "data":
 			d.decodeResponseData()
 		case "status":
-			e.Status = d.decodeJSONString()
+			e.Status = d.decodeResponseString()
 		case "errorType":
-			e.ErrorType = d.decodeJSONString()
+			e.ErrorType = d.decodeResponseString()
 		case "error":
-			e.Error = d.decodeJSONString()
+			e.Error = d.decodeResponseString()
 		case "warnings":
-			e.Warnings = d.decodeJSONStrings()
+			e.Warnings = d.decodeResponseStrings()
 		case "infos":
-			e.Infos = d.decodeJSONStrings()
+			e.Infos = d.decodeResponseStrings()
 		case "isPartial":
-			e.IsPartial = d.decodeJSONBool()
+			e.IsPartial = d.decodeResponseBool()
 		default:
-			d.skipJSONValue()
+			d.skipResponseJSON()
 		}
 	})
-	if d.peekJSONToken() != 0 {
+	if d.peekResponseJSON() != 0 {
 		d.failResponseDecoding("more than one value")
 	}
 	if d.failure != nil {
@@ -225,16 +225,16 @@ func decodeQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *reques
 func (d *responseDecoder) decodeResponseData() {
 	at := -1 // offset of the result, which may come before its type
 	seen := map[string]bool{}
-	d.decodeJSONObject(func(key string) {
-		d.rejectRepeatedJSONKey(seen, key)
+	d.decodeResponseObject(func(key string) {
+		d.rejectRepeatedResponseKey(seen, key)
 		switch key {
 		case "resultType":
-			d.resultType = d.decodeJSONString()
+			d.resultType = d.decodeResponseString()
 		case "result":
 			at = d.offset
 			d.decodeQueryResults()
 		default:
-			d.skipJSONValue()
+			d.skipResponseJSON()
 		}
 	})
 	if end := d.offset; at >= 0 && !d.resultDecoded && d.failure == nil {
@@ -249,41 +249,41 @@ func (d *responseDecoder) decodeQueryResults() {
 	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
 	switch d.resultType {
 	case "vector":
-		if d.peekJSONToken() == 'n' {
-			d.skipJSONValue()
+		if d.peekResponseJSON() == 'n' {
+			d.skipResponseJSON()
 			return
 		}
-		d.decodeJSONArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
+		d.decodeResponseArray(func() { d.samples = append(d.samples, d.decodeQueryResultSample()) })
 	case "scalar":
-		d.samples = append(d.samples, resultSample{Value: d.decodeTimedValue()})
+		d.samples = append(d.samples, resultSample{Value: d.decodeQueryResultValue()})
 	default:
 		d.resultDecoded = false
-		d.skipJSONValue()
+		d.skipResponseJSON()
 	}
 }
 
-// decodeResultSample decodes a result: its labels and its value.
-func (d *responseDecoder) decodeResultSample() resultSample {
+// decodeQueryResultSample decodes a result: its labels and its value.
+func (d *responseDecoder) decodeQueryResultSample() resultSample {
 	var s resultSample
 	d.takeDecodingRoom(decodedSampleBytes)
 	valued, histogram := false, false
-	d.decodeJSONObject(func(key string) {
+	d.decodeResponseObject(func(key string) {
 		switch key {
 		case "metric":
 			if s.Metric != nil {
 				d.failResponseDecoding("the labels of a result twice")
 			}
-			s.Metric = d.decodeResultLabels()
+			s.Metric = d.decodeQueryResultLabels()
 		case "value":
 			if valued {
 				d.failResponseDecoding("the value of a result twice")
 			}
-			s.Value, valued = d.decodeTimedValue(), true
+			s.Value, valued = d.decodeQueryResultValue(), true
 		case "histogram":
-			d.skipJSONValue()
+			d.skipResponseJSON()
 			histogram = true
 		default:
-			d.skipJSONValue()
+			d.skipResponseJSON()
 		}
 	})
 	if d.failure == nil && d.resultFailure == nil && !valued {
@@ -295,12 +295,12 @@ func (d *responseDecoder) decodeResultSample() resultSample {
 	return s
 }
 
-// decodeResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
-func (d *responseDecoder) decodeResultLabels() map[string]string {
+// decodeQueryResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
+func (d *responseDecoder) decodeQueryResultLabels() map[string]string {
 	l := make(map[string]string, 4)
 	n := 0
-	d.decodeJSONObject(func(name string) {
-		l[name] = d.decodeJSONString()
+	d.decodeResponseObject(func(name string) {
+		l[name] = d.decodeResponseString()
 		d.takeDecodingRoom(decodedTextBytes + len(name) + len(l[name]))
 		if n++; len(l) < n {
 			d.failResponseDecoding("a label twice")
@@ -309,20 +309,20 @@ func (d *responseDecoder) decodeResultLabels() map[string]string {
 	return l
 }
 
-// decodeTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
-func (d *responseDecoder) decodeTimedValue() timedValue {
+// decodeQueryResultValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
+func (d *responseDecoder) decodeQueryResultValue() timedValue {
 	var p timedValue
 	n := 0
-	d.decodeJSONArray(func() {
+	d.decodeResponseArray(func() {
 		switch n {
 		case 0:
-			seconds, err := strconv.ParseFloat(string(d.skipJSONValue()), 64)
+			seconds, err := strconv.ParseFloat(string(d.skipResponseJSON()), 64)
 			ok := false
 			if p.at, ok = parseEpochSeconds(seconds); err != nil || !ok {
 				d.failResponseDecoding("a sample without a time")
 			}
 		case 1:
-			text := d.decodeJSONString()
+			text := d.decodeResponseString()
 			var err error
 			// Every reader of the API takes a number beyond the range of a float for an infinity. Go's own notations, such as 0x1p4,
 			// are no numbers of the API.

@@ -123,7 +123,7 @@ func TestPoint(t *testing.T) {
 	} {
 		d := responseDecoder{data: []byte(in), room: 1 << 20, internedStrings: map[string]string{}}
 		got := "error"
-		if p := d.decodeTimedValue(); d.failure == nil {
+		if p := d.decodeQueryResultValue(); d.failure == nil {
 			got = fmt.Sprintf("%d %v", p.at.UnixMilli(), p.value)
 		}
 		if got != want {

@@ -22,8 +22,8 @@ var (
 	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )
 
-// exceededByQueryShare reports whether a share is too large. A single query may have any result that the server may send.
-func (m queryBounds) exceededByQueryShare(s *queryShare) bool {
+// exceededByStandingQuery reports whether a share is too large. A single query may have any result that the server may send.
+func (m queryBounds) exceededByStandingQuery(s *queryShare) bool {
 	return s.order.Len() > m.queries || s.selectorBytes > m.selectorBytes || s.resultBytes > m.resultBytes && s.order.Len() > 1
 }
 
@@ -96,7 +96,7 @@ func (s *queryShares) findQueryToDrop(owner string) *standingQuery {
 	if owner == "" {
 		bounds = maxCommonQueries
 	}
-	if share := s.byNamespace[owner]; share != nil && bounds.exceededByQueryShare(share) {
+	if share := s.byNamespace[owner]; share != nil && bounds.exceededByStandingQuery(share) {
 		return share.order.Back().Value.(*standingQuery)
 	}
 	size := s.findExceededShareBound()

@@ -6,6 +6,8 @@ import (
 	"container/heap"
 	"context"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // Run refreshes the standing queries until ctx ends. It returns nil after its last query has ended. Runs must not
@@ -14,17 +16,8 @@ func (b *Backend) Run(ctx context.Context) error {
 	b.markBackendRunning()
 	defer b.discardStandingQueries()
 	defer b.runningRefreshes.Wait()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-b.wakeups:
-		case <-timer.C:
-		}
-		timer.Reset(b.startDueRefreshes(ctx, time.Now()))
-	}
+	retry.RunRounds(ctx, b.wakeups, b.startDueRefreshes)
+	return nil
 }
 
 func (b *Backend) markBackendRunning() {

@@ -127,7 +127,7 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
-		values = r.result.selectResultValues(namespace, objects)
+		values = r.result.selectQueryResultValues(namespace, objects)
 	}
 	if r.failure != nil {
 		if isCachedResultServable(q.Rule, values, now) {
@@ -175,7 +175,7 @@ func (b *Backend) getOrAddStandingQuery(key string, q rule.Query, now time.Time)
 		b.queries[key] = sq
 		b.shares.addQueryToShare(sq)
 		b.countRefreshedQueries(1)
-		b.dropStandingQueries(sq.owner)
+		b.dropStandingQueriesForMemory(sq.owner)
 		b.scheduleQueryRefresh(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
@@ -187,8 +187,8 @@ func (b *Backend) getOrAddStandingQuery(key string, q rule.Query, now time.Time)
 	return sq, nil
 }
 
-// dropStandingQueries removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
-func (b *Backend) dropStandingQueries(owner string) {
+// dropStandingQueriesForMemory removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
+func (b *Backend) dropStandingQueriesForMemory(owner string) {
 	for old := b.shares.findQueryToDrop(owner); old != nil; old = b.shares.findQueryToDrop(owner) {
 		b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
 		b.removeStandingQuery(old)
@@ -214,7 +214,7 @@ func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s nam
 	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinResultSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinQueryResultSamples(r.samples)
 }
 
 // sendInstantQuery sends an instant query for time now.

@@ -46,8 +46,8 @@ func (d *responseDecoder) takeDecodingRoom(bytes int) {
 	}
 }
 
-// rejectUnexpectedByte fails at the byte at the offset, or at the end.
-func (d *responseDecoder) rejectUnexpectedByte() {
+// rejectUnexpectedResponseByte fails at the byte at the offset, or at the end.
+func (d *responseDecoder) rejectUnexpectedResponseByte() {
 	if d.offset < len(d.data) {
 		d.failResponseDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
 	} else if d.failure == nil {
@@ -55,8 +55,8 @@ func (d *responseDecoder) rejectUnexpectedByte() {
 	}
 }
 
-// peekJSONToken returns the first byte of the next token; 0 at the end.
-func (d *responseDecoder) peekJSONToken() byte {
+// peekResponseJSON returns the first byte of the next token; 0 at the end.
+func (d *responseDecoder) peekResponseJSON() byte {
 	for ; d.offset < len(d.data); d.offset++ {
 		switch c := d.data[d.offset]; c {
 		case ' ', '\t', '\r', '\n':
@@ -69,9 +69,9 @@ func (d *responseDecoder) peekJSONToken() byte {
 	return 0
 }
 
-// consumeJSONToken skips the next token if it begins with c.
-func (d *responseDecoder) consumeJSONToken(c byte) bool {
-	if d.peekJSONToken() != c {
+// consumeResponseJSON skips the next token if it begins with c.
+func (d *responseDecoder) consumeResponseJSON(c byte) bool {
+	if d.peekResponseJSON() != c {
 		return false
 	}
 	d.offset++
@@ -81,10 +81,10 @@ func (d *responseDecoder) consumeJSONToken(c byte) bool {
 // maxJSONDepth bounds the nesting of values.
 const maxJSONDepth = 100
 
-// enterNestedJSON enters an array or object.
-func (d *responseDecoder) enterNestedJSON(open byte) bool {
-	if !d.consumeJSONToken(open) {
-		d.rejectUnexpectedByte()
+// enterResponseJSON enters an array or object.
+func (d *responseDecoder) enterResponseJSON(open byte) bool {
+	if !d.consumeResponseJSON(open) {
+		d.rejectUnexpectedResponseByte()
 		return false
 	}
 	if d.depth++; d.depth > maxJSONDepth {
@@ -93,60 +93,60 @@ func (d *responseDecoder) enterNestedJSON(open byte) bool {
 	return d.failure == nil
 }
 
-// advanceJSONElement reports whether an array or object has an element after its first n.
-func (d *responseDecoder) advanceJSONElement(n int, end byte) bool {
+// advanceResponseJSON reports whether an array or object has an element after its first n.
+func (d *responseDecoder) advanceResponseJSON(n int, end byte) bool {
 	switch {
 	case d.failure != nil:
 		return false
-	case d.consumeJSONToken(end):
+	case d.consumeResponseJSON(end):
 		d.depth--
 		return false
-	case n > 0 && !d.consumeJSONToken(','):
-		d.rejectUnexpectedByte()
+	case n > 0 && !d.consumeResponseJSON(','):
+		d.rejectUnexpectedResponseByte()
 		return false
 	}
 	return true
 }
 
-// decodeJSONObject decodes an object; field must decode the value of its key.
-func (d *responseDecoder) decodeJSONObject(field func(key string)) {
-	if !d.enterNestedJSON('{') {
+// decodeResponseObject decodes an object; field must decode the value of its key.
+func (d *responseDecoder) decodeResponseObject(field func(key string)) {
+	if !d.enterResponseJSON('{') {
 		return
 	}
-	for n := 0; d.advanceJSONElement(n, '}'); n++ {
-		key := d.decodeJSONString()
-		if !d.consumeJSONToken(':') {
-			d.rejectUnexpectedByte()
+	for n := 0; d.advanceResponseJSON(n, '}'); n++ {
+		key := d.decodeResponseString()
+		if !d.consumeResponseJSON(':') {
+			d.rejectUnexpectedResponseByte()
 			return
 		}
 		field(key)
 	}
 }
 
-// decodeJSONArray decodes an array; element must decode each element.
-func (d *responseDecoder) decodeJSONArray(element func()) {
-	if !d.enterNestedJSON('[') {
+// decodeResponseArray decodes an array; element must decode each element.
+func (d *responseDecoder) decodeResponseArray(element func()) {
+	if !d.enterResponseJSON('[') {
 		return
 	}
-	for n := 0; d.advanceJSONElement(n, ']'); n++ {
+	for n := 0; d.advanceResponseJSON(n, ']'); n++ {
 		element()
 	}
 }
 
-// decodeJSONString decodes a string.
-func (d *responseDecoder) decodeJSONString() string {
-	raw := d.readQuotedJSON()
+// decodeResponseString decodes a string.
+func (d *responseDecoder) decodeResponseString() string {
+	raw := d.readQuotedResponseJSON()
 	if len(raw) < 2 {
 		return ""
 	}
 	if s, ok := d.internedStrings[string(raw[1:len(raw)-1])]; ok {
 		return s
 	}
-	return d.internJSONString(raw)
+	return d.internResponseString(raw)
 }
 
-// internJSONString decodes a quoted string and keeps it for equal strings.
-func (d *responseDecoder) internJSONString(raw []byte) string {
+// internResponseString decodes a quoted string and keeps it for equal strings.
+func (d *responseDecoder) internResponseString(raw []byte) string {
 	const maxInterned = 1 << 12 // further strings are mostly names of objects, which do not recur
 	s := string(raw[1 : len(raw)-1])
 	if strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
@@ -159,10 +159,10 @@ func (d *responseDecoder) internJSONString(raw []byte) string {
 	return s
 }
 
-// readQuotedJSON reads a string with its quotes and escapes.
-func (d *responseDecoder) readQuotedJSON() []byte {
-	if d.peekJSONToken() != '"' {
-		d.rejectUnexpectedByte()
+// readQuotedResponseJSON reads a string with its quotes and escapes.
+func (d *responseDecoder) readQuotedResponseJSON() []byte {
+	if d.peekResponseJSON() != '"' {
+		d.rejectUnexpectedResponseByte()
 		return nil
 	}
 	for i := d.offset + 1; i < len(d.data); i++ {
@@ -179,12 +179,12 @@ func (d *responseDecoder) readQuotedJSON() []byte {
 		}
 	}
 	d.offset = len(d.data)
-	d.rejectUnexpectedByte()
+	d.rejectUnexpectedResponseByte()
 	return nil
 }
 
-// rejectRepeatedJSONKey fails at a key that an object has already had: two readers would take different values.
-func (d *responseDecoder) rejectRepeatedJSONKey(seen map[string]bool, key string) {
+// rejectRepeatedResponseKey fails at a key that an object has already had: two readers would take different values.
+func (d *responseDecoder) rejectRepeatedResponseKey(seen map[string]bool, key string) {
 	if seen[key] {
 		d.failResponseDecoding("a key twice")
 	}
@@ -192,9 +192,9 @@ func (d *responseDecoder) rejectRepeatedJSONKey(seen map[string]bool, key string
 	d.takeDecodingRoom(decodedTextBytes + len(key))
 }
 
-// decodeJSONBool decodes true or false, or null for false.
-func (d *responseDecoder) decodeJSONBool() bool {
-	switch text := string(d.skipJSONValue()); text {
+// decodeResponseBool decodes true or false, or null for false.
+func (d *responseDecoder) decodeResponseBool() bool {
+	switch text := string(d.skipResponseJSON()); text {
 	case "true":
 		return true
 	case "false", "null":
@@ -204,31 +204,31 @@ func (d *responseDecoder) decodeJSONBool() bool {
 	return false
 }
 
-// decodeJSONStrings decodes a list of strings, or null.
-func (d *responseDecoder) decodeJSONStrings() []string {
+// decodeResponseStrings decodes a list of strings, or null.
+func (d *responseDecoder) decodeResponseStrings() []string {
 	var all []string
-	if d.peekJSONToken() == 'n' {
-		d.skipJSONValue()
+	if d.peekResponseJSON() == 'n' {
+		d.skipResponseJSON()
 		return nil
 	}
-	d.decodeJSONArray(func() {
-		all = append(all, d.decodeJSONString())
+	d.decodeResponseArray(func() {
+		all = append(all, d.decodeResponseString())
 		d.takeDecodingRoom(decodedTextBytes + len(all[len(all)-1]))
 	})
 	return all
 }
 
-// skipJSONValue skips any value. It returns the text of a value that is neither array nor object.
-func (d *responseDecoder) skipJSONValue() []byte {
-	switch d.peekJSONToken() {
+// skipResponseJSON skips any value. It returns the text of a value that is neither array nor object.
+func (d *responseDecoder) skipResponseJSON() []byte {
+	switch d.peekResponseJSON() {
 	case '{':
-		d.decodeJSONObject(func(string) { d.skipJSONValue() })
+		d.decodeResponseObject(func(string) { d.skipResponseJSON() })
 		return nil
 	case '[':
-		d.decodeJSONArray(func() { d.skipJSONValue() })
+		d.decodeResponseArray(func() { d.skipResponseJSON() })
 		return nil
 	case '"':
-		return d.readQuotedJSON()
+		return d.readQuotedResponseJSON()
 	}
 	from := d.offset
 	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {
@@ -237,7 +237,7 @@ func (d *responseDecoder) skipJSONValue() []byte {
 	literal := d.data[from:d.offset]
 	if !json.Valid(literal) {
 		d.offset = from
-		d.rejectUnexpectedByte()
+		d.rejectUnexpectedResponseByte()
 		return nil
 	}
 	return literal

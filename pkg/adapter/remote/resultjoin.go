@@ -37,7 +37,7 @@ type namespaceScope struct {
 	namespaces    map[string]bool
 }
 
-func (s namespaceScope) coversNamespace(namespace string) bool {
+func (s namespaceScope) queryScopeCoversNamespace(namespace string) bool {
 	return s.allNamespaces || s.namespaces[namespace]
 }
 
@@ -64,9 +64,9 @@ func (r *queryResult) findNamespaceFault(namespace string) error {
 	return nil
 }
 
-// selectResultValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
+// selectQueryResultValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
 // change the labels.
-func (r *queryResult) selectResultValues(namespace string, objects []string) []metric.Value {
+func (r *queryResult) selectQueryResultValues(namespace string, objects []string) []metric.Value {
 	if namespace != "" {
 		return appendObjectValues(nil, r.valuesByNamespace[namespace], objects)
 	}
@@ -97,7 +97,7 @@ func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
 		return r
 	}
 	both := &queryResult{
-		evaluatedAt:       chooseEarlierTime(r.evaluatedAt, more.evaluatedAt),
+		evaluatedAt:       chooseEarlierResultTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
 		faults:            maps.Clone(r.faults),
@@ -126,14 +126,14 @@ type namespacedValue struct {
 	value     metric.Value
 }
 
-// joinResultSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
-func (j resultJoin) joinResultSamples(samples []resultSample) (*queryResult, *requestFailure) {
+// joinQueryResultSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
+func (j resultJoin) joinQueryResultSamples(samples []resultSample) (*queryResult, *requestFailure) {
 	results, times := j.splitSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
 	var unlabelled *requestFailure
 	for _, s := range results {
 		delete(s.Metric, metricNameLabel)
-		r, ok, f := j.joinResultObject(s)
+		r, ok, f := j.joinQueryResultObject(s)
 		if f != nil && len(s.Metric) == 0 && len(results) > 1 {
 			unlabelled = f // of a template with `or vector(0)`: the result is of no object
 			continue
@@ -191,7 +191,7 @@ func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, se
 // VictoriaMetrics may evaluate somewhat in the past.
 func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) time.Time {
 	if j.text.Times != "" {
-		return times.lookupResultTime(s.Metric, j.text.TimesNeeded)
+		return times.lookupQueryResultTime(s.Metric, j.text.TimesNeeded)
 	}
 	if s.Value.at.Before(j.evaluatedAt) {
 		return s.Value.at
@@ -199,11 +199,11 @@ func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) ti
 	return j.evaluatedAt
 }
 
-// joinResultObject joins a result to its object; false omits the result.
-func (j resultJoin) joinResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
+// joinQueryResultObject joins a result to its object; false omits the result.
+func (j resultJoin) joinQueryResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
-	if f != nil || isPartitionedResult(r) && !j.scope.coversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
+	if f != nil || isPartitionedResult(r) && !j.scope.queryScopeCoversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}

@@ -309,7 +309,7 @@ func TestValuesThatDoNotAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinResultSamples([]resultSample{
+	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinQueryResultSamples([]resultSample{
 		{Metric: map[string]string{"namespace": "bank", "pod": "b"}}, {Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "0"}},
 		{Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "1"}},
 	})

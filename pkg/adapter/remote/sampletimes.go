@@ -28,15 +28,15 @@ func (t selectorTimes) addSelectorTime(selector string, l map[string]string, at 
 	return t
 }
 
-// lookupResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
+// lookupQueryResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
 // selectors has none.
-func (t selectorTimes) lookupResultTime(l map[string]string, needed [][]int) time.Time {
+func (t selectorTimes) lookupQueryResultTime(l map[string]string, needed [][]int) time.Time {
 	var oldest time.Time
 	found := make([]int, 0, 8)
 	for _, s := range t {
 		if at := s.newest.lookupSampleTime(l); !at.IsZero() {
 			found = append(found, s.number)
-			oldest = chooseEarlierTime(oldest, at)
+			oldest = chooseEarlierResultTime(oldest, at)
 		}
 	}
 	for _, set := range needed {
@@ -112,14 +112,14 @@ func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
 		if key, ok := t.buildSampleTimeKey(l); ok {
 			if found, ok := t.times[key]; ok {
 				matched = len(t.labelNames)
-				at = chooseLaterTime(at, found)
+				at = chooseLaterResultTime(at, found)
 			}
 		}
 	}
 	return at
 }
 
-func chooseLaterTime(a, b time.Time) time.Time {
+func chooseLaterResultTime(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

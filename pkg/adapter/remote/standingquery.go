@@ -51,9 +51,9 @@ type refreshFailure struct {
 	scope   namespaceScope
 }
 
-// concernsNamespace reports whether a read of a namespace meets the failure.
-func (f *refreshFailure) concernsNamespace(namespace string) bool {
-	return !f.mayConcernOneNamespace() || f.scope.coversNamespace(namespace)
+// queryConcernsNamespace reports whether a read of a namespace meets the failure.
+func (f *refreshFailure) queryConcernsNamespace(namespace string) bool {
+	return !f.mayConcernOneNamespace() || f.scope.queryScopeCoversNamespace(namespace)
 }
 
 // queryFetch is a query under way.
@@ -125,10 +125,10 @@ type cachedResult struct {
 // the time of this process. Without Run no query is refreshed, so a result serves only reads within a refresh interval of it.
 func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
 	var r cachedResult
-	if sq.result != nil && sq.result.coversNamespace(namespace) {
+	if sq.result != nil && sq.result.queryScopeCoversNamespace(namespace) {
 		r.result = sq.result
 	}
-	if sq.failure != nil && sq.failure.concernsNamespace(namespace) && (b.running || clock.Before(sq.failure.retryAt)) {
+	if sq.failure != nil && sq.failure.queryConcernsNamespace(namespace) && (b.running || clock.Before(sq.failure.retryAt)) {
 		r.failure = sq.failure
 		return r, true
 	}
@@ -181,7 +181,7 @@ func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *query
 	}
 	f := &queryFetch{extends: result, scope: namespaceScope{namespaces: map[string]bool{}}}
 	for n := range sq.lastRequested {
-		if !result.coversNamespace(n) {
+		if !result.queryScopeCoversNamespace(n) {
 			f.scope.namespaces[n] = true
 		}
 	}
@@ -240,7 +240,7 @@ func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *qu
 		sq.result, sq.failure, sq.failedRefreshes = result, nil, 0
 		if b.queries[sq.key] == sq {
 			b.shares.measureQueryResult(sq)
-			b.dropStandingQueries(sq.owner)
+			b.dropStandingQueriesForMemory(sq.owner)
 		}
 		switch {
 		case f.extends == nil:
@@ -256,9 +256,9 @@ func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *qu
 
 // recordRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
 func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
-	began := chooseEarlierTime(now, failure.since)
+	began := chooseEarlierResultTime(now, failure.since)
 	if sq.failure != nil {
-		began = chooseEarlierTime(began, sq.failure.began)
+		began = chooseEarlierResultTime(began, sq.failure.began)
 	}
 	due := nextRefreshTime(f.began, now, b.config.Refresh, sq.offset)
 	// While its server is down a refresh sends no request. One query of all must still find out that the server is back.

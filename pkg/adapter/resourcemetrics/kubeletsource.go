@@ -53,8 +53,8 @@ func (o KubeletOptions) withDefaults() KubeletOptions {
 	return o
 }
 
-// readTimeout bounds a read of a kubelet.
-func (o KubeletOptions) readTimeout() time.Duration { return min(10*time.Second, o.Interval) }
+// kubeletReadTimeout bounds a read of a kubelet.
+func (o KubeletOptions) kubeletReadTimeout() time.Duration { return min(10*time.Second, o.Interval) }
 
 // maxUsageAge is the greatest age of a served usage: four reads.
 const maxUsageAge = time.Minute
@@ -220,7 +220,7 @@ func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
 	if j.machine.address != "" {
-		bounded, cancel := context.WithTimeout(ctx, k.opts.readTimeout())
+		bounded, cancel := context.WithTimeout(ctx, k.opts.kubeletReadTimeout())
 		p, err = k.readKubeletSafely(bounded, j, start)
 		cancel()
 	}
@@ -310,7 +310,7 @@ func (k *KubeletSource) countFailingKubelets() int {
 func (k *KubeletSource) Live(now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if age := now.Sub(k.lastTick); !k.lastTick.IsZero() && age > 30*time.Second+k.opts.readTimeout() {
+	if age := now.Sub(k.lastTick); !k.lastTick.IsZero() && age > 30*time.Second+k.opts.kubeletReadTimeout() {
 		return fmt.Errorf("last check for due reads of kubelets was %s ago", age.Round(time.Second))
 	}
 	return nil

@@ -110,12 +110,12 @@ func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 // toResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
 // reason if a number is unusable.
 func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
-	cpu, reason := roundUsage(u.CPU, 1e9)
+	cpu, reason := roundResourceUsage(u.CPU, 1e9)
 	if reason != "" {
 		return nil, reason
 	}
 	// The autoscaler reads memory in thousandths of a byte: these must fit an int64 too.
-	memory, reason := roundUsage(u.Memory, 1)
+	memory, reason := roundResourceUsage(u.Memory, 1)
 	if reason == "" && memory > math.MaxInt64/1000 {
 		reason = metric.ReasonOutOfRange
 	}
@@ -130,8 +130,8 @@ func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
 	}, ""
 }
 
-// roundUsage returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
-func roundUsage(v, units float64) (int64, metric.Reason) {
+// roundResourceUsage returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
+func roundResourceUsage(v, units float64) (int64, metric.Reason) {
 	n := math.Round(v * units)
 	switch {
 	case math.IsNaN(n):

@@ -60,8 +60,8 @@ func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.
 
 func nameSingularKind(resource string) string { return strings.TrimSuffix(resource, "s") }
 
-// isSelectiveList reports whether the list selects certain objects. If none of them has a usage, the list is an error.
-func isSelectiveList(opts *internalversion.ListOptions) bool {
+// isSelectiveUsageList reports whether the list selects certain objects. If none of them has a usage, the list is an error.
+func isSelectiveUsageList(opts *internalversion.ListOptions) bool {
 	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
 		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
 }

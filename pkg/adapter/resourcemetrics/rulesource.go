@@ -84,7 +84,7 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 			return PodUsage{}, metric.Omission{Object: p.Object, Reason: metric.ReasonScrapeFailed, Detail: err.Error()}
 		}
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
-		if reason == "" && isStaleUsage(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
+		if reason == "" && isStaleResourceUsage(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
 		u.Object = p.Object
@@ -115,7 +115,7 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	}
 	usages, omitted := collectObjectUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu.byObject[name], memory.byObject[name], set.Window)
-		if reason == "" && isStaleUsage(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
+		if reason == "" && isStaleResourceUsage(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
 		if reason != "" {
@@ -221,8 +221,8 @@ func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duratio
 	return u, ""
 }
 
-// isStaleUsage reports whether a usage is older than the smaller MaxAge of the rules.
-func isStaleUsage(at, now time.Time, cpu, memory *rule.Rule) bool {
+// isStaleResourceUsage reports whether a usage is older than the smaller MaxAge of the rules.
+func isStaleResourceUsage(at, now time.Time, cpu, memory *rule.Rule) bool {
 	limit := min(cpu.MaxAge, memory.MaxAge)
 	return limit > 0 && now.Sub(at) > limit
 }

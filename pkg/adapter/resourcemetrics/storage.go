@@ -88,7 +88,7 @@ func (s *usageStorage[T, P]) List(ctx context.Context, opts *internalversion.Lis
 		return nil, s.toUsageStatusError(ctx, "", err)
 	}
 	items, omitted, err := s.listUsages(ctx, found)
-	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveList(opts) {
+	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveUsageList(opts) {
 		err = s.newNoUsageListError(omitted)
 	}
 	if err != nil {

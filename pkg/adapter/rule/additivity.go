@@ -31,7 +31,7 @@ func nameNonAdditiveValues(expr parser.Expr, byName bool) string {
 	if what := nameNonAdditiveExpr(expr); what != "" {
 		return what
 	}
-	if s := findPlainSeries(expr); s != nil {
+	if s := findPlainSeriesInRule(expr); s != nil {
 		return nameNonAdditiveSeries(s, byName)
 	}
 	return ""
@@ -42,7 +42,7 @@ func nameNonAdditiveSum(expr parser.Expr) string {
 	if what := nameNonAdditiveSummands(expr); what != "" {
 		return what
 	}
-	if s := findPlainSeries(expr); s != nil {
+	if s := findPlainSeriesInRule(expr); s != nil {
 		return nameNonAdditiveSeries(s, true)
 	}
 	return ""
@@ -51,7 +51,7 @@ func nameNonAdditiveSum(expr parser.Expr) string {
 // stripPlainSums returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
 // evaluation fails.
 func stripPlainSums(expr parser.Expr) parser.Expr {
-	if findPlainSeries(expr) == nil {
+	if findPlainSeriesInRule(expr) == nil {
 		return expr
 	}
 	switch e := expr.(type) {
@@ -85,26 +85,26 @@ var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
 }
 
-// findPlainSeries returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
+// findPlainSeriesInRule returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
 // over other labels. It returns nil for other expressions.
-func findPlainSeries(expr parser.Expr) *parser.VectorSelector {
-	if inner := findInnerExpr(expr); inner != nil {
-		return findPlainSeries(inner)
+func findPlainSeriesInRule(expr parser.Expr) *parser.VectorSelector {
+	if inner := findInnerRuleExpr(expr); inner != nil {
+		return findPlainSeriesInRule(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return e
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
-			return findPlainSeries(e.Expr)
+			return findPlainSeriesInRule(e.Expr)
 		}
 	case *parser.Call:
 		if slices.Contains(passingFunctions, e.Func.Name) {
-			return findPlainSeries(e.Args[0])
+			return findPlainSeriesInRule(e.Args[0])
 		}
 	case *parser.BinaryExpr:
 		if side := findPassedOperand(e); side != nil {
-			return findPlainSeries(*side)
+			return findPlainSeriesInRule(*side)
 		}
 	}
 	return nil
@@ -151,14 +151,14 @@ var doubtlessEndings = []struct {
 	{"a quantile", []string{"quantile", "p50", "p75", "p90", "p95", "p99", "p999"}},
 }
 
-// conservesCounts implements Rule.Conserves.
-func conservesCounts(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
-		return conservesCounts(inner)
+// exprConservesCounts implements Rule.Conserves.
+func exprConservesCounts(expr parser.Expr) bool {
+	if inner := findInnerRuleExpr(expr); inner != nil {
+		return exprConservesCounts(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return e.Op == parser.SUM && conservesCounts(e.Expr)
+		return e.Op == parser.SUM && exprConservesCounts(e.Expr)
 	case *parser.Call:
 		if e.Func.Name != "rate" && e.Func.Name != "increase" {
 			return false
@@ -168,11 +168,11 @@ func conservesCounts(expr parser.Expr) bool {
 	case *parser.BinaryExpr:
 		switch e.Op {
 		case parser.ADD, parser.SUB:
-			return conservesCounts(e.LHS) && conservesCounts(e.RHS)
+			return exprConservesCounts(e.LHS) && exprConservesCounts(e.RHS)
 		case parser.MUL:
-			return isConstantExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return isConstantExpr(e.LHS) && exprConservesCounts(e.RHS) || exprConservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		case parser.DIV:
-			return conservesCounts(e.LHS) && isConstantExpr(e.RHS)
+			return exprConservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		}
 	}
 	return false
@@ -181,7 +181,7 @@ func conservesCounts(expr parser.Expr) bool {
 // nameNonAdditiveExpr returns the outermost operation with results that do not add up over pods, such as "a
 // quantile"; empty if they may add up.
 func nameNonAdditiveExpr(expr parser.Expr) string {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return nameNonAdditiveExpr(inner)
 	}
 	switch e := expr.(type) {
@@ -219,7 +219,7 @@ func nameNonAdditiveAggregate(e *parser.AggregateExpr) string {
 // nameNonAdditiveSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
 // which are shares or means of events. Their author wants other labels. The author of any other inner sum wants an outer sum too.
 func nameNonAdditiveSummands(expr parser.Expr) string {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return nameNonAdditiveSummands(inner)
 	}
 	switch e := expr.(type) {
@@ -244,7 +244,7 @@ func nameNonAdditiveSummands(expr parser.Expr) string {
 
 // readsCounterRates reports whether the values of an expression are rates or increases, or sums of them.
 func readsCounterRates(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return readsCounterRates(inner)
 	}
 	switch e := expr.(type) {

@@ -90,7 +90,7 @@ func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, bu
 	if spec.Match == "" {
 		r, faults := c.instantiateRule(spec.Metric, spec.Query)
 		c.rule = r
-		return c, append(faults, c.tryRule(ctx, r)...)
+		return c, append(faults, c.tryRuleExpression(ctx, r)...)
 	}
 	return c, c.compilePatternRule(ctx)
 }
@@ -112,8 +112,8 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
 		return []keyError{{"query", err}}
 	}
-	name := c.makePatternName(c.spec.Match)
-	if _, none := c.searchPatternName(); name == "" && none {
+	name := c.makePatternMetricName(c.spec.Match)
+	if _, none := c.searchPatternMetricName(); name == "" && none {
 		return newKeyErrorsf("match", "serves no name of a metric; correct match or except")
 	}
 	if name == "" {
@@ -127,7 +127,7 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	if r != nil {
 		c.example, c.patternNames = r, c.findPatternNames(name, query)
 	}
-	faults = append(faults, c.tryRule(ctx, r)...)
+	faults = append(faults, c.tryRuleExpression(ctx, r)...)
 	for i := range faults {
 		if faults[i].key == "query" {
 			faults[i].err = fmt.Errorf("for metric %q: %w", name, faults[i].err)
@@ -136,8 +136,8 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	return faults
 }
 
-// expandRule returns the Rule of a pattern for a name that it serves.
-func (c *compiledRule) expandRule(name string) (*Rule, error) {
+// expandPatternRule returns the Rule of a pattern for a name that it serves.
+func (c *compiledRule) expandPatternRule(name string) (*Rule, error) {
 	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
 	if c.match != nil || c.builtin {
-		r.familyUses = t.listFamilyUses()
+		r.familyUses = t.listRuleFamilyUses()
 	}
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
@@ -182,7 +182,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.listSelectorNamespaces(r.NamespaceLabel)
 	}
-	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), conservesCounts(t.root), measureEvaluationCost(t.root)
+	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), exprConservesCounts(t.root), measureEvaluationCost(t.root)
 	r.filters = t.filtersExprResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
@@ -250,7 +250,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if c.spec.Targets != nil && !c.spec.External {
 		objectLabels = []string{c.spec.Labels.Namespace, c.spec.Labels.Object}
 	}
-	if err := t.findNeverMatching(r.listCertainLabels(objectLabels...)); err != nil {
+	if err := t.findNeverMatching(r.listCertainExprLabels(objectLabels...)); err != nil {
 		add([]keyError{{"query", err}})
 	} else {
 		add(validateResultLabels(r, t))
@@ -261,7 +261,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedLimits(t))
 	}
 	if len(faults) == 0 {
-		err := cmp.Or(t.findNeverWorking(r.listCertainLabels()...), t.findLostLabel(r.listWantedLabels()),
+		err := cmp.Or(t.findNeverWorking(r.listCertainExprLabels()...), t.findLabelLostByExpr(r.listWantedLabels()),
 			t.findNoNumberReason(r.AllowNegative))
 		if err != nil {
 			add(newKeyErrorsf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
@@ -275,7 +275,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 func validateResultLabels(r *Rule, t *exprTree) []keyError {
 	wanted := r.listWantedLabels()
 	for _, label := range wanted {
-		if !t.resultMayHaveLabel(label) {
+		if !t.exprResultMayHaveLabel(label) {
 			return newKeyErrorsf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
 		if err := rejectAlternativeWithout(t, label, wanted); err != nil {
@@ -297,9 +297,9 @@ func (r *Rule) listWantedLabels() []string {
 	return wanted
 }
 
-// listCertainLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
+// listCertainExprLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
 // a rule with targets of its own.
-func (r *Rule) listCertainLabels(objectLabels ...string) []string {
+func (r *Rule) listCertainExprLabels(objectLabels ...string) []string {
 	if r.Backend == config.ScrapeBackend {
 		own := config.DefaultLabels()
 		return append([]string{own.Namespace, own.Pod}, objectLabels...)
@@ -391,7 +391,7 @@ func (c *compiledRule) validateRuleRanges(t *exprTree) []keyError {
 		}
 	}
 	for _, r := range t.reaches {
-		if span := r.computeTotalSpan(widest); span > l.maxWindow {
+		if span := r.computeExprTotalSpan(widest); span > l.maxWindow {
 			return newKeyErrorsf("query", "looks back %s; maxWindow is %s: shorten the range, or raise maxWindow", describeRuleSpan(r, c.spec.Window, span),
 				formatPromQLRange(l.maxWindow))
 		}

@@ -123,10 +123,10 @@ func (e ruleExpression) fillExprHoles(filter string, span time.Duration) string 
 	return b.String()
 }
 
-func (e ruleExpression) findLongestSpan(window time.Duration) time.Duration {
+func (e ruleExpression) findLongestExprSpan(window time.Duration) time.Duration {
 	var longest time.Duration
 	for _, r := range e.reaches {
-		longest = max(longest, r.computeTotalSpan(window))
+		longest = max(longest, r.computeExprTotalSpan(window))
 	}
 	return longest
 }
@@ -152,15 +152,15 @@ func (q Query) formatObjectMatchers(objects []string) string {
 	case len(q.Rule.Namespaces) > 0:
 		b = appendObjectsMatcher(b, q.Rule.NamespaceLabel, q.Rule.Namespaces)
 	case q.Namespace != "":
-		b = appendLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
+		b = appendPromQLLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
 	case q.Rule.skipsTargets:
-		b = appendLabelMatcher(b, q.Rule.NamespaceLabel, "!~", targetSources)
+		b = appendPromQLLabelMatcher(b, q.Rule.NamespaceLabel, "!~", targetSources)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
 		b = appendObjectsMatcher(b, label, objects)
 	}
 	for _, m := range q.Selector {
-		b = appendMatcherComma(b)
+		b = appendPromQLMatcherComma(b)
 		b = append(b, m.String()...)
 	}
 	return string(b)
@@ -170,12 +170,12 @@ func (q Query) formatObjectMatchers(objects []string) string {
 func appendObjectsMatcher(b []byte, label string, names []string) []byte {
 	switch len(names) {
 	case 0: // no series can satisfy both
-		return appendLabelMatcher(appendLabelMatcher(b, label, "=", ""), label, "!=", "")
+		return appendPromQLLabelMatcher(appendPromQLLabelMatcher(b, label, "=", ""), label, "!=", "")
 	case 1:
-		return appendLabelMatcher(b, label, "=", names[0])
+		return appendPromQLLabelMatcher(b, label, "=", names[0])
 	}
-	b = append(append(appendMatcherComma(b), label...), `=~"`...)
-	for i, name := range sortObjectNames(names) {
+	b = append(append(appendPromQLMatcherComma(b), label...), `=~"`...)
+	for i, name := range sortMatchedObjectNames(names) {
 		if i > 0 {
 			b = append(b, '|')
 		}
@@ -187,7 +187,7 @@ func appendObjectsMatcher(b []byte, label string, names []string) []byte {
 // appendObjectRegexp appends a regular expression for the name, quoted for a string.
 func appendObjectRegexp(b []byte, name string) []byte {
 	for i := range len(name) {
-		if c := name[i]; c != '-' && !isVariableNameByte(c) {
+		if c := name[i]; c != '-' && !isGrafanaVariableByte(c) {
 			quoted := strconv.Quote(regexp.QuoteMeta(name))
 			return append(b, quoted[1:len(quoted)-1]...)
 		}
@@ -195,13 +195,13 @@ func appendObjectRegexp(b []byte, name string) []byte {
 	return append(b, name...) // nearly all names
 }
 
-func appendLabelMatcher(b []byte, label, op, value string) []byte {
-	b = append(appendMatcherComma(b), label...)
+func appendPromQLLabelMatcher(b []byte, label, op, value string) []byte {
+	b = append(appendPromQLMatcherComma(b), label...)
 	b = append(b, op...)
 	return strconv.AppendQuote(b, value)
 }
 
-func appendMatcherComma(b []byte) []byte {
+func appendPromQLMatcherComma(b []byte) []byte {
 	if len(b) == 0 {
 		return b
 	}

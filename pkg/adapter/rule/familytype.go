@@ -43,7 +43,7 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 			if !ok {
 				continue
 			}
-			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyType(kind, u.name, family)}
+			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyTypeByUse(kind, u.name, family)}
 			if u.conflictsWithFamily(c.Type, family) {
 				return c, true
 			}
@@ -67,9 +67,9 @@ type familyUse struct {
 // histogramEndings are the endings of the counters of a histogram or summary.
 var histogramEndings = []string{"_bucket", "_sum", "_count"}
 
-// guessFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
+// guessFamilyTypeByUse returns the type of a family: a name that ends like a counter is a counter, unless its page says
 // otherwise. The count, the sum and the buckets of a histogram or summary are counters by themselves.
-func guessFamilyType(kind model.MetricType, name, family string) model.MetricType {
+func guessFamilyTypeByUse(kind model.MetricType, name, family string) model.MetricType {
 	isWhole := kind == model.MetricTypeHistogram || kind == model.MetricTypeSummary
 	if kind != model.MetricTypeUnknown && kind != "" && (!isWhole || name != family) {
 		return kind
@@ -102,18 +102,18 @@ func (u familyUse) conflictsWithFamily(kind model.MetricType, family string) boo
 	return u.asCounter
 }
 
-// listFamilyUses returns the names of the families with types that matter, without duplicates.
-func (t *exprTree) listFamilyUses() []familyUse {
+// listRuleFamilyUses returns the names of the families with types that matter, without duplicates.
+func (t *exprTree) listRuleFamilyUses() []familyUse {
 	var uses []familyUse
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		v, ok := node.(*parser.VectorSelector)
 		if !ok || findSelectorMetric(v) == "" {
 			return nil
 		}
-		counter, any := classifyFamilyUse(path)
+		counter, any := classifyRuleFamilyUse(path)
 		any = any || !counter && choosesSummaryQuantile(v)
-		u := newFamilyUse(findSelectorMetric(v), counter)
-		u.addsBounds = addsUpBuckets(v, path)
+		u := newRuleFamilyUse(findSelectorMetric(v), counter)
+		u.addsBounds = exprAddsUpBuckets(v, path)
 		u.addsBuckets = u.addsBounds && isBucketName(u.name)
 		same := func(o familyUse) bool {
 			return o.name == u.name && o.asCounter == u.asCounter && o.addsBounds == u.addsBounds
@@ -129,9 +129,9 @@ func (t *exprTree) listFamilyUses() []familyUse {
 // isBucketName reports whether a metric name is that of a histogram's buckets.
 func isBucketName(name string) bool { return strings.HasSuffix(name, "_bucket") }
 
-// addsUpBuckets reports whether an expression adds up the series that a selector reads over the bounds of buckets, and chooses none by its
+// exprAddsUpBuckets reports whether an expression adds up the series that a selector reads over the bounds of buckets, and chooses none by its
 // bound. path leads to the selector.
-func addsUpBuckets(v *parser.VectorSelector, path []parser.Node) bool {
+func exprAddsUpBuckets(v *parser.VectorSelector, path []parser.Node) bool {
 	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.BucketLabel && !m.Matches("") }) {
 		return false
 	}
@@ -155,7 +155,7 @@ func choosesSummaryQuantile(v *parser.VectorSelector) bool {
 	return slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.QuantileLabel && !m.Matches("") })
 }
 
-func newFamilyUse(name string, asCounter bool) familyUse {
+func newRuleFamilyUse(name string, asCounter bool) familyUse {
 	u := familyUse{name: name, families: []string{name}, asCounter: asCounter}
 	for _, ending := range histogramEndings {
 		if base, ok := strings.CutSuffix(name, ending); ok && base != "" {
@@ -165,8 +165,8 @@ func newFamilyUse(name string, asCounter bool) familyUse {
 	return u
 }
 
-// classifyFamilyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
-func classifyFamilyUse(path []parser.Node) (counter, anyType bool) {
+// classifyRuleFamilyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
+func classifyRuleFamilyUse(path []parser.Node) (counter, anyType bool) {
 	for _, node := range slices.Backward(path) {
 		switch n := node.(type) {
 		case *parser.Call:

@@ -14,14 +14,14 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// resultMayHaveLabel returns false only if no result can have the label, with any series. Load then rejects a
+// exprResultMayHaveLabel returns false only if no result can have the label, with any series. Load then rejects a
 // rule that could never name its object.
-func (t *exprTree) resultMayHaveLabel(label string) bool {
+func (t *exprTree) exprResultMayHaveLabel(label string) bool {
 	return exprMayHaveLabel(t.root, label)
 }
 
 func exprMayHaveLabel(expr parser.Expr, label string) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return exprMayHaveLabel(inner, label)
 	}
 	switch e := expr.(type) {
@@ -39,9 +39,9 @@ func exprMayHaveLabel(expr parser.Expr, label string) bool {
 	return false // numbers and strings
 }
 
-// findInnerExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
+// findInnerRuleExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
 // after a sign, or before a range; nil for any other.
-func findInnerExpr(expr parser.Expr) parser.Expr {
+func findInnerRuleExpr(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return e.Expr

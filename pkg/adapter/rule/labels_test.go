@@ -60,7 +60,7 @@ load 1s
 				t.Fatal(err)
 			}
 			for _, label := range []string{"namespace", "pod", "y", "none"} {
-				may := tr.resultMayHaveLabel(label)
+				may := tr.exprResultMayHaveLabel(label)
 				for _, s := range vector {
 					if s.Metric.Has(label) && !may {
 						t.Errorf("the result %s has %s, which is said to be impossible", s.Metric, label)
@@ -86,7 +86,7 @@ func TestMayHaveNot(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tr.resultMayHaveLabel("pod") {
+			if tr.exprResultMayHaveLabel("pod") {
 				t.Error("said to have the label pod perhaps")
 			}
 		})

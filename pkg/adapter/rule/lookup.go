@@ -70,13 +70,13 @@ func (s *Set) expandRulePatterns(resource, name string) (*Rule, error) {
 	var all []*Rule
 	var firstErr error
 	for _, c := range s.rules {
-		if c.rule != nil || c.spec.Resource != resource || !c.servesMetricName(name) {
+		if c.rule != nil || c.spec.Resource != resource || !c.ruleServesMetricName(name) {
 			continue
 		}
 		if len(all) > 0 && (c.spec.Backend != config.ScrapeBackend || all[0].Backend != config.ScrapeBackend) {
 			continue
 		}
-		r, err := c.expandRule(name)
+		r, err := c.expandPatternRule(name)
 		if err == nil {
 			all = append(all, r)
 		} else if firstErr == nil {

@@ -280,7 +280,7 @@ func TestExample(t *testing.T) {
 		if p.match, err = compileNamePattern(expr); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.makePatternName(expr); got != want {
+		if got := p.makePatternMetricName(expr); got != want {
 			t.Errorf("example of %s = %q, want %q", expr, got, want)
 		}
 	}

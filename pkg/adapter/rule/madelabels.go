@@ -23,12 +23,12 @@ const (
 // labelMeasure bounds the bytes of a label: fixed, and times factor the longest label that the expression reads.
 type labelMeasure struct{ fixed, factor int }
 
-// addMeasuredLabel returns the bound of a text that has count times other in it.
-func (m labelMeasure) addMeasuredLabel(other labelMeasure, count int) labelMeasure {
+// addReviewedLabel returns the bound of a text that has count times other in it.
+func (m labelMeasure) addReviewedLabel(other labelMeasure, count int) labelMeasure {
 	return labelMeasure{min(m.fixed+count*other.fixed, maxLabelMeasure), min(m.factor+count*other.factor, maxLabelMeasure)}
 }
 
-func (m labelMeasure) mergeMeasuredLabel(other labelMeasure) labelMeasure {
+func (m labelMeasure) mergeReviewedLabel(other labelMeasure) labelMeasure {
 	return labelMeasure{max(m.fixed, other.fixed), max(m.factor, other.factor)}
 }
 
@@ -37,12 +37,12 @@ func (m labelMeasure) boundLabelBytes(read int) int {
 	return min(m.fixed, maxLabelMeasure) + min(m.factor, maxLabelMeasure)*read
 }
 
-// measureMadeLabels returns a bound of each label that the expression makes, by its name.
-func measureMadeLabels(node parser.Node) map[string]labelMeasure {
+// measureReviewedLabels returns a bound of each label that the expression makes, by its name.
+func measureReviewedLabels(node parser.Node) map[string]labelMeasure {
 	made := map[string]labelMeasure{}
 	for child := range parser.ChildrenIter(node) {
-		for name, m := range measureMadeLabels(child) {
-			made[name] = made[name].mergeMeasuredLabel(m)
+		for name, m := range measureReviewedLabels(child) {
+			made[name] = made[name].mergeReviewedLabel(m)
 		}
 	}
 	call, ok := node.(*parser.Call)
@@ -51,7 +51,7 @@ func measureMadeLabels(node parser.Node) map[string]labelMeasure {
 	}
 	measure := func(label string) labelMeasure {
 		if m, found := made[label]; found {
-			return m.mergeMeasuredLabel(labelMeasure{factor: 1})
+			return m.mergeReviewedLabel(labelMeasure{factor: 1})
 		}
 		return labelMeasure{factor: 1}
 	}
@@ -62,16 +62,16 @@ func measureMadeLabels(node parser.Node) map[string]labelMeasure {
 	var own labelMeasure
 	if call.Func.Name == "label_replace" {
 		references := strings.Count(text[2], "$")
-		own = labelMeasure{fixed: len(text[2])}.addMeasuredLabel(measure(text[3]), references)
+		own = labelMeasure{fixed: len(text[2])}.addReviewedLabel(measure(text[3]), references)
 	} else {
 		for i, source := range text[3:] {
-			own = own.addMeasuredLabel(measure(source), 1)
+			own = own.addReviewedLabel(measure(source), 1)
 			if i > 0 {
 				own.fixed += len(text[2])
 			}
 		}
 	}
-	made[text[1]] = made[text[1]].mergeMeasuredLabel(own)
+	made[text[1]] = made[text[1]].mergeReviewedLabel(own)
 	return made
 }
 
@@ -88,7 +88,7 @@ func parseTextArgument(expr parser.Expr) string {
 
 // validateMadeLabels rejects an expression that may make a label which is too long.
 func validateMadeLabels(t *exprTree) []keyError {
-	made := measureMadeLabels(t.root)
+	made := measureReviewedLabels(t.root)
 	for _, name := range slices.Sorted(maps.Keys(made)) {
 		if size := made[name].boundLabelBytes(readLabelBytes); size > maxMadeLabelBytes {
 			return newKeyErrorsf("query", "may make a label %q of %d bytes from one of %d, and the limit is %d; "+
@@ -114,15 +114,15 @@ func (c EvaluationCost) LabelBytes(series, together, longest int) int {
 // measureEvaluationCost returns the cost of an expression.
 func measureEvaluationCost(root parser.Expr) EvaluationCost {
 	c := EvaluationCost{results: 1}
-	for _, m := range measureMadeLabels(root) {
-		c.made = c.made.addMeasuredLabel(m, 1)
+	for _, m := range measureReviewedLabels(root) {
+		c.made = c.made.addReviewedLabel(m, 1)
 	}
 	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.BinaryExpr:
 			c.results++
 			if n.VectorMatching != nil {
-				c.made = c.made.addMeasuredLabel(labelMeasure{factor: 1}, len(n.VectorMatching.Include))
+				c.made = c.made.addReviewedLabel(labelMeasure{factor: 1}, len(n.VectorMatching.Include))
 			}
 		case *parser.Call, *parser.AggregateExpr, *parser.UnaryExpr, *parser.SubqueryExpr:
 			c.results++

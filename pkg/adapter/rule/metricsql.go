@@ -35,7 +35,7 @@ func countBytesOutsideStrings(text string) int {
 	for i := 0; i < len(b); n++ {
 		switch b[i] {
 		case '"', '\'', '`':
-			i = findStringEnd(b, i)
+			i = findPromQLStringEnd(b, i)
 		default:
 			i++
 		}

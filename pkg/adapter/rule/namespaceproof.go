@@ -31,7 +31,7 @@ func (p namespaceProof) provesQueryNamespace(text string, t *exprTree) bool {
 }
 
 func (p namespaceProof) provesExprNamespace(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return p.provesExprNamespace(inner)
 	}
 	switch e := expr.(type) {
@@ -84,26 +84,26 @@ func (p namespaceProof) isMatchingSameForAll(m *parser.VectorMatching) bool {
 // matchesSidesByNamespace reports whether the results of both sides match only if the series behind them are of one namespace.
 func (p namespaceProof) matchesSidesByNamespace(e *parser.BinaryExpr) bool {
 	m := e.VectorMatching
-	return slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On && p.separatesNamespaces(e.LHS) && p.separatesNamespaces(e.RHS)
+	return slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On && p.exprSeparatesNamespaces(e.LHS) && p.exprSeparatesNamespaces(e.RHS)
 }
 
-// separatesNamespaces reports whether the series behind each result have the result's own label of the namespace.
-func (p namespaceProof) separatesNamespaces(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
-		return p.separatesNamespaces(inner)
+// exprSeparatesNamespaces reports whether the series behind each result have the result's own label of the namespace.
+func (p namespaceProof) exprSeparatesNamespaces(expr parser.Expr) bool {
+	if inner := findInnerRuleExpr(expr); inner != nil {
+		return p.exprSeparatesNamespaces(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return true
 	case *parser.AggregateExpr:
-		return aggregateKeepsLabel(e, p.namespaceLabel) && p.separatesNamespaces(e.Expr)
+		return aggregateKeepsLabel(e, p.namespaceLabel) && p.exprSeparatesNamespaces(e.Expr)
 	case *parser.Call:
 		arg := findLabelledArgument(e, p.namespaceLabel)
-		return arg != nil && p.separatesNamespaces(arg)
+		return arg != nil && p.exprSeparatesNamespaces(arg)
 	case *parser.BinaryExpr:
 		m := e.VectorMatching
 		matched := m == nil || e.Op.IsSetOperator() || slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On
-		return matched && p.separatesNamespaces(e.LHS) && p.separatesNamespaces(e.RHS)
+		return matched && p.exprSeparatesNamespaces(e.LHS) && p.exprSeparatesNamespaces(e.RHS)
 	}
 	return true // numbers and strings
 }

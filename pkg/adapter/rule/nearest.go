@@ -104,7 +104,7 @@ func (p *namePattern) findNearestName(expr, name string) (best string, bestDista
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
 			d := strict.EditDistance(name, candidate)
-			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.servesMetricName(candidate) {
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.ruleServesMetricName(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}
@@ -123,7 +123,7 @@ func listPatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	case syntax.OpCapture:
 		return listPatternEndings(re.Sub[0])
 	case syntax.OpCharClass:
-		return listClassEndings(re.Rune)
+		return listRegexpClassEndings(re.Rune)
 	case syntax.OpAlternate:
 		whole = true
 		for _, sub := range re.Sub {
@@ -149,7 +149,7 @@ func listPatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	return ends, whole
 }
 
-func listClassEndings(ranges []rune) (ends []string, whole bool) {
+func listRegexpClassEndings(ranges []rune) (ends []string, whole bool) {
 	for pair := range slices.Chunk(ranges, 2) {
 		for r := pair[0]; r <= pair[1]; r++ {
 			if ends = append(ends, string(r)); len(ends) > maxEndings {

@@ -19,7 +19,7 @@ func findNeverWorkingOperator(e *parser.BinaryExpr, certain []string) error {
 	if divisor, ok := evaluateConstantExpr(e.RHS); ok && divisor == 0 && (e.Op == parser.DIV || e.Op == parser.MOD) {
 		return fmt.Errorf("%s 0 gives no finite result; write another number", e.Op)
 	}
-	if err := cmp.Or(rejectConstantSide(e), rejectEqualSides(e)); err != nil {
+	if err := cmp.Or(rejectConstantExprSide(e), rejectEqualExprSides(e)); err != nil {
 		return err
 	}
 	m := e.VectorMatching
@@ -30,7 +30,7 @@ func findNeverWorkingOperator(e *parser.BinaryExpr, certain []string) error {
 		if slices.Contains(m.MatchingLabels, label) != m.On {
 			continue // the sides may differ in it
 		}
-		if err := rejectUnmatchableSides(e, label); err != nil {
+		if err := rejectUnmatchableExprSides(e, label); err != nil {
 			return err
 		}
 		side := ""
@@ -51,8 +51,8 @@ func findNeverWorkingOperator(e *parser.BinaryExpr, certain []string) error {
 	return nil
 }
 
-// rejectConstantSide returns an error for a number beside an operator that leaves no finite result.
-func rejectConstantSide(e *parser.BinaryExpr) error {
+// rejectConstantExprSide returns an error for a number beside an operator that leaves no finite result.
+func rejectConstantExprSide(e *parser.BinaryExpr) error {
 	for i, side := range []parser.Expr{e.LHS, e.RHS} {
 		v, ok := evaluateConstantExpr(side)
 		if !ok || !math.IsNaN(v) && !math.IsInf(v, 0) {
@@ -95,8 +95,8 @@ func neverHoldsForNumber(op parser.ItemType, v float64) bool {
 	return true
 }
 
-// rejectEqualSides returns an error for an operator that no value passes if both sides are the same.
-func rejectEqualSides(e *parser.BinaryExpr) error {
+// rejectEqualExprSides returns an error for an operator that no value passes if both sides are the same.
+func rejectEqualExprSides(e *parser.BinaryExpr) error {
 	m := e.VectorMatching
 	if m == nil || e.LHS.String() != e.RHS.String() {
 		return nil
@@ -108,9 +108,9 @@ func rejectEqualSides(e *parser.BinaryExpr) error {
 	return nil
 }
 
-// rejectUnmatchableSides returns an error if no value of a label that both sides must share satisfies the matchers of both, such
+// rejectUnmatchableExprSides returns an error if no value of a label that both sides must share satisfies the matchers of both, such
 // as a{code="200"} / a{code="500"}.
-func rejectUnmatchableSides(e *parser.BinaryExpr, label string) error {
+func rejectUnmatchableExprSides(e *parser.BinaryExpr, label string) error {
 	left, right := listLabelMatchers(e.LHS, label), listLabelMatchers(e.RHS, label)
 	for _, l := range left {
 		for _, r := range right {
@@ -125,7 +125,7 @@ func rejectUnmatchableSides(e *parser.BinaryExpr, label string) error {
 
 // listLabelMatchers returns matchers that every result satisfies with its label.
 func listLabelMatchers(expr parser.Expr, label string) []*labels.Matcher {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return listLabelMatchers(inner, label)
 	}
 	switch e := expr.(type) {
@@ -181,7 +181,7 @@ func listDemandedLabels(expr parser.Expr) []string {
 
 // exprHasLabel returns true only if every result has the label. certain are labels that all series have.
 func exprHasLabel(expr parser.Expr, label string, certain []string) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return exprHasLabel(inner, label, certain)
 	}
 	switch e := expr.(type) {

@@ -184,7 +184,7 @@ func findPartBucketsMatcher(expr parser.Expr) (found *labels.Matcher) {
 	makesBuckets := false
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		c, ok := node.(*parser.Call)
-		makesBuckets = makesBuckets || ok && findMadeLabel(c) == model.BucketLabel
+		makesBuckets = makesBuckets || ok && findLabelMadeByExpr(c) == model.BucketLabel
 		return nil
 	})
 	if makesBuckets {
@@ -235,12 +235,12 @@ func findNeverWorkingAggregate(e *parser.AggregateExpr) error {
 	return nil
 }
 
-// findLostLabel returns an error if a label_replace around the result removes one of the labels from every series: its expression
+// findLabelLostByExpr returns an error if a label_replace around the result removes one of the labels from every series: its expression
 // matches any text, and its replacement is empty, or refers to groups that the expression does not have.
-func (t *exprTree) findLostLabel(wanted []string) error {
+func (t *exprTree) findLabelLostByExpr(wanted []string) error {
 	expr := t.root
 	for {
-		if inner := findInnerExpr(expr); inner != nil {
+		if inner := findInnerRuleExpr(expr); inner != nil {
 			expr = inner
 			continue
 		}
@@ -263,13 +263,13 @@ func (t *exprTree) findLostLabel(wanted []string) error {
 }
 
 func rejectLabelRemoval(e *parser.Call, wanted []string) error {
-	label := findMadeLabel(e)
+	label := findLabelMadeByExpr(e)
 	if e.Func.Name != "label_replace" || !slices.Contains(wanted, label) {
 		return nil
 	}
 	replacement, isText := e.Args[2].(*parser.StringLiteral)
 	expr, ok := e.Args[4].(*parser.StringLiteral)
-	if !isText || !ok || !neverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
+	if !isText || !ok || !matchersNeverAgree(nil, []string{"(?s:" + expr.Val + ")"}) {
 		return nil
 	}
 	re, err := regexp.Compile("(?s:" + expr.Val + ")")
@@ -371,7 +371,7 @@ func combineConstantExprs(op parser.ItemType, left, right float64) (float64, boo
 
 // findAlternativeWithout returns the alternative of an outermost `or` that cannot have the label; nil without any.
 func findAlternativeWithout(expr parser.Expr, label string) parser.Expr {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return findAlternativeWithout(inner, label)
 	}
 	e, ok := expr.(*parser.BinaryExpr)

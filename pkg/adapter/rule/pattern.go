@@ -34,8 +34,8 @@ func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// servesMetricName returns whether the pattern covers a metric's name.
-func (p *namePattern) servesMetricName(name string) bool {
+// ruleServesMetricName returns whether the pattern covers a metric's name.
+func (p *namePattern) ruleServesMetricName(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
@@ -119,29 +119,29 @@ func (p *namePattern) expandPatternQuery(query, name string) (string, error) {
 // maxExampleNameBytes is the bound of a name in a request: no longer one is served.
 const maxExampleNameBytes = 253
 
-// makePatternName returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
+// makePatternMetricName returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
-func (p *namePattern) makePatternName(expr string) string {
+func (p *namePattern) makePatternMetricName(expr string) string {
 	name := makeRegexpExample(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if len(name) <= maxExampleNameBytes && p.servesMetricName(name) {
+		if len(name) <= maxExampleNameBytes && p.ruleServesMetricName(name) {
 			return name
 		}
 	}
-	found, _ := p.searchPatternName()
+	found, _ := p.searchPatternMetricName()
 	return found
 }
 
 // metricNameExpr matches the names of metrics.
 const metricNameExpr = "[a-zA-Z_:][a-zA-Z0-9_:.-]*"
 
-// searchPatternName returns a shortest name of a metric that the pattern serves. It reports whether there is none.
-func (p *namePattern) searchPatternName() (name string, none bool) {
+// searchPatternMetricName returns a shortest name of a metric that the pattern serves. It reports whether there is none.
+func (p *namePattern) searchPatternMetricName() (name string, none bool) {
 	var except []string
 	if p.except != nil {
 		except = []string{p.except.String()}
 	}
-	name, found, complete := searchTextOfRegexps([]string{metricNameExpr, p.match.String()}, except)
+	name, found, complete := searchTextForMatchers([]string{metricNameExpr, p.match.String()}, except)
 	return name, complete && !found
 }
 
@@ -161,7 +161,7 @@ func makePatternExample(re *syntax.Regexp) string {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		return string(chooseExampleRune(re.Rune))
+		return string(chooseRegexpExampleRune(re.Rune))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
@@ -176,8 +176,8 @@ func makePatternExample(re *syntax.Regexp) string {
 	return b.String()
 }
 
-// chooseExampleRune returns a member of a character class, a letter if possible.
-func chooseExampleRune(ranges []rune) rune {
+// chooseRegexpExampleRune returns a member of a character class, a letter if possible.
+func chooseRegexpExampleRune(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {
 			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {

@@ -50,7 +50,7 @@ type selectorReach struct {
 	windowCount int
 }
 
-func (r selectorReach) computeTotalSpan(window time.Duration) time.Duration {
+func (r selectorReach) computeExprTotalSpan(window time.Duration) time.Duration {
 	return r.fixed + time.Duration(r.windowCount)*window
 }
 
@@ -106,7 +106,7 @@ func substituteWindow(query string) (text string, n int) {
 	for i := 0; i < len(b); {
 		switch {
 		case b[i] == '"' || b[i] == '\'' || b[i] == '`':
-			i = findStringEnd(b, i)
+			i = findPromQLStringEnd(b, i)
 		case b[i] == '#':
 			for i < len(b) && b[i] != '\n' {
 				i++
@@ -125,15 +125,15 @@ func isWindowVariable(b []byte) bool {
 	if len(b) < len(windowVariable) || string(b[:len(windowVariable)]) != windowVariable {
 		return false
 	}
-	return len(b) == len(windowVariable) || !isVariableNameByte(b[len(windowVariable)])
+	return len(b) == len(windowVariable) || !isGrafanaVariableByte(b[len(windowVariable)])
 }
 
-func isVariableNameByte(c byte) bool {
+func isGrafanaVariableByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// findStringEnd returns the index behind the string at i. The parser reports an unterminated string.
-func findStringEnd(b []byte, i int) int {
+// findPromQLStringEnd returns the index behind the string at i. The parser reports an unterminated string.
+func findPromQLStringEnd(b []byte, i int) int {
 	quote := b[i]
 	for i++; i < len(b); i++ {
 		switch {

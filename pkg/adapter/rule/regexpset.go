@@ -17,10 +17,10 @@ import (
 // maxRegexpSearchSteps bounds the visited instructions of a search: some 0.2 s. Expressions of rules need a few hundred.
 const maxRegexpSearchSteps = 200_000
 
-// neverMatchTogether reports whether no text matches all of the expressions in must and none in mustNot. Each stands for a
+// matchersNeverAgree reports whether no text matches all of the expressions in must and none in mustNot. Each stands for a
 // whole text. It returns false if an expression is invalid, or too large for an answer.
-func neverMatchTogether(must, mustNot []string) bool {
-	_, found, complete := searchTextOfRegexps(must, mustNot)
+func matchersNeverAgree(must, mustNot []string) bool {
+	_, found, complete := searchTextForMatchers(must, mustNot)
 	return complete && !found
 }
 
@@ -33,7 +33,7 @@ func ExcludeEachOther(matchers []*labels.Matcher, further ...string) bool {
 		}
 	}
 	must, mustNot := listMatchedRegexps(matchers)
-	return neverMatchTogether(append(must, further...), mustNot)
+	return matchersNeverAgree(append(must, further...), mustNot)
 }
 
 // listMatchedRegexps returns expressions that a text has to match, and must not match, to satisfy all matchers.
@@ -98,8 +98,8 @@ type regexpSearchState struct {
 	text     string
 }
 
-// searchTextOfRegexps returns a shortest text that matches all of must and none of mustNot. It is complete unless the search gave up.
-func searchTextOfRegexps(must, mustNot []string) (text string, found, complete bool) {
+// searchTextForMatchers returns a shortest text that matches all of must and none of mustNot. It is complete unless the search gave up.
+func searchTextForMatchers(must, mustNot []string) (text string, found, complete bool) {
 	s := regexpSearch{must: len(must)}
 	first := regexpSearchState{before: -1}
 	for _, expr := range slices.Concat(must, mustNot) {
@@ -114,17 +114,17 @@ func searchTextOfRegexps(must, mustNot []string) (text string, found, complete b
 		s.programs = append(s.programs, program)
 		first.counters = append(first.counters, []uint32{uint32(program.Start)})
 	}
-	s.runes = representativeRunesOfRegexps(s.programs)
+	s.runes = representativeRunesOfMatchers(s.programs)
 	seen, queue := map[string]bool{}, []regexpSearchState{first}
 	for len(queue) > 0 {
 		state := queue[0]
 		queue = queue[1:]
-		if s.regexpsAcceptEnd(state) {
+		if s.matcherRegexpsAcceptEnd(state) {
 			return state.text, true, true
 		}
 		for _, r := range s.runes {
-			next, alive := s.advanceRegexps(state, r)
-			if key := next.regexpSearchKey(); alive && !seen[key] {
+			next, alive := s.advanceMatcherRegexps(state, r)
+			if key := next.matcherSearchKey(); alive && !seen[key] {
 				seen[key] = true
 				queue = append(queue, next)
 			}
@@ -136,10 +136,10 @@ func searchTextOfRegexps(must, mustNot []string) (text string, found, complete b
 	return "", false, true
 }
 
-// regexpsAcceptEnd reports whether a text that ends here matches as required.
-func (s *regexpSearch) regexpsAcceptEnd(state regexpSearchState) bool {
+// matcherRegexpsAcceptEnd reports whether a text that ends here matches as required.
+func (s *regexpSearch) matcherRegexpsAcceptEnd(state regexpSearchState) bool {
 	for i, program := range s.programs {
-		reached := s.closeRegexpCounters(program, state.counters[i], state.before, -1)
+		reached := s.closeMatcherCounters(program, state.counters[i], state.before, -1)
 		matches := slices.ContainsFunc(reached, func(pc uint32) bool { return program.Inst[pc].Op == syntax.InstMatch })
 		if matches != (i < s.must) {
 			return false
@@ -148,12 +148,12 @@ func (s *regexpSearch) regexpsAcceptEnd(state regexpSearchState) bool {
 	return true
 }
 
-// advanceRegexps returns the state after one more character; alive is false if no longer text can match as required.
-func (s *regexpSearch) advanceRegexps(state regexpSearchState, r rune) (next regexpSearchState, alive bool) {
+// advanceMatcherRegexps returns the state after one more character; alive is false if no longer text can match as required.
+func (s *regexpSearch) advanceMatcherRegexps(state regexpSearchState, r rune) (next regexpSearchState, alive bool) {
 	next = regexpSearchState{before: r, text: state.text + string(r)}
 	for i, program := range s.programs {
 		var after []uint32
-		for _, pc := range s.closeRegexpCounters(program, state.counters[i], state.before, r) {
+		for _, pc := range s.closeMatcherCounters(program, state.counters[i], state.before, r) {
 			if inst := &program.Inst[pc]; inst.Op != syntax.InstMatch && inst.MatchRune(r) {
 				after = append(after, inst.Out)
 			}
@@ -167,9 +167,9 @@ func (s *regexpSearch) advanceRegexps(state regexpSearchState, r rune) (next reg
 	return next, true
 }
 
-// closeRegexpCounters returns the instructions for characters, and matches, that are reached between two characters; -1 stands for
+// closeMatcherCounters returns the instructions for characters, and matches, that are reached between two characters; -1 stands for
 // the beginning and the end of the text.
-func (s *regexpSearch) closeRegexpCounters(program *syntax.Prog, from []uint32, before, after rune) []uint32 {
+func (s *regexpSearch) closeMatcherCounters(program *syntax.Prog, from []uint32, before, after rune) []uint32 {
 	seen, stack, reached := map[uint32]bool{}, slices.Clone(from), []uint32(nil)
 	conditions := syntax.EmptyOpContext(before, after)
 	for len(stack) > 0 {
@@ -197,9 +197,9 @@ func (s *regexpSearch) closeRegexpCounters(program *syntax.Prog, from []uint32, 
 	return reached
 }
 
-// regexpSearchKey returns a text that two states have in common only if the same texts can follow. Of the last character only its kind counts,
+// matcherSearchKey returns a text that two states have in common only if the same texts can follow. Of the last character only its kind counts,
 // for assertions such as \b.
-func (state regexpSearchState) regexpSearchKey() string {
+func (state regexpSearchState) matcherSearchKey() string {
 	var b strings.Builder
 	b.WriteString(strconv.Itoa(int(syntax.EmptyOpContext(state.before, 'x'))))
 	for _, counters := range state.counters {
@@ -212,9 +212,9 @@ func (state regexpSearchState) regexpSearchKey() string {
 	return b.String()
 }
 
-// representativeRunesOfRegexps returns a character from each class of characters that no program tells apart. Letters come
+// representativeRunesOfMatchers returns a character from each class of characters that no program tells apart. Letters come
 // first, so that an example looks like a name.
-func representativeRunesOfRegexps(programs []*syntax.Prog) []rune {
+func representativeRunesOfMatchers(programs []*syntax.Prog) []rune {
 	borders := []rune{0, '\n', '\n' + 1, '0', '9' + 1, 'A', 'Z' + 1, '_', '_' + 1, 'a', 'z' + 1}
 	for _, program := range programs {
 		for i := range program.Inst {

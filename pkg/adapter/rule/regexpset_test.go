@@ -41,8 +41,8 @@ func TestRegexpsThatNeverMatchTogether(t *testing.T) {
 		{"an invalid expression", []string{"("}, nil, false},
 		{"too large for an answer", []string{"(.*a){20}.{40}", "(.*b){20}.{40}"}, []string{".*c.{60}"}, false},
 	} {
-		if got := neverMatchTogether(tc.must, tc.mustNot); got != tc.never {
-			t.Errorf("%s: neverMatchTogether(%q, %q) = %v, want %v", tc.name, tc.must, tc.mustNot, got, tc.never)
+		if got := matchersNeverAgree(tc.must, tc.mustNot); got != tc.never {
+			t.Errorf("%s: matchersNeverAgree(%q, %q) = %v, want %v", tc.name, tc.must, tc.mustNot, got, tc.never)
 		}
 	}
 }
@@ -60,7 +60,7 @@ func TestExclusionOfValues(t *testing.T) {
 		for _, b := range all {
 			for _, further := range [][]string{nil, {"[a-z]+"}, {"(?s:.+)", "a.*"}} {
 				must, mustNot := listMatchedRegexps([]*labels.Matcher{a, b})
-				want := neverMatchTogether(append(must, further...), mustNot)
+				want := matchersNeverAgree(append(must, further...), mustNot)
 				if got := ExcludeEachOther([]*labels.Matcher{a, b}, further...); got != want {
 					t.Errorf("%s, %s and %q exclude each other: %v, want %v", a, b, further, got, want)
 				}
@@ -99,7 +99,7 @@ func FuzzRegexpSearch(f *testing.F) {
 	f.Add(`(?i)x\b`, "[^x]")
 	f.Add("^a|b$", "")
 	f.Fuzz(func(t *testing.T, must, mustNot string) {
-		text, found, _ := searchTextOfRegexps([]string{must}, []string{mustNot})
+		text, found, _ := searchTextForMatchers([]string{must}, []string{mustNot})
 		if !found {
 			return
 		}

@@ -34,7 +34,7 @@ type RemoteQuery struct {
 // SharingKey returns a key that is equal for queries with a common evaluation. If the rule is Shared, the key does
 // not depend on namespace and objects. It fails only for a templated rule.
 func (q Query) SharingKey() (string, error) {
-	text, err := q.renderQueryExpr(nil)
+	text, err := q.renderRuleQuery(nil)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func (q Query) SharingKey() (string, error) {
 // returns the query for q.Namespace and q.Objects. It fails only for a templated rule.
 func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	r := q.Rule
-	text, err := q.renderQueryExpr(namespaces)
+	text, err := q.renderRuleQuery(namespaces)
 	if err != nil {
 		return RemoteQuery{}, err
 	}
@@ -61,7 +61,7 @@ func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	}, nil
 }
 
-func (q Query) renderQueryExpr(namespaces []string) (string, error) {
+func (q Query) renderRuleQuery(namespaces []string) (string, error) {
 	if q.Rule.template.Render == nil {
 		return q.Rule.expr.fillExprHoles(q.formatNamespaceMatchers(namespaces), q.Rule.Window.Duration), nil
 	}
@@ -83,10 +83,10 @@ func (q Query) formatNamespaceMatchers(namespaces []string) string {
 		b = appendObjectsMatcher(b, q.Rule.NamespaceLabel, namespaces)
 	}
 	if q.Rule.ObjectLabel != "" {
-		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
+		b = appendPromQLLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
 	if rest := q.formatObjectMatchers(nil); rest != "" {
-		b = append(appendMatcherComma(b), rest...)
+		b = append(appendPromQLMatcherComma(b), rest...)
 	}
 	return string(b)
 }
@@ -126,8 +126,8 @@ func (q Query) keepsTemplateToNamespace() bool {
 	return newNamespaceProof(q).provesQueryNamespace(sample, t)
 }
 
-// sortObjectNames returns the names in ascending order. The slice may be the caller's.
-func sortObjectNames(names []string) []string {
+// sortMatchedObjectNames returns the names in ascending order. The slice may be the caller's.
+func sortMatchedObjectNames(names []string) []string {
 	if slices.IsSorted(names) {
 		return names
 	}

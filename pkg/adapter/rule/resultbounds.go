@@ -22,13 +22,13 @@ var (
 	atLeastOne  = numberBounds{1, math.Inf(1)}
 )
 
-func (b numberBounds) areEmptyBounds() bool { return b.low > b.high }
+func (b numberBounds) areEmptyNumberBounds() bool { return b.low > b.high }
 
-func (b numberBounds) intersectBounds(o numberBounds) numberBounds {
+func (b numberBounds) intersectNumberBounds(o numberBounds) numberBounds {
 	return numberBounds{max(b.low, o.low), min(b.high, o.high)}
 }
 
-func (b numberBounds) areWithinBounds(o numberBounds) bool {
+func (b numberBounds) areWithinNumberBounds(o numberBounds) bool {
 	return b.low >= o.low && b.high <= o.high
 }
 

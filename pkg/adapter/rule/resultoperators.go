@@ -17,9 +17,9 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	left, right := measureExprBounds(e.LHS), measureExprBounds(e.RHS)
 	switch e.Op {
 	case parser.LOR:
-		return uniteResultBounds(left, right)
+		return uniteExprBounds(left, right)
 	case parser.LUNLESS:
-		return excludeResultBounds(e, left, right)
+		return excludeExprBounds(e, left, right)
 	}
 	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}
 	switch e.Op {
@@ -41,11 +41,11 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	switch {
 	case b.never != nil:
 	case e.Op == parser.LAND:
-		setIntersectionBounds(e, left, right, &b)
+		setExprIntersectionBounds(e, left, right, &b)
 	case e.Op.IsComparisonOperator() && e.ReturnBool:
 		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
 	case e.Op.IsComparisonOperator():
-		setComparisonBounds(e, left, right, &b)
+		setExprComparisonBounds(e, left, right, &b)
 	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
 		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenExprText(e.RHS))
 	default:
@@ -57,8 +57,8 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	return b
 }
 
-// uniteResultBounds returns the bounds of `or`.
-func uniteResultBounds(left, right resultBounds) resultBounds {
+// uniteExprBounds returns the bounds of `or`.
+func uniteExprBounds(left, right resultBounds) resultBounds {
 	switch {
 	case left.never != nil:
 		return right
@@ -77,13 +77,13 @@ func uniteResultBounds(left, right resultBounds) resultBounds {
 	return united
 }
 
-// excludeResultBounds returns the bounds of `unless`.
-func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
+// excludeExprBounds returns the bounds of `unless`.
+func excludeExprBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
 	m := e.VectorMatching
 	everything := m.On && len(m.MatchingLabels) == 0 || isExprWithoutLabels(e.LHS)
 	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
-		left.numbers.areWithinBounds(right.numbers)
-	and, isAnd := unwrapParens(e.LHS).(*parser.BinaryExpr)
+		left.numbers.areWithinNumberBounds(right.numbers)
+	and, isAnd := unwrapExprParens(e.LHS).(*parser.BinaryExpr)
 	switch {
 	case left.never != nil:
 	case isAnd && and.Op == parser.LAND && and.RHS.String() == e.RHS.String() && and.VectorMatching.On == m.On &&
@@ -98,7 +98,7 @@ func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultB
 	return left
 }
 
-func unwrapParens(expr parser.Expr) parser.Expr {
+func unwrapExprParens(expr parser.Expr) parser.Expr {
 	for {
 		p, ok := expr.(*parser.ParenExpr)
 		if !ok {
@@ -110,7 +110,7 @@ func unwrapParens(expr parser.Expr) parser.Expr {
 
 // isRangeOfOneMetric reports whether an argument is a range of one metric: the results of a function of it have different labels.
 func isRangeOfOneMetric(expr parser.Expr) bool {
-	m, ok := unwrapParens(expr).(*parser.MatrixSelector)
+	m, ok := unwrapExprParens(expr).(*parser.MatrixSelector)
 	if !ok {
 		return false
 	}
@@ -120,15 +120,15 @@ func isRangeOfOneMetric(expr parser.Expr) bool {
 
 // isExprWithoutLabels reports whether results have no labels at all.
 func isExprWithoutLabels(expr parser.Expr) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return isExprWithoutLabels(inner)
 	}
 	e, ok := expr.(*parser.AggregateExpr)
 	return ok && !choosesAmongSeries(e) && !e.Without && len(e.Grouping) == 0
 }
 
-// setIntersectionBounds sets the bounds of `and`.
-func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+// setExprIntersectionBounds sets the bounds of `and`.
+func setExprIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	m := e.VectorMatching
 	b.numbers, b.core = left.numbers, left.core
 	b.always = left.always && right.always && m.On && len(m.MatchingLabels) == 0
@@ -136,31 +136,31 @@ func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *re
 		return
 	}
 	b.whole = left.whole && right.whole
-	if b.numbers = left.numbers.intersectBounds(right.numbers); b.numbers.areEmptyBounds() {
+	if b.numbers = left.numbers.intersectNumberBounds(right.numbers); b.numbers.areEmptyNumberBounds() {
 		b.never = fmt.Errorf("no number satisfies both %s and %s; correct one", shortenExprText(e.LHS), shortenExprText(e.RHS))
 	}
 }
 
-// setComparisonBounds sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
+// setExprComparisonBounds sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
 // beside a number.
-func setComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+func setExprComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	op, kept, other := e.Op, left, right
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
 		op, kept, other = mirroredRuleComparisons[op], right, left
 	}
-	passing := boundsOfComparison(op, other.numbers)
-	b.numbers = kept.numbers.intersectBounds(passing)
+	passing := numberBoundsOfComparison(op, other.numbers)
+	b.numbers = kept.numbers.intersectNumberBounds(passing)
 	if e.VectorMatching == nil {
 		b.core = kept.core
 	}
 	isPoint := other.numbers.low == other.numbers.high
-	if b.numbers.areEmptyBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
+	if b.numbers.areEmptyNumberBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
 		b.never = fmt.Errorf("%s never has a result, because the values of %s are %s; correct one of the numbers",
 			shortenExprText(e), shortenExprText(exprKeptByComparison(e)), kept.numbers.formatNumberBounds())
 	}
 	isExact := e.VectorMatching == nil && op != parser.NEQ && isPoint && other.always
 	b.whole = kept.whole && isExact
-	b.always = kept.always && isExact && kept.numbers.areWithinBounds(passing)
+	b.always = kept.always && isExact && kept.numbers.areWithinNumberBounds(passing)
 }
 
 func shortenExprText(expr parser.Expr) string { return strict.ShortenPlain(expr.String()) }
@@ -172,8 +172,8 @@ func exprKeptByComparison(e *parser.BinaryExpr) parser.Expr {
 	return e.LHS
 }
 
-// boundsOfComparison returns the bounds of the numbers that compare so with one of others.
-func boundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
+// numberBoundsOfComparison returns the bounds of the numbers that compare so with one of others.
+func numberBoundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
 	switch op {
 	case parser.GTR:
 		return numberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}

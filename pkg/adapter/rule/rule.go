@@ -153,7 +153,7 @@ func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 // Span returns how far back the expression looks with this window: the longest sum of ranges from the outermost
 // subquery to a selector. It is zero if the expression reads only the newest samples. A value is right only for an
 // object if its samples reach back this far.
-func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.findLongestSpan(window) }
+func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.findLongestExprSpan(window) }
 
 // Query is a rule to evaluate, with namespace, objects and selector.
 type Query struct {

@@ -53,7 +53,7 @@ func (c *compiledRule) findPatternNames(example, query string) []patternName {
 			templates[name] = append(templates[name], template)
 		}
 	}
-	uses := t.listFamilyUses()
+	uses := t.listRuleFamilyUses()
 	var names []patternName
 	for _, name := range t.listExprMetricNames() {
 		template := name
@@ -62,7 +62,7 @@ func (c *compiledRule) findPatternNames(example, query string) []patternName {
 		}
 		if len(templates[name]) < 2 { // else it is not known which
 			own := slices.DeleteFunc(slices.Clone(uses), func(u familyUse) bool { return u.name != name })
-			names = append(names, c.newPatternName(template, own))
+			names = append(names, c.newPatternMetricName(template, own))
 		}
 	}
 	return names
@@ -79,7 +79,7 @@ func (t *exprTree) listExprMetricNames() []string {
 	return names
 }
 
-func (c *compiledRule) newPatternName(template string, uses []familyUse) patternName {
+func (c *compiledRule) newPatternMetricName(template string, uses []familyUse) patternName {
 	n := patternName{uses: uses}
 	rest := 0
 	for _, at := range referenceRegexp.FindAllStringSubmatchIndex(template, -1) {
@@ -101,7 +101,7 @@ func (n *patternName) expandPatternName(groups []string) string {
 	for _, p := range n.parts {
 		b.WriteString(p.text)
 		if p.group >= 0 {
-			if !isCapturedText(groups[p.group]) {
+			if !isPatternCapture(groups[p.group]) {
 				return ""
 			}
 			b.WriteString(groups[p.group])
@@ -110,10 +110,10 @@ func (n *patternName) expandPatternName(groups []string) string {
 	return b.String()
 }
 
-// isCapturedText is capturedTextRegexp, in a tenth of its time.
-func isCapturedText(text string) bool {
+// isPatternCapture is capturedTextRegexp, in a tenth of its time.
+func isPatternCapture(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; !isVariableNameByte(c) && c != '.' && c != ':' {
+		if c := text[i]; !isGrafanaVariableByte(c) && c != '.' && c != ':' {
 			return false
 		}
 	}
@@ -155,7 +155,7 @@ func (n *patternName) findPatternGroups(sample string) map[int]string {
 func (s *Set) MetricsOf(namespace, family string, types FamilyTypes) []ServedMetric {
 	var served []ServedMetric
 	for _, c := range s.rules {
-		if r := c.rule; r != nil && c.readsPodsOf(r, namespace) && slices.Contains(r.ReadFamilies(), family) {
+		if r := c.rule; r != nil && c.ruleReadsPodsOf(r, namespace) && slices.Contains(r.ReadFamilies(), family) {
 			if _, conflicts := r.FindTypeConflict(types); !conflicts {
 				served = append(served, ServedMetric{Metric: r.Metric, Resource: r.Resource, External: r.External})
 			}
@@ -163,15 +163,15 @@ func (s *Set) MetricsOf(namespace, family string, types FamilyTypes) []ServedMet
 	}
 	first := map[string]*compiledRule{}
 	for _, c := range s.rules {
-		if c.example != nil && c.readsPodsOf(c.example, namespace) {
+		if c.example != nil && c.ruleReadsPodsOf(c.example, namespace) {
 			served = append(served, s.listPatternMetrics(c, family, types, first)...)
 		}
 	}
 	return served
 }
 
-// readsPodsOf reports whether a rule, or one of its pattern, reads the pages of a namespace's pods.
-func (c *compiledRule) readsPodsOf(r *Rule, namespace string) bool {
+// ruleReadsPodsOf reports whether a rule, or one of its pattern, reads the pages of a namespace's pods.
+func (c *compiledRule) ruleReadsPodsOf(r *Rule, namespace string) bool {
 	sources := r.SourceNamespaces(namespace)
 	return r.Backend == config.ScrapeBackend && !r.HasTargets && (slices.Contains(sources, namespace) || slices.Contains(sources, ""))
 }
@@ -195,7 +195,7 @@ func (s *Set) listPatternMetrics(c *compiledRule, family string, types FamilyTyp
 			for _, name := range c.listMetricsOfPatternName(n, sample) {
 				m := ServedMetric{Metric: name, Resource: resource, External: c.spec.External}
 				before := first[sample]
-				isOdd := before != nil && before != c && before.spec.Resource == resource && before.servesMetricName(name)
+				isOdd := before != nil && before != c && before.spec.Resource == resource && before.ruleServesMetricName(name)
 				if !isOdd && !slices.Contains(served, m) && s.findServingPattern(resource, name, types) == c {
 					first[sample] = cmp.Or(before, c)
 					served = append(served, m)
@@ -280,7 +280,7 @@ func (s *Set) findServingPattern(resource, name string, types FamilyTypes) *comp
 		if first && !embedded { // no other rule is tried
 			return nil
 		}
-		if embedded && c.findsFamilies(name, groups, types) {
+		if embedded && c.exprFindsFamilies(name, groups, types) {
 			return c
 		}
 		if first = false; c.spec.External { // likewise
@@ -290,8 +290,8 @@ func (s *Set) findServingPattern(resource, name string, types FamilyTypes) *comp
 	return nil
 }
 
-// findsFamilies reports whether pages have a family that the pattern reads for a metric, and none of another type than it needs.
-func (c *compiledRule) findsFamilies(metric string, groups []string, types FamilyTypes) bool {
+// exprFindsFamilies reports whether pages have a family that the pattern reads for a metric, and none of another type than it needs.
+func (c *compiledRule) exprFindsFamilies(metric string, groups []string, types FamilyTypes) bool {
 	found := false
 	for i := range c.patternNames {
 		n := &c.patternNames[i]
@@ -306,7 +306,7 @@ func (c *compiledRule) findsFamilies(metric string, groups []string, types Famil
 		found = found || ok
 	}
 	if found && !model.LegacyValidation.IsValidMetricName(metric) { // a bare name in a query has no dots
-		_, err := c.expandRule(metric)
+		_, err := c.expandPatternRule(metric)
 		return err == nil
 	}
 	return found
@@ -314,11 +314,11 @@ func (c *compiledRule) findsFamilies(metric string, groups []string, types Famil
 
 // findPatternFamily reports whether pages have the family of a sample's name, and whether it has another type than the uses need.
 func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found, conflicts bool) {
-	family, kind, ok := findFamilyOfSample(sample, types)
+	family, kind, ok := findRuleFamilyOfSample(sample, types)
 	if !ok {
 		return false, false
 	}
-	kind = guessFamilyType(kind, sample, family)
+	kind = guessFamilyTypeByUse(kind, sample, family)
 	for _, u := range n.uses {
 		u.name, u.addsBuckets = sample, u.addsBounds && isBucketName(sample)
 		conflicts = conflicts || u.conflictsWithFamily(kind, family)
@@ -326,8 +326,8 @@ func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found
 	return true, conflicts
 }
 
-// findFamilyOfSample returns the family on the pages that may own a sample's name.
-func findFamilyOfSample(sample string, types FamilyTypes) (family string, kind model.MetricType, ok bool) {
+// findRuleFamilyOfSample returns the family on the pages that may own a sample's name.
+func findRuleFamilyOfSample(sample string, types FamilyTypes) (family string, kind model.MetricType, ok bool) {
 	if kind, ok = types(sample); ok {
 		return sample, kind, true
 	}

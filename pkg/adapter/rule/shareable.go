@@ -12,7 +12,7 @@ import (
 // the labels must not influence a result, and results must have the labels of their series. It returns true only if
 // both are certain.
 func isShareableExpr(expr parser.Expr, labels []string) bool {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return isShareableExpr(inner, labels)
 	}
 	switch e := expr.(type) {
@@ -55,7 +55,7 @@ func isShareableCall(e *parser.Call, labels []string) bool {
 	case "absent", "absent_over_time", "scalar", "vector", "info":
 		return false
 	}
-	if made := findMadeLabel(e); made != "" && slices.Contains(labels, made) {
+	if made := findLabelMadeByExpr(e); made != "" && slices.Contains(labels, made) {
 		return false
 	}
 	vectors := 0

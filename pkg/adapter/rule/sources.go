@@ -45,7 +45,7 @@ func (t *exprTree) findForeignSourceMatcher(r *Rule) *labels.Matcher {
 func (t *exprTree) listSelectorNamespaces(label string) (namespaces []string, said bool) {
 	countable := true
 	for _, v := range t.selectors {
-		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return restrictsNamespaces(m, label) })
+		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return matchersRestrictNamespaces(m, label) })
 		if i < 0 {
 			return nil, false
 		}
@@ -63,8 +63,8 @@ func (t *exprTree) listSelectorNamespaces(label string) (namespaces []string, sa
 	return slices.Compact(namespaces), true
 }
 
-// restrictsNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
-func restrictsNamespaces(m *labels.Matcher, label string) bool {
+// matchersRestrictNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
+func matchersRestrictNamespaces(m *labels.Matcher, label string) bool {
 	const other = "a-namespace-that-no-rule-names"
 	return m.Name == label && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp) && m.Value != "" && !m.Matches(other)
 }

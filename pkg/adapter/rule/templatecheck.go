@@ -38,13 +38,13 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 			"and the age of its values is unknown%s", err, explainGrafanaVariable(text))}
 	case err != nil:
 		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s%s%s",
-			err, excerptQueryText(text, err), suggestNearestFunction(err.Error()), explainGrafanaVariable(text))}
+			err, excerptRuleQuery(text, err), suggestNearestFunction(err.Error()), explainGrafanaVariable(text))}
 	}
 	return q.checkTemplatedResult(text, t, objectLabels)
 }
 
-// excerptQueryText returns the text around the column of a parse error, or its beginning.
-func excerptQueryText(text string, err error) string {
+// excerptRuleQuery returns the text around the column of a parse error, or its beginning.
+func excerptRuleQuery(text string, err error) string {
 	column := 0
 	_, _ = fmt.Sscanf(err.Error(), "column %d:", &column)
 	const before = 60 // leaves room for some text behind the column
@@ -78,7 +78,7 @@ func parseTemplatedQuery(text string) (*exprTree, error) {
 func (q Query) checkTemplatedResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
 	if err := cmp.Or(t.findNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...),
-		t.findPatternAsText(q.Objects), t.findNeverWorking(), t.findLostLabel(objectLabels), t.findNoNumberReason(true)); err != nil {
+		t.findPatternAsText(q.Objects), t.findNeverWorking(), t.findLabelLostByExpr(objectLabels), t.findNoNumberReason(true)); err != nil {
 		return TemplateCheck{Fault: err}
 	}
 	proven := !r.Namespaced || newNamespaceProof(q).provesQueryNamespace(text, t)
@@ -96,18 +96,18 @@ func (q Query) checkTemplatedResult(text string, t *exprTree, objectLabels []str
 		return TemplateCheck{Fault: errors.New(t.describeResultKind())}
 	}
 	for _, label := range objectLabels {
-		if !t.resultMayHaveLabel(label) {
+		if !t.exprResultMayHaveLabel(label) {
 			return TemplateCheck{Fault: q.newLostObjectError(label, objectLabels)}
 		}
 	}
-	if !proven && !t.resultMayHaveLabel(r.NamespaceLabel) {
+	if !proven && !t.exprResultMayHaveLabel(r.NamespaceLabel) {
 		if namespace := q.findSelectedNamespace(text, t); namespace != "" {
 			return TemplateCheck{Warning: fmt.Sprintf("serves objects of the namespace %s only, because the query names it; "+
 				"write <<.LabelMatchers>> to serve all", namespace)}
 		}
 		return TemplateCheck{Fault: q.newMixedNamespacesError(objectLabels)}
 	}
-	if !proven && t.writesResultLabel(r.NamespaceLabel) {
+	if !proven && t.exprWritesLabel(r.NamespaceLabel) {
 		return TemplateCheck{Warning: fmt.Sprintf("writes the label %s on values that series of all namespaces may feed; "+
 			"write <<.LabelMatchers>> in every selector", r.NamespaceLabel)}
 	}
@@ -156,8 +156,8 @@ func (q Query) formatWantedLabels(objectLabels []string) string {
 	return strings.Join(objectLabels, ", ")
 }
 
-// writesResultLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.
-func (t *exprTree) writesResultLabel(label string) (writes bool) {
+// exprWritesLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.
+func (t *exprTree) exprWritesLabel(label string) (writes bool) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if c, ok := node.(*parser.Call); ok && (c.Func.Name == "label_replace" || c.Func.Name == "label_join") {
 			dst, ok := c.Args[1].(*parser.StringLiteral)

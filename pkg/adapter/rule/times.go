@@ -39,7 +39,7 @@ func (t *exprTree) buildSampleTimesQuery(r *Rule) sampleTimesQuery {
 		if r.Namespaced && r.template.Render == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
-		d.keepTimesLabels(by)
+		d.keepSampleTimesLabels(by)
 	}
 	return d.printSampleTimesQuery()
 }
@@ -101,15 +101,15 @@ func formatGroupingLabels(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// keepTimesLabels drops all labels except by.
-func (s sampleTimes) keepTimesLabels(by []string) {
+// keepSampleTimesLabels drops all labels except by.
+func (s sampleTimes) keepSampleTimesLabels(by []string) {
 	for _, p := range s.paths {
 		kept := slices.DeleteFunc(slices.Clone(by), func(l string) bool { return slices.Contains(p.names, l) == p.without })
 		p.names, p.without = kept, false
 	}
 }
 
-func (s sampleTimes) dropTimesLabels(labels []string) {
+func (s sampleTimes) dropSampleTimesLabels(labels []string) {
 	for _, p := range s.paths {
 		if !p.without {
 			p.names = slices.DeleteFunc(slices.Clone(p.names), func(l string) bool { return slices.Contains(labels, l) })
@@ -146,7 +146,7 @@ func (s sampleTimes) alternateSampleTimes(other sampleTimes) sampleTimes {
 
 // collectSampleTimes returns the times behind the results of an expression.
 func collectSampleTimes(expr parser.Expr) sampleTimes {
-	if inner := findInnerExpr(expr); inner != nil {
+	if inner := findInnerRuleExpr(expr); inner != nil {
 		return collectSampleTimes(inner)
 	}
 	switch e := expr.(type) {
@@ -169,9 +169,9 @@ func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO: // their results are series, with all labels
 	default:
 		if e.Without {
-			s.dropTimesLabels(e.Grouping)
+			s.dropSampleTimesLabels(e.Grouping)
 		} else {
-			s.keepTimesLabels(e.Grouping)
+			s.keepSampleTimesLabels(e.Grouping)
 		}
 	}
 	if e.Param == nil {
@@ -191,27 +191,27 @@ func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
 	case e.Op == parser.LUNLESS:
 		return left
 	case e.Op == parser.LAND:
-		keepMatchedLabels(right, m)
+		keepLabelsOfMatching(right, m)
 	case m.Card == parser.CardManyToOne:
-		left.dropTimesLabels(m.Include)
-		keepMatchedLabels(right, m)
+		left.dropSampleTimesLabels(m.Include)
+		keepLabelsOfMatching(right, m)
 	case m.Card == parser.CardOneToMany:
-		right.dropTimesLabels(m.Include)
-		keepMatchedLabels(left, m)
+		right.dropSampleTimesLabels(m.Include)
+		keepLabelsOfMatching(left, m)
 	default:
-		keepMatchedLabels(left, m)
-		keepMatchedLabels(right, m)
+		keepLabelsOfMatching(left, m)
+		keepLabelsOfMatching(right, m)
 	}
 	return left.joinSampleTimes(right)
 }
 
-// keepMatchedLabels keeps the labels of an operand that are labels of the result as well.
-func keepMatchedLabels(s sampleTimes, m *parser.VectorMatching) {
+// keepLabelsOfMatching keeps the labels of an operand that are labels of the result as well.
+func keepLabelsOfMatching(s sampleTimes, m *parser.VectorMatching) {
 	if m.On {
-		s.keepTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
+		s.keepSampleTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
 		return
 	}
-	s.dropTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
+	s.dropSampleTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
 }
 
 func collectCallTimes(e *parser.Call) sampleTimes {
@@ -221,11 +221,11 @@ func collectCallTimes(e *parser.Call) sampleTimes {
 	}
 	switch e.Func.Name {
 	case "label_replace", "label_join":
-		s.makeTimesLabel(e)
+		s.makeSampleTimesLabel(e)
 	case "histogram_quantile":
-		s.dropTimesLabels([]string{model.BucketLabel})
+		s.dropSampleTimesLabels([]string{model.BucketLabel})
 	case "absent", "absent_over_time", "scalar", "vector":
-		s.keepTimesLabels(nil)
+		s.keepSampleTimesLabels(nil)
 	}
 	return s
 }
@@ -233,9 +233,9 @@ func collectCallTimes(e *parser.Call) sampleTimes {
 // madeTimesLabel holds the label that a function makes, until the earlier label of this name is gone.
 const madeTimesLabel = "tachometer_made"
 
-// makeTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
-func (s sampleTimes) makeTimesLabel(e *parser.Call) {
-	made := strconv.Quote(findMadeLabel(e))
+// makeSampleTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
+func (s sampleTimes) makeSampleTimesLabel(e *parser.Call) {
+	made := strconv.Quote(findLabelMadeByExpr(e))
 	var sources strings.Builder
 	for _, arg := range e.Args[2:] {
 		sources.WriteString(", " + arg.String())
@@ -243,14 +243,14 @@ func (s sampleTimes) makeTimesLabel(e *parser.Call) {
 	for _, p := range s.paths {
 		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printSampleTimesPath(), madeTimesLabel, made)
 		p.expr = fmt.Sprintf(`%s(%s, "%s"%s)`, e.Func.Name, p.expr, madeTimesLabel, sources.String())
-		p.names, p.without = []string{findMadeLabel(e)}, true
+		p.names, p.without = []string{findLabelMadeByExpr(e)}, true
 		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printSampleTimesPath(), made, madeTimesLabel)
 		p.names = []string{madeTimesLabel}
 	}
 }
 
-// findMadeLabel returns the label that a call makes, or an empty string.
-func findMadeLabel(e *parser.Call) string {
+// findLabelMadeByExpr returns the label that a call makes, or an empty string.
+func findLabelMadeByExpr(e *parser.Call) string {
 	if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok {
 			return dst.Val

@@ -33,10 +33,10 @@ const (
 // trialTime is the time of a trial.
 var trialTime = time.Unix(1_700_000_000, 0)
 
-// tryRule returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
+// tryRuleExpression returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
 // value without any series, such as of absent(…) or `or vector(0)`. The backend gives values of series only, so that such
 // a value is never served. Of any backend it returns the fault of rejectAbsenceCall.
-func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
+func (c *compiledRule) tryRuleExpression(ctx context.Context, r *Rule) []keyError {
 	if r == nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	}
 	defer q.Close()
 	result := q.Exec(ctx)
-	if isTrialTooLong(result.Err) {
+	if isRuleTrialTooLong(result.Err) {
 		return 0, nil
 	}
 	if v, ok := result.Value.(promql.Vector); ok {
@@ -101,7 +101,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	return values, result.Err
 }
 
-func isTrialTooLong(err error) bool {
+func isRuleTrialTooLong(err error) bool {
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
 	var samples promql.ErrTooManySamples

@@ -22,6 +22,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // Appender takes samples. Several goroutines call it at once, but never for the same target.
@@ -162,17 +163,8 @@ const maxSchedulerSleep = time.Second
 // Run scrapes until ctx ends. It returns nil after all its scrapes have ended.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.stopScrapes()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.wake:
-		case <-timer.C:
-		}
-		timer.Reset(m.startDueScrapes(ctx, time.Now()))
-	}
+	retry.RunRounds(ctx, m.wake, m.startDueScrapes)
+	return nil
 }
 
 // wakeScrapeScheduler wakes the scheduler at once, or after its current round.

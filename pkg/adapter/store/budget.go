@@ -73,8 +73,8 @@ func (e *FullError) Error() string {
 // Is reports that the error is an ErrTooManySeries.
 func (e *FullError) Is(target error) bool { return errors.Is(ErrTooManySeries, target) }
 
-// namespaceUsageOf returns the usage of a namespace. The caller holds s.mu.
-func (s *Store) namespaceUsageOf(namespace string) *namespaceUsage {
+// storedNamespaceUsage returns the usage of a namespace. The caller holds s.mu.
+func (s *Store) storedNamespaceUsage(namespace string) *namespaceUsage {
 	u := s.usages[namespace]
 	if u == nil {
 		u = &namespaceUsage{namespace: namespace}
@@ -101,13 +101,13 @@ func (s *Store) chargeSeriesBytes(u *namespaceUsage, bytes int64) {
 func (s *Store) Reserve(namespace string, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.namespaceUsageOf(namespace)
+	u := s.storedNamespaceUsage(namespace)
 	defer s.forgetEmptyUsage(u)
 	if bytes > 0 {
 		if err := s.checkReservedBytes(u, bytes); err != nil {
 			return err
 		}
-		if err := s.makeSeriesRoom(u, 0, bytes); err != nil {
+		if err := s.makeStoreSeriesRoom(u, 0, bytes); err != nil {
 			return err
 		}
 	}
@@ -127,9 +127,9 @@ func (s *Store) checkReservedBytes(u *namespaceUsage, bytes int64) error {
 	return &FullError{Namespace: most.namespace, Own: most == u, Bound: fmt.Sprintf("%d bytes", limit)}
 }
 
-// makeSeriesRoom returns nil if a namespace may hold so much more, after it has made room at the expense of the namespace with the most
+// makeStoreSeriesRoom returns nil if a namespace may hold so much more, after it has made room at the expense of the namespace with the most
 // if necessary. Else it returns a *FullError. The caller holds s.mu.
-func (s *Store) makeSeriesRoom(u *namespaceUsage, series, bytes int64) error {
+func (s *Store) makeStoreSeriesRoom(u *namespaceUsage, series, bytes int64) error {
 	o := s.options.Load()
 	for _, d := range [...]storeDimension{
 		{"series", int64(o.MaxSeries), int64(s.seriesCount), series, func(u *namespaceUsage) int64 { return u.series }},
@@ -138,15 +138,15 @@ func (s *Store) makeSeriesRoom(u *namespaceUsage, series, bytes int64) error {
 		if d.wanted == 0 || d.total+d.wanted <= d.limit-d.limit/spareParts {
 			continue // the ordinary case
 		}
-		if err := s.makeRoomForBound(d, u); err != nil {
+		if err := s.makeStoreRoomForBound(d, u); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeRoomForBound is makeSeriesRoom for one bound, of which at most the spare part is free.
-func (s *Store) makeRoomForBound(d storeDimension, u *namespaceUsage) error {
+// makeStoreRoomForBound is makeStoreSeriesRoom for one bound, of which at most the spare part is free.
+func (s *Store) makeStoreRoomForBound(d storeDimension, u *namespaceUsage) error {
 	most := s.findGreediestUsage(d.held)
 	excess := d.total + d.wanted - d.limit
 	own := most == u || d.held(u)+d.wanted > d.held(most)
@@ -158,7 +158,7 @@ func (s *Store) makeRoomForBound(d storeDimension, u *namespaceUsage) error {
 	}
 	// Not so much that the two change places.
 	free := min(excess+d.limit/evictedParts, max(excess, (d.held(most)-d.held(u)-d.wanted)/2))
-	if s.evictSeries(most, d, free) < excess {
+	if s.evictStoredSeries(most, d, free) < excess {
 		return &FullError{Namespace: most.namespace, Bound: fmt.Sprintf("%d %s", d.limit, d.name)}
 	}
 	return nil
@@ -175,9 +175,9 @@ func (s *Store) findGreediestUsage(held func(*namespaceUsage) int64) *namespaceU
 	return most
 }
 
-// evictSeries drops series of a namespace until it has freed so much of a dimension: first series that ended, then the newest. It
+// evictStoredSeries drops series of a namespace until it has freed so much of a dimension: first series that ended, then the newest. It
 // returns the freed bytes. The caller holds s.mu.
-func (s *Store) evictSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
+func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
 	type candidate struct {
 		series *memSeries
 		order  int64 // the time of creation; of ended series, the end of all times
@@ -206,7 +206,7 @@ func (s *Store) evictSeries(u *namespaceUsage, d storeDimension, free int64) (fr
 		if freed = before - d.held(u); freed >= free {
 			break
 		}
-		if s.removeSeries(c.series, math.MaxInt64) {
+		if s.removeStoredSeries(c.series, math.MaxInt64) {
 			s.metrics.evictedSeries.Inc()
 		}
 	}
@@ -230,7 +230,7 @@ func (s *Store) shedSeriesOverflow() {
 	limit := s.options.Load().MaxBytes
 	d := storeDimension{name: "bytes", limit: limit, held: func(u *namespaceUsage) int64 { return u.bytes.Load() }}
 	if excess := s.byteCount.Load() - limit; excess > 0 {
-		s.evictSeries(s.findGreediestUsage(d.held), d, excess+limit/evictedParts)
+		s.evictStoredSeries(s.findGreediestUsage(d.held), d, excess+limit/evictedParts)
 	}
 }
 

@@ -55,7 +55,7 @@ func (ch *sampleChunk) encodeSample(c *chunkCursor, t int64, v float64) bool {
 	var buf [maxSampleBytes]byte
 	step := t - c.t
 	b := binary.AppendVarint(buf[:0], step-c.step)
-	if isWholeValue(c.v) && isWholeValue(v) {
+	if isWholeSampleValue(c.v) && isWholeSampleValue(v) {
 		b = binary.AppendUvarint(b, zigzagEncode(int64(v)-int64(c.v))<<1)
 	} else {
 		b = append(b, rawValueCode)
@@ -172,8 +172,8 @@ func (ch sampleChunk) countChunkSamples() int {
 	return n
 }
 
-// isWholeValue reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
-func isWholeValue(v float64) bool {
+// isWholeSampleValue reports whether v is a whole number that a conversion to an integer and back preserves: not a NaN, not −0.
+func isWholeSampleValue(v float64) bool {
 	return v >= -maxWholeNumber && v <= maxWholeNumber && math.Float64bits(float64(int64(v))) == math.Float64bits(v)
 }
 

@@ -16,7 +16,7 @@ func (s *Store) dropIdleSeries(now time.Time) {
 	idle := s.listIdleSeries(cutoff)
 	for len(idle) > 0 {
 		n := min(dropBatch, len(idle))
-		s.dropListedSeries(idle[:n], cutoff)
+		s.dropListedStoreSeries(idle[:n], cutoff)
 		idle = idle[n:]
 	}
 	s.shrinkSeriesTables()
@@ -48,20 +48,20 @@ func (s *memSeries) seriesLastActive() int64 {
 	return s.newestSample.t
 }
 
-// dropListedSeries removes the series, except a series that got a sample meanwhile.
-func (s *Store) dropListedSeries(idle []*memSeries, cutoff int64) {
+// dropListedStoreSeries removes the series, except a series that got a sample meanwhile.
+func (s *Store) dropListedStoreSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		if s.removeSeries(old, cutoff) {
+		if s.removeStoredSeries(old, cutoff) {
 			s.metrics.droppedSeries.Inc()
 			s.forgetEmptyUsage(old.usage)
 		}
 	}
 }
 
-// removeSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
-func (s *Store) removeSeries(old *memSeries, cutoff int64) bool {
+// removeStoredSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
+func (s *Store) removeStoredSeries(old *memSeries, cutoff int64) bool {
 	samples, chunks, ok := old.markSeriesDropped(cutoff)
 	if !ok {
 		return false

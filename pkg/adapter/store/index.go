@@ -86,7 +86,7 @@ func (ix seriesIndex) forEachIndexMatch(f indexFilters, visit func(*memSeries)) 
 // walkIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
 func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
-	fixed, known := matchers.fixedLabelValues()
+	fixed, known := matchers.fixedMatcherValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
 			if matchers.matchesLabelValue(key) {
@@ -144,8 +144,8 @@ func splitMatchersByLevel(matchers []*labels.Matcher) (f indexFilters) {
 	return f
 }
 
-// fixedLabelValues returns all values that can match, sorted. It returns false if they are unknown.
-func (f levelFilter) fixedLabelValues() (values []string, known bool) {
+// fixedMatcherValues returns all values that can match, sorted. It returns false if they are unknown.
+func (f levelFilter) fixedMatcherValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
 	}
@@ -168,7 +168,7 @@ func (f levelFilter) matchesLabelValue(v string) bool {
 	return f.matchesFixedValue(v) && (f.valueSet.label == "" || f.valueSet.containsLabelValue(v))
 }
 
-// matchesFixedValue reports the same as matchesLabelValue, for a value that fixedLabelValues returned.
+// matchesFixedValue reports the same as matchesLabelValue, for a value that fixedMatcherValues returned.
 func (f levelFilter) matchesFixedValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {

@@ -53,7 +53,7 @@ func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storag
 			values[v] = struct{}{}
 		}
 	})
-	return sortAndLimitNames(values, hints), nil, nil
+	return sortAndLimitLabelNames(values, hints), nil, nil
 }
 
 // LabelNames returns the names of the labels of the matching series, sorted.
@@ -62,7 +62,7 @@ func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, 
 	q.forEachMatchedSeries(matchers, func(s *memSeries) {
 		s.labels.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
 	})
-	return sortAndLimitNames(names, hints), nil, nil
+	return sortAndLimitLabelNames(names, hints), nil, nil
 }
 
 // Close does nothing: a querier holds no resources.
@@ -74,7 +74,7 @@ func (q *storeQuerier) forEachMatchedSeries(matchers []*labels.Matcher, visit fu
 	q.store.index.forEachIndexMatch(splitMatchersByLevel(matchers), visit)
 }
 
-func sortAndLimitNames(set map[string]struct{}, hints *storage.LabelHints) []string {
+func sortAndLimitLabelNames(set map[string]struct{}, hints *storage.LabelHints) []string {
 	sorted := slices.Sorted(maps.Keys(set))
 	if hints != nil && hints.Limit > 0 && len(sorted) > hints.Limit {
 		return sorted[:hints.Limit]

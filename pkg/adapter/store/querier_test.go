@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.dropListedSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
+					s.dropListedStoreSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
@@ -111,11 +111,11 @@ func checkSelection(t *testing.T, s *Store, matchers []*labels.Matcher, want []l
 		t.Errorf("select %v (-want +got):\n%s", matchers, d)
 	}
 	gotNames, _, err := q.LabelNames(ctx, nil, matchers...)
-	if d := cmp.Diff(sortAndLimitNames(names, nil), gotNames); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimitLabelNames(names, nil), gotNames); err != nil || d != "" {
 		t.Errorf("label names of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 	gotCodes, _, err := q.LabelValues(ctx, "code", nil, matchers...)
-	if d := cmp.Diff(sortAndLimitNames(codes, nil), gotCodes); err != nil || d != "" {
+	if d := cmp.Diff(sortAndLimitLabelNames(codes, nil), gotCodes); err != nil || d != "" {
 		t.Errorf("codes of %v: %v (-want +got):\n%s", matchers, err, d)
 	}
 }
@@ -164,7 +164,7 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 	} {
 		visited := 0
 		walkIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByLevel([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
-		if fixed, _ := splitMatchersByLevel([]*labels.Matcher{m}).pod.fixedLabelValues(); len(fixed) == 0 || visited > len(fixed) {
+		if fixed, _ := splitMatchersByLevel([]*labels.Matcher{m}).pod.fixedMatcherValues(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}
 	}

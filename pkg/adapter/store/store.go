@@ -195,8 +195,8 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 		}
 	}
 	for namespace, n := range missing { // of one target, and so of one namespace
-		u := s.namespaceUsageOf(namespace)
-		if err := s.makeSeriesRoom(u, n, bytes[namespace]); err != nil {
+		u := s.storedNamespaceUsage(namespace)
+		if err := s.makeStoreSeriesRoom(u, n, bytes[namespace]); err != nil {
 			s.forgetEmptyUsage(u)
 			s.metrics.tooMany.Add(float64(n))
 			return nil, err
@@ -209,7 +209,7 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 		if twice := s.findSeriesByLabels(lset); twice != nil {
 			refs[i] = twice.ref
 		} else {
-			refs[i] = s.createSeries(lset, t).ref
+			refs[i] = s.createStoredSeries(lset, t).ref
 		}
 	}
 	return refs, nil
@@ -233,12 +233,12 @@ func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) (*memSeries, erro
 	if found := s.findSeriesByLabels(lset); found != nil {
 		return found, nil
 	}
-	u := s.namespaceUsageOf(lset.Get(namespaceLabel))
-	if err := s.makeSeriesRoom(u, 1, seriesByteCost(lset)); err != nil {
+	u := s.storedNamespaceUsage(lset.Get(namespaceLabel))
+	if err := s.makeStoreSeriesRoom(u, 1, seriesByteCost(lset)); err != nil {
 		s.forgetEmptyUsage(u)
 		return nil, err
 	}
-	return s.createSeries(lset.Copy(), t), nil
+	return s.createStoredSeries(lset.Copy(), t), nil
 }
 
 // seriesByteCost returns the bytes that a new series takes from the budget.
@@ -249,10 +249,10 @@ func seriesByteCost(lset labels.Labels) int64 {
 // chunksByteCost returns the bytes that n chunks of a series take from the budget.
 func chunksByteCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCost }
 
-// createSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
-func (s *Store) createSeries(lset labels.Labels, t int64) *memSeries {
+// createStoredSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
+func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
 	hash := lset.Hash()
-	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.namespaceUsageOf(lset.Get(namespaceLabel))}
+	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storedNamespaceUsage(lset.Get(namespaceLabel))}
 	made.usage.series++
 	s.chargeSeriesBytes(made.usage, seriesByteCost(lset))
 	s.byHash[hash] = made

@@ -101,7 +101,7 @@ func (g *ageGrid) ageCellIndex(from int64) int {
 	return min(int((float64(age-g.first)+0.5)*g.perStep)+1, g.cells-1)
 }
 
-// thresholdMargin returns the addition to the threshold for a part of this length.
-func (g *ageGrid) thresholdMargin(length int64) float64 {
+// splitThresholdMargin returns the addition to the threshold for a part of this length.
+func (g *ageGrid) splitThresholdMargin(length int64) float64 {
 	return 2 * math.Log(float64(g.maxWindow)/float64(length))
 }

@@ -41,10 +41,10 @@ type youngPod struct {
 	since   int
 }
 
-// addPodHistories adds all pods. It returns the young pods, youngest first.
-func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngPod) {
+// addPodEventHistories adds all pods. It returns the young pods, youngest first.
+func (c *cellCounts) addPodEventHistories(g *ageGrid, pods []History) (young []youngPod) {
 	for _, h := range pods {
-		oldest, whole := c.addPodHistory(g, h, 1)
+		oldest, whole := c.addPodEventHistory(g, h, 1)
 		if whole && len(h) > 0 && oldest+1 < g.cells-cellsPerInterval {
 			// Without jitter, its next increment would be in the next older cell.
 			young = append(young, youngPod{history: h, since: oldest + 1})
@@ -54,9 +54,9 @@ func (c *cellCounts) addPodHistories(g *ageGrid, pods []History) (young []youngP
 	return young
 }
 
-// addPodHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
+// addPodEventHistory adds a pod, or with sign −1 removes it. It returns the cell of the oldest increment. whole is set if no
 // increment is older than the longest window.
-func (c *cellCounts) addPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
+func (c *cellCounts) addPodEventHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
 	for begin > 0 && g.now-h[begin-1].From <= g.maxWindow {
@@ -74,8 +74,8 @@ func (c *cellCounts) addPodHistory(g *ageGrid, h History, sign float64) (oldest 
 	return oldest, begin == 0
 }
 
-// accumulateCells computes the sums up to cell w.
-func (c *cellCounts) accumulateCells(w int) {
+// accumulateAgeCells computes the sums up to cell w.
+func (c *cellCounts) accumulateAgeCells(w int) {
 	n, e := 0.0, 0.0
 	for i := range w + 1 {
 		n += c.n[i]
@@ -84,18 +84,18 @@ func (c *cellCounts) accumulateCells(w int) {
 	}
 }
 
-// findSplitCell returns the last cell of the newer part, if a window back to cell w has two parts that differ.
-func (c *cellCounts) findSplitCell(g *ageGrid, w int) (at int, found bool) {
+// findAgeCellSplit returns the last cell of the newer part, if a window back to cell w has two parts that differ.
+func (c *cellCounts) findAgeCellSplit(g *ageGrid, w int) (at int, found bool) {
 	most := 0.0
 	for s := range w {
-		n1, e1, n2, e2 := c.splitCellEvents(s, w)
+		n1, e1, n2, e2 := c.splitAgeCellEvents(s, w)
 		// G is at most twice Pearson's χ², which needs no logarithm. In steady traffic hardly a split passes this
 		// check.
 		if e1 <= 0 || e2 <= 0 || pearsonChi2(n1, e1, n2, e2) < minDeviance/2*c.phi {
 			continue
 		}
 		newer := g.edges[s]
-		excess := splitDeviance(n1, e1, n2, e2, c.blur)/c.phi - minDeviance - g.thresholdMargin(newer) - g.thresholdMargin(g.edges[w]-newer)
+		excess := splitDeviance(n1, e1, n2, e2, c.blur)/c.phi - minDeviance - g.splitThresholdMargin(newer) - g.splitThresholdMargin(g.edges[w]-newer)
 		if excess > most {
 			most, at, found = excess, s, true
 		}
@@ -103,14 +103,14 @@ func (c *cellCounts) findSplitCell(g *ageGrid, w int) (at int, found bool) {
 	return at, found
 }
 
-// trimSplitCell moves a split of a window back to cell w to newer cells, at most maxTrimIntervals. It continues while the cells
+// trimAgeCellSplit moves a split of a window back to cell w to newer cells, at most maxTrimIntervals. It continues while the cells
 // just newer than the split, at most an interval of them, look as if the change were within them.
-func (c *cellCounts) trimSplitCell(s, w int) int {
-	n1, e1, n2, e2 := c.splitCellEvents(s, w)
+func (c *cellCounts) trimAgeCellSplit(s, w int) int {
+	n1, e1, n2, e2 := c.splitAgeCellEvents(s, w)
 	rose := n1*e2 > n2*e1
 	last := max(0, s-maxTrimIntervals*cellsPerInterval)
 	for d := 1; d <= cellsPerInterval && s-d >= last; d++ {
-		n1, e1, n2, e2 := c.splitCellEvents(s-d, s)
+		n1, e1, n2, e2 := c.splitAgeCellEvents(s-d, s)
 		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && splitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
 			s, d = s-d, 0
 		}
@@ -118,8 +118,8 @@ func (c *cellCounts) trimSplitCell(s, w int) int {
 	return s
 }
 
-// splitCellEvents returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
-func (c *cellCounts) splitCellEvents(s, w int) (n1, e1, n2, e2 float64) {
+// splitAgeCellEvents returns the counted and expected events in the cells up to s, and in the cells behind it up to w.
+func (c *cellCounts) splitAgeCellEvents(s, w int) (n1, e1, n2, e2 float64) {
 	return c.sumN[s], c.sumE[s], c.sumN[w] - c.sumN[s], c.sumE[w] - c.sumE[s]
 }
 

@@ -48,22 +48,22 @@ type totalCounts struct {
 	stepVariance [maxCells]float64 // of the difference of a cell and the next older
 }
 
-// newTotalCounts counts the events of the pods in the cells before end.
-func newTotalCounts(pods []History, end, step int64, cells int) *totalCounts {
+// newAgeCellTotals counts the events of the pods in the cells before end.
+func newAgeCellTotals(pods []History, end, step int64, cells int) *totalCounts {
 	t := &totalCounts{cells: min(maxCells, cells)}
 	begin := end - int64(t.cells)*step
 	for _, h := range pods {
 		for i := len(h) - 1; i >= 0 && h[i].To > begin; i-- {
 			if h[i].Count > 0 {
-				t.spreadIncrement(h[i], end, step)
+				t.spreadEventIncrement(h[i], end, step)
 			}
 		}
 	}
 	return t
 }
 
-// spreadIncrement divides an increment among the cells that it spans.
-func (t *totalCounts) spreadIncrement(i Increment, end, step int64) {
+// spreadEventIncrement divides an increment among the cells that it spans.
+func (t *totalCounts) spreadEventIncrement(i Increment, end, step int64) {
 	from, to := max(end-i.To, 0), min(end-i.From, int64(t.cells)*step) // ages
 	newer := 0.0                                                       // the share of the next newer cell
 	cell := int(from / step)
@@ -86,14 +86,14 @@ func (t *totalCounts) spreadIncrement(i Increment, end, step int64) {
 // +Inf without enough evidence: a single batch looks like a step. The histories of pods may be their total; each has the histories of single pods.
 func estimateDispersion(pods, each []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
-	end := g.commonCellEnd(pods)
+	end := g.commonAgeCellEnd(pods)
 	known := g.maxWindow // before the first increment nothing is known
-	if age := end - oldestIncrement(pods); age < known {
+	if age := end - oldestEventIncrement(pods); age < known {
 		known = age
 	}
-	t := newTotalCounts(g.punctualHistories(pods), end, step, int(known/step))
+	t := newAgeCellTotals(g.punctualEventHistories(pods), end, step, int(known/step))
 	phi := t.steplessDispersion()
-	if t.hasDenseCells() {
+	if t.hasDenseAgeCells() {
 		phi = t.trimmedDispersion()
 	}
 	phi = min(phi, awakenedDispersion(each))
@@ -130,7 +130,7 @@ func podwiseDispersion(pods []History) float64 {
 	if len(ratios) == 0 || events < 2*minPodEvents*float64(len(ratios)) || float64(empty) <= maxEmptyShare*float64(increments) {
 		return 1
 	}
-	return meanWithoutSteps(ratios)
+	return meanEventsWithoutSteps(ratios)
 }
 
 // haveOneBatchEach reports whether each pod with events has them in a single increment, and many: batches, for all that is
@@ -179,8 +179,8 @@ func awakenedDispersion(pods []History) float64 {
 	return squares / events
 }
 
-// meanWithoutSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.
-func meanWithoutSteps(squares []float64) float64 {
+// meanEventsWithoutSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.
+func meanEventsWithoutSteps(squares []float64) float64 {
 	slices.Sort(squares)
 	squares = squares[:len(squares)-int(trimmedShare*float64(len(squares)))]
 	sum := 0.0
@@ -190,8 +190,8 @@ func meanWithoutSteps(squares []float64) float64 {
 	return sum / float64(len(squares)) / trimmedChi2Mean
 }
 
-// oldestIncrement returns the begin of the oldest increment.
-func oldestIncrement(pods []History) int64 {
+// oldestEventIncrement returns the begin of the oldest increment.
+func oldestEventIncrement(pods []History) int64 {
 	oldest := int64(math.MaxInt64)
 	for _, h := range pods {
 		if len(h) > 0 {
@@ -201,33 +201,33 @@ func oldestIncrement(pods []History) int64 {
 	return oldest
 }
 
-// isPunctualHistory reports whether the newest increment of a pod is not late.
-func (g *ageGrid) isPunctualHistory(h History) bool {
+// isPunctualEventHistory reports whether the newest increment of a pod is not late.
+func (g *ageGrid) isPunctualEventHistory(h History) bool {
 	return len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval)
 }
 
-// punctualHistories returns the pods that are not late; the missing counts of late pods would look like a step. It returns all pods if all are late.
-func (g *ageGrid) punctualHistories(pods []History) []History {
-	late := func(h History) bool { return len(h) > 0 && !g.isPunctualHistory(h) }
-	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualHistory) {
+// punctualEventHistories returns the pods that are not late; the missing counts of late pods would look like a step. It returns all pods if all are late.
+func (g *ageGrid) punctualEventHistories(pods []History) []History {
+	late := func(h History) bool { return len(h) > 0 && !g.isPunctualEventHistory(h) }
+	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualEventHistory) {
 		return pods
 	}
 	return slices.DeleteFunc(slices.Clone(pods), late)
 }
 
-// commonCellEnd returns the time until which every punctual pod has counted.
-func (g *ageGrid) commonCellEnd(pods []History) int64 {
+// commonAgeCellEnd returns the time until which every punctual pod has counted.
+func (g *ageGrid) commonAgeCellEnd(pods []History) int64 {
 	end := g.now
 	for _, h := range pods {
-		if g.isPunctualHistory(h) {
+		if g.isPunctualEventHistory(h) {
 			end = min(end, h[len(h)-1].To)
 		}
 	}
 	return end
 }
 
-// hasDenseCells reports whether events are in nearly all cells, and many.
-func (t *totalCounts) hasDenseCells() bool {
+// hasDenseAgeCells reports whether events are in nearly all cells, and many.
+func (t *totalCounts) hasDenseAgeCells() bool {
 	sum, empty := 0.0, 0
 	for _, n := range t.n[:t.cells] {
 		sum += n
@@ -261,7 +261,7 @@ func (t *totalCounts) dispersionAroundLevels(level func(cell int) float64) float
 		}
 		newer = older
 	}
-	return meanWithoutSteps(pairs)
+	return meanEventsWithoutSteps(pairs)
 }
 
 // runningMedian returns the level of a cell: the median of the seven cells around it, or at an end of those nearest to it; 0 if there
@@ -296,14 +296,14 @@ func (t *totalCounts) steplessDispersion() (phi float64) {
 func (t *totalCounts) leastStepDispersion(apart int) float64 {
 	squares, variances := 0.0, 0.0
 	for i := range max(0, t.cells-apart) {
-		square, variance := t.cellDifference(i, apart)
+		square, variance := t.ageCellDifference(i, apart)
 		squares, variances = squares+square, variances+variance
 	}
 	least := math.Inf(1)
 	for step := range t.cells {
 		square, variance := squares, variances
 		for i := max(0, step-apart); i <= step && i < t.cells-apart; i++ {
-			s, v := t.cellDifference(i, apart)
+			s, v := t.ageCellDifference(i, apart)
 			square, variance = square-s, variance-v
 		}
 		if variance > minEvidence*variances {
@@ -313,9 +313,9 @@ func (t *totalCounts) leastStepDispersion(apart int) float64 {
 	return least
 }
 
-// cellDifference returns the squared difference of a cell from an older cell, and its variance. Neighbours share
+// ageCellDifference returns the squared difference of a cell from an older cell, and its variance. Neighbours share
 // increments.
-func (t *totalCounts) cellDifference(cell, apart int) (square, variance float64) {
+func (t *totalCounts) ageCellDifference(cell, apart int) (square, variance float64) {
 	d := t.n[cell] - t.n[cell+apart]
 	if apart == 1 {
 		return d * d, t.stepVariance[cell]

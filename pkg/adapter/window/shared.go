@@ -24,13 +24,13 @@ const (
 // earlier change of the load, or of a pod's part of it, do not count.
 func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	begin := now - window.Milliseconds()
-	oldest := begin - Choose(c.endCounterAt(begin), begin, longest-window).Milliseconds()
+	oldest := begin - Choose(c.endEventCounterAt(begin), begin, longest-window).Milliseconds()
 	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
 	before, change := 0.0, 0.0
 	for _, h := range c.Pods {
 		since := oldest
 		if single := (Counter{Pods: []History{h}}); c.Among == nil && len(c.Pods) <= maxSinglePods {
-			since = max(since, begin-Choose(single.endCounterAt(begin), begin, longest-window).Milliseconds())
+			since = max(since, begin-Choose(single.endEventCounterAt(begin), begin, longest-window).Milliseconds())
 		}
 		a, b, ok := h.ratesAroundBegin(begin, since)
 		if ok {
@@ -50,13 +50,13 @@ func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	return shared >= minSharedLoad*before
 }
 
-// endCounterAt returns the counter until end.
-func (c Counter) endCounterAt(end int64) Counter {
-	return Counter{Pods: endHistoriesAt(c.Pods, end), Among: endHistoriesAt(c.Among, end), Sole: c.Sole}
+// endEventCounterAt returns the counter until end.
+func (c Counter) endEventCounterAt(end int64) Counter {
+	return Counter{Pods: endEventHistoriesAt(c.Pods, end), Among: endEventHistoriesAt(c.Among, end), Sole: c.Sole}
 }
 
-// endHistoriesAt returns the increments until end; nil for nil.
-func endHistoriesAt(pods []History, end int64) (until []History) {
+// endEventHistoriesAt returns the increments until end; nil for nil.
+func endEventHistoriesAt(pods []History, end int64) (until []History) {
 	for _, h := range pods {
 		until = append(until, h[:sort.Search(len(h), func(i int) bool { return h[i].To > end })])
 	}

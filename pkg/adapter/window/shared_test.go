@@ -65,7 +65,7 @@ func TestCounterUntil(t *testing.T) {
 	h := regularHistory(0, evenRate(25))
 	half := h[len(h)/2].To
 	for name, c := range map[string]Counter{"all events": {Pods: []History{h}}, "a part": {Pods: []History{h}, Among: []History{h, h}}} {
-		until := c.endCounterAt(half)
+		until := c.endEventCounterAt(half)
 		if len(until.Pods) != len(c.Pods) || len(until.Among) != len(c.Among) || (until.Among == nil) != (c.Among == nil) {
 			t.Errorf("%s: %d pods among %d", name, len(until.Pods), len(until.Among))
 		}

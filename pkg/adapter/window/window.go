@@ -88,7 +88,7 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		return longest
 	}
 	var c cellCounts
-	young := c.addPodHistories(g, counter.Pods)
+	young := c.addPodEventHistories(g, counter.Pods)
 	if counter.Sole {
 		counter.blur = pageBlur
 	}
@@ -96,20 +96,20 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
-			c.addPodHistory(g, young[0].history, -1)
+			c.addPodEventHistory(g, young[0].history, -1)
 			young = young[1:]
 		}
-		c.accumulateCells(w)
-		s, found := c.findSplitCell(g, w)
+		c.accumulateAgeCells(w)
+		s, found := c.findAgeCellSplit(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			pods := counter.singlePodHistories()
-			c.phi = estimateDispersion(counter.varyingEvents(), pods, g)
+			pods := counter.singlePodEventHistories()
+			c.phi = estimateDispersion(counter.varyingWindowEvents(), pods, g)
 			c.blur = max(c.blur, historyBatchBlur(pods))
-			s, found = c.findSplitCell(g, w)
+			s, found = c.findAgeCellSplit(g, w)
 		}
 		if found {
-			return time.Duration(g.edges[c.trimSplitCell(s, w)]) * time.Millisecond
+			return time.Duration(g.edges[c.trimAgeCellSplit(s, w)]) * time.Millisecond
 		}
 	}
 	return longest
@@ -120,7 +120,7 @@ func (c Counter) counterBlur(g *ageGrid) float64 {
 	rates := 0.0
 	for _, h := range c.Pods {
 		if c.blur > 0 && len(h) > 0 {
-			rates += h.meanHistoryRate(g)
+			rates += h.meanEventHistoryRate(g)
 		}
 	}
 	return max(minBlur, c.blur*float64(g.interval)*rates)
@@ -151,8 +151,8 @@ func historyBatchSize(pods []History) float64 {
 	return size
 }
 
-// meanHistoryRate returns the mean rate within the longest window, per millisecond.
-func (h History) meanHistoryRate(g *ageGrid) float64 {
+// meanEventHistoryRate returns the mean rate within the longest window, per millisecond.
+func (h History) meanEventHistoryRate(g *ageGrid) float64 {
 	events, span := 0.0, int64(0)
 	for _, i := range h {
 		if g.now-i.From <= g.maxWindow {
@@ -162,20 +162,20 @@ func (h History) meanHistoryRate(g *ageGrid) float64 {
 	return events / float64(max(1, span))
 }
 
-// varyingEvents returns the events that tell how much counts vary.
-func (c Counter) varyingEvents() []History {
+// varyingWindowEvents returns the events that tell how much counts vary.
+func (c Counter) varyingWindowEvents() []History {
 	if c.Among != nil {
 		return c.Among
 	}
 	return c.Pods
 }
 
-// singlePodHistories returns the events that tell how much counts of a single pod vary.
-func (c Counter) singlePodHistories() []History {
+// singlePodEventHistories returns the events that tell how much counts of a single pod vary.
+func (c Counter) singlePodEventHistories() []History {
 	if c.each != nil {
 		return c.each
 	}
-	return c.varyingEvents()
+	return c.varyingWindowEvents()
 }
 
 // ChooseSettled is Choose for a group whose pods came or went some time before: it takes no batch for a step. One increment of each pod
@@ -196,19 +196,19 @@ func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	if interval <= 0 || longest.Milliseconds() < interval {
 		return longest
 	}
-	total := Counter{Pods: []History{totalHistory(c.Pods, end, interval, longest)}, each: c.varyingEvents(), blur: moveBlur}
+	total := Counter{Pods: []History{totalEventHistory(c.Pods, end, interval, longest)}, each: c.varyingWindowEvents(), blur: moveBlur}
 	if c.Among != nil {
-		total.Among = []History{totalHistory(c.Among, end, interval, longest)}
+		total.Among = []History{totalEventHistory(c.Among, end, interval, longest)}
 	}
 	return Choose(total, end, longest)
 }
 
-// totalHistory returns the counts of all pods as a history, in cells of at least an interval that fill the longest window before end:
+// totalEventHistory returns the counts of all pods as a history, in cells of at least an interval that fill the longest window before end:
 // what the window counts is tested, to its oldest moment.
-func totalHistory(pods []History, end, interval int64, longest time.Duration) History {
+func totalEventHistory(pods []History, end, interval int64, longest time.Duration) History {
 	cells := min(longest.Milliseconds()/interval, maxCells)
 	step := longest.Milliseconds() / cells
-	t := newTotalCounts(pods, end, step, int(cells))
+	t := newAgeCellTotals(pods, end, step, int(cells))
 	total := make(History, t.cells)
 	for i := range total {
 		from := end - int64(i+1)*step

@@ -29,17 +29,17 @@ type Decision struct {
 	Unexplained bool `json:"unexplained,omitempty"`
 }
 
-// findDecision returns the decision between two looks at an autoscaler, or nil.
-func findDecision(ctx context.Context, before, after autoscalerLook) *Decision {
+// findRecordedDecision returns the decision between two looks at an autoscaler, or nil.
+func findRecordedDecision(ctx context.Context, before, after autoscalerLook) *Decision {
 	d := &Decision{Time: after.time, From: before.view.Wanted, To: after.view.Wanted}
-	if !before.scaledAt().Equal(after.scaledAt()) {
-		d.ScaledAt = after.scaledAt()
+	if !before.lastScaleTime().Equal(after.lastScaleTime()) {
+		d.ScaledAt = after.lastScaleTime()
 	}
 	e := after.explanation
-	switch lost := isFaultyState(after.view.State); {
+	switch lost := isFaultyAutoscalerState(after.view.State); {
 	case d.From != d.To, !d.ScaledAt.IsZero():
 		e, d.Unexplained = explainDecision(ctx, before, after)
-	case lost == isFaultyState(before.view.State):
+	case lost == isFaultyAutoscalerState(before.view.State):
 		return nil
 	case lost:
 		d.Fault = "lost"
@@ -50,7 +50,7 @@ func findDecision(ctx context.Context, before, after autoscalerLook) *Decision {
 	return d
 }
 
-func isFaultyState(s top.State) bool { return s == top.StateBroken || s == top.StatePartial }
+func isFaultyAutoscalerState(s top.State) bool { return s == top.StateBroken || s == top.StatePartial }
 
 // explainDecision explains the status after a decision by the values of the last look before it. Where these do not give the decided
 // number, it tries the values of the look after, without the pods that the decision made.
@@ -60,7 +60,7 @@ func explainDecision(ctx context.Context, before, after autoscalerLook) (e *expl
 		return e, false
 	}
 	objects := *after.objects
-	objects.Pods = slices.DeleteFunc(slices.Clone(objects.Pods), func(p corev1.Pod) bool { return !p.CreationTimestamp.Time.Before(after.scaledAt()) })
+	objects.Pods = slices.DeleteFunc(slices.Clone(objects.Pods), func(p corev1.Pod) bool { return !p.CreationTimestamp.Time.Before(after.lastScaleTime()) })
 	later := explain.Live(ctx, after.autoscaler, explain.Options{Objects: &objects, Metrics: after.metrics, Now: after.time})
 	if isExplainedDecision(later) {
 		return later, false

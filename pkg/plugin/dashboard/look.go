@@ -73,7 +73,7 @@ func findAutoscalerFailure(unread []inventory.Unread) string {
 func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
 	rows := top.Read(ctx, objects, metrics, now).Items
 	looks := make([]autoscalerLook, len(rows))
-	explanations := s.explainLooks(ctx, objects, metrics, rows, now)
+	explanations := s.explainAutoscalerLooks(ctx, objects, metrics, rows, now)
 	for i, row := range rows {
 		hpa, e := &objects.HPAs[i], explanations[i]
 		look := autoscalerLook{
@@ -98,8 +98,8 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	return looks
 }
 
-// explainLooks explains each row. The first rows that need the adapter's record get it.
-func (s *Server) explainLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
+// explainAutoscalerLooks explains each row. The first rows that need the adapter's record get it.
+func (s *Server) explainAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
 	all := make([]*explain.Explanation, len(rows))
 	for i := range rows {
 		all[i] = explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: metrics, Now: now})
@@ -115,8 +115,8 @@ func (s *Server) explainLooks(ctx context.Context, objects *inventory.Inventory,
 // maxLookRecords bounds the records that a look reads, all at a time: the adapter asks its other replicas for each.
 const maxLookRecords = 8
 
-// needsRecord reports whether the record has more than a live read: until when a number is held, and why an answer leaves a ready pod out.
-func needsRecord(row top.Row, e *explain.Explanation) bool {
+// rowNeedsRecord reports whether the record has more than a live read: until when a number is held, and why an answer leaves a ready pod out.
+func rowNeedsRecord(row top.Row, e *explain.Explanation) bool {
 	return row.State == top.StateHeld || slices.ContainsFunc(e.Pods, func(p explain.Pod) bool {
 		return p.Ready && slices.ContainsFunc(p.Values, func(v explain.PodValue) bool { return v.Value == "" && !e.IsBroken(v.Metric) })
 	})
@@ -127,7 +127,7 @@ func readLookRecords(ctx context.Context, rows []top.Row, explanations []*explai
 	recorded := make([]explain.Recorded, len(rows))
 	group, reads := errgroup.Group{}, 0
 	for i, row := range rows {
-		if reads == maxLookRecords || !needsRecord(row, explanations[i]) {
+		if reads == maxLookRecords || !rowNeedsRecord(row, explanations[i]) {
 			continue
 		}
 		reads++

@@ -158,7 +158,7 @@ func TestDecisions(t *testing.T) {
 			s := c.serve(Options{})
 			c.look(t, s)
 			c.now = c.now.Add(2 * time.Second)
-			scaledAt := c.now
+			lastScaleTime := c.now
 			tc.change(c)
 			c.look(t, s)
 			c.look(t, s) // the same status again is no decision
@@ -170,7 +170,7 @@ func TestDecisions(t *testing.T) {
 			if got.Sentence != tc.sentence || got.Unexplained != tc.unsure {
 				t.Errorf("unexplained %t: %q\nwant %t: %q", got.Unexplained, got.Sentence, tc.unsure, tc.sentence)
 			}
-			if !got.ScaledAt.Equal(scaledAt) || got.From != int32(len(tc.before)) || got.To != c.status.DesiredReplicas || len(got.Metrics) != 1 {
+			if !got.ScaledAt.Equal(lastScaleTime) || got.From != int32(len(tc.before)) || got.To != c.status.DesiredReplicas || len(got.Metrics) != 1 {
 				t.Errorf("decision = %+v", got)
 			}
 			if d.Sentence != got.Sentence || d.Explanation.Sentence != got.Sentence {

@@ -58,8 +58,8 @@ type autoscalerLook struct {
 	amounts     []metricAmount
 }
 
-// scaledAt returns the time of the last scale; zero without one.
-func (l autoscalerLook) scaledAt() time.Time {
+// lastScaleTime returns the time of the last scale; zero without one.
+func (l autoscalerLook) lastScaleTime() time.Time {
 	if l.autoscaler.Status.LastScaleTime == nil {
 		return time.Time{}
 	}
@@ -80,7 +80,7 @@ func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
 	decisions := make([]*Decision, len(looks))
 	for i := range looks {
 		if record := b.findAutoscalerRecord(looks[i]); record != nil {
-			decisions[i] = findDecision(ctx, record.last, looks[i])
+			decisions[i] = findRecordedDecision(ctx, record.last, looks[i])
 		}
 	}
 	b.mu.Lock()
@@ -92,18 +92,18 @@ func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
 			record = &autoscalerRecord{since: looks[i].time}
 		}
 		record.addRecordedLook(&looks[i], decisions[i])
-		kept[looks[i].key()] = record
+		kept[looks[i].autoscalerLookKey()] = record
 	}
 	b.records = kept
 }
 
-func (l autoscalerLook) key() types.NamespacedName {
+func (l autoscalerLook) autoscalerLookKey() types.NamespacedName {
 	return types.NamespacedName{Namespace: l.view.Namespace, Name: l.view.Name}
 }
 
 // findAutoscalerRecord returns the record of an autoscaler, or nil if the autoscaler is new or was made anew.
 func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
-	record := b.records[look.key()]
+	record := b.records[look.autoscalerLookKey()]
 	if record == nil || record.last.autoscaler.UID != look.autoscaler.UID {
 		return nil
 	}

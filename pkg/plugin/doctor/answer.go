@@ -51,7 +51,7 @@ func (v *autoscalerVisit) checkMetricAnswer(i int) {
 	switch {
 	case errors.Is(a.Err, errNoTarget), reading.IsOwnFailure(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
-	case len(a.Values) == 0 && v.isTargetAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
+	case len(a.Values) == 0 && v.isTargetAtZero() && isVisitedPodsMetric(v.hpa.Spec.Metrics[i]):
 		v.addVisitCheck("metric", StatusOK, words+"no pod has a value, since the target is at 0 replicas", "")
 	case a.Err != nil && other != "":
 		v.addVisitCheck("metric", StatusFail, words+a.Err.Error()+other, "kubectl get apiservice "+checkedAPIServices[2])
@@ -94,7 +94,9 @@ func isUsageMetric(m autoscalingv2.MetricSpec) bool {
 	return m.Resource != nil || m.ContainerResource != nil
 }
 
-func isMetricOfPods(m autoscalingv2.MetricSpec) bool { return m.Object == nil && m.External == nil }
+func isVisitedPodsMetric(m autoscalingv2.MetricSpec) bool {
+	return m.Object == nil && m.External == nil
+}
 
 // formatRequestCommand returns the command that gives a container of the workload the request that the i-th metric lacks. The amount is an
 // example. For another error, or a container that the template does not have, it is the command that shows the autoscaler.
@@ -111,7 +113,7 @@ func (v *autoscalerVisit) formatRequestCommand(i int) string {
 	isMissing := strings.Contains(v.decisions[i].Err.Error(), "missing request") && amount != "" && v.workload.Group == ""
 	for _, c := range v.workload.Template.Spec.Containers {
 		if _, ok := c.Resources.Requests[name]; !ok && isMissing && (container == "" || c.Name == container) {
-			return v.formatVisitCommand("set resources %s -c %s --requests=%s=%s", v.workload.Ref(), c.Name, name, amount)
+			return v.formatVisitReadCommand("set resources %s -c %s --requests=%s=%s", v.workload.Ref(), c.Name, name, amount)
 		}
 	}
 	return formatDescribeHPACommand(v.hpa)
@@ -127,7 +129,7 @@ func (v *autoscalerVisit) checkMetricContainer(i int) {
 		}
 		message += fmt.Sprintf("; %s has %s", v.workload.Ref(), strings.Join(names, ", "))
 		if len(names) == 1 && names[0] != v.hpa.Spec.Metrics[i].ContainerResource.Container {
-			fix = v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":"/spec/metrics/%d/containerResource/container","value":%q}]'`, v.hpa.Name, i, names[0])
+			fix = v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":"/spec/metrics/%d/containerResource/container","value":%q}]'`, v.hpa.Name, i, names[0])
 		}
 	}
 	v.addVisitCheck("metric", StatusFail, message, fix)
@@ -143,7 +145,7 @@ func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
 	case age < -clockSkew:
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
-	case isMetricOfPods(spec) && len(a.Values) < len(v.pods):
+	case isVisitedPodsMetric(spec) && len(a.Values) < len(v.pods):
 		fix := v.formatPageCommand(v.findPodsWithoutValue(a), a.Path)
 		if isUsageMetric(spec) { // the kubelet measures it, and no page of a pod has it
 			fix = v.formatRawReadCommand(a.Path)
@@ -170,7 +172,7 @@ func (v *autoscalerVisit) formatRawReadCommand(path string) string {
 func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 	a := v.answers[i]
 	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
-		return StatusFail, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
+		return StatusFail, v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
 			v.hpa.Name, metricNamePath(i, v.hpa.Spec.Metrics[i]), near[1])
 	}
 	cause := mainStatusCause(a.Err)
@@ -197,7 +199,7 @@ func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
 	}
 	if a.Path == "" && v.hpa.Spec.Metrics[i].Object == nil { // the spec itself is faulty: an unknown type, an invalid selector
-		return StatusFail, v.formatVisitCommand("edit hpa %s", v.hpa.Name)
+		return StatusFail, v.formatVisitReadCommand("edit hpa %s", v.hpa.Name)
 	}
 	return StatusFail, v.formatRawReadCommand(a.Path)
 }
@@ -257,7 +259,7 @@ func (v *autoscalerVisit) formatAnnotationCommand(name, value string) string {
 	if v.workload.Group != "" {
 		how = " --type=merge" // custom resources know no other
 	}
-	return v.formatVisitCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:%s}}}}}'`, v.workload.Ref(), how, name, value)
+	return v.formatVisitReadCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:%s}}}}}'`, v.workload.Ref(), how, name, value)
 }
 
 // findPodsWithoutValue returns the pods that an answer leaves out, ready ones first.
@@ -284,7 +286,7 @@ func (v *autoscalerVisit) formatPageCommand(pods []*corev1.Pod, path string) str
 	}
 	page, err := inventory.ScrapedPage(pods[0])
 	if err != nil || strings.ContainsRune(page, '\'') || pods[0].Status.Phase == corev1.PodPending { // which has no page yet
-		return v.formatVisitCommand("describe pod %s", pods[0].Name)
+		return v.formatVisitReadCommand("describe pod %s", pods[0].Name)
 	}
 	if output.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {
 		return "kubectl get --raw " + page

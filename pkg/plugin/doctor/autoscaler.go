@@ -48,7 +48,7 @@ func (d *doctor) readAutoscalerVisits(ctx context.Context) []*autoscalerVisit {
 		visits[i] = v
 		group.Go(func() error {
 			v.pods = d.objects.PodsOf(v.workload)
-			v.readMetricAnswers(ctx)
+			v.readVisitedMetricAnswers(ctx)
 			return nil
 		})
 	}
@@ -72,8 +72,8 @@ func (v *autoscalerVisit) checkVisitedAutoscaler() {
 	v.checkKEDAOwner()
 }
 
-// formatVisitCommand returns a kubectl command in the autoscaler's namespace.
-func (v *autoscalerVisit) formatVisitCommand(format string, args ...any) string {
+// formatVisitReadCommand returns a kubectl command in the autoscaler's namespace.
+func (v *autoscalerVisit) formatVisitReadCommand(format string, args ...any) string {
 	return "kubectl -n " + v.hpa.Namespace + " " + fmt.Sprintf(format, args...)
 }
 
@@ -82,7 +82,7 @@ func formatDescribeHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string
 }
 
 func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix string) {
-	v.addReportCheck(name, v.subject, status, message, fix)
+	v.addDoctorCheck(name, v.subject, status, message, fix)
 }
 
 // checkScaleTarget checks that the scale target exists and has pods.
@@ -90,7 +90,7 @@ func (v *autoscalerVisit) checkScaleTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if inventory.LacksAppsGroup(ref) {
 		v.addVisitCheck("target", StatusFail, fmt.Sprintf("the apiVersion of its target is %q, and %s is in apps/v1", ref.APIVersion, ref.Kind),
-			v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1"}}}'`, v.hpa.Name))
+			v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1"}}}'`, v.hpa.Name))
 		return
 	}
 	if v.workload != nil && v.objects.IsUnread("pods") {
@@ -102,7 +102,7 @@ func (v *autoscalerVisit) checkScaleTarget() {
 		return
 	}
 	if fault := v.objects.TargetFaultOf(v.hpa); fault != "" {
-		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s %s", ref.Kind, ref.Name, fault), v.formatTargetCommand(fault))
+		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s %s", ref.Kind, ref.Name, fault), v.formatTargetsReadCommand(fault))
 		return
 	}
 	resource := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[ref.Kind]
@@ -112,7 +112,7 @@ func (v *autoscalerVisit) checkScaleTarget() {
 	case v.objects.IsUnread(resource):
 		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
 	default:
-		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitCommand("get %s", resource))
+		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitReadCommand("get %s", resource))
 	}
 }
 
@@ -121,7 +121,7 @@ func (v *autoscalerVisit) checkRivalAutoscalers() {
 	for _, rival := range v.objects.RivalsOf(v.hpa) {
 		ref := v.hpa.Spec.ScaleTargetRef
 		v.addVisitCheck("rival", StatusFail, fmt.Sprintf("hpa/%s scales %s %s too: put the metrics of both into one autoscaler",
-			rival.Name, ref.Kind, ref.Name), v.formatVisitCommand("delete hpa %s", chooseSuperfluousAutoscaler(v.hpa, rival).Name))
+			rival.Name, ref.Kind, ref.Name), v.formatVisitReadCommand("delete hpa %s", chooseSuperfluousAutoscaler(v.hpa, rival).Name))
 	}
 }
 
@@ -141,8 +141,8 @@ func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *a
 	return b
 }
 
-// readMetricAnswers reads each metric as the HPA controller does.
-func (v *autoscalerVisit) readMetricAnswers(ctx context.Context) {
+// readVisitedMetricAnswers reads each metric as the HPA controller does.
+func (v *autoscalerVisit) readVisitedMetricAnswers(ctx context.Context) {
 	v.answers = make([]reading.Answer, len(v.hpa.Spec.Metrics))
 	for i, m := range v.hpa.Spec.Metrics {
 		words := inventory.DescribeMetric(m)
@@ -200,14 +200,14 @@ func (v *autoscalerVisit) checkPodBudgets() {
 	for _, b := range budgets {
 		if words := describeBlockingBudget(b, int(inventory.MinReplicasOf(v.hpa))); words != "" {
 			v.addVisitCheck("budget", StatusWarning, words,
-				v.formatVisitCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
+				v.formatVisitReadCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
 			continue
 		}
 		v.checkBudgetDisruptions(b)
 	}
 	if len(budgets) > 1 {
 		v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s and pdb/%s select the same pods, and the eviction API evicts no pod of two budgets",
-			budgets[0].Name, budgets[1].Name), v.formatVisitCommand("delete pdb %s", budgets[1].Name))
+			budgets[0].Name, budgets[1].Name), v.formatVisitReadCommand("delete pdb %s", budgets[1].Name))
 	}
 }
 
@@ -235,7 +235,7 @@ func (v *autoscalerVisit) checkBudgetDisruptions(b *policyv1.PodDisruptionBudget
 		return
 	}
 	v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s permits no disruption: %d of %d pods are healthy, %d are wanted",
-		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitCommand("describe pdb %s", b.Name))
+		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitReadCommand("describe pdb %s", b.Name))
 }
 
 // checkKEDAOwner warns that KEDA overwrites manual changes of its autoscaler.
@@ -245,7 +245,7 @@ func (v *autoscalerVisit) checkKEDAOwner() {
 		return
 	}
 	if output.IsShellWord(owner) {
-		fix = v.formatVisitCommand("edit scaledobject %s", owner)
+		fix = v.formatVisitReadCommand("edit scaledobject %s", owner)
 	}
 	v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject "+owner, fix)
 }

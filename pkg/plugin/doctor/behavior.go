@@ -16,7 +16,7 @@ import (
 // checkScalingBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
 func (v *autoscalerVisit) checkScalingBehavior() {
 	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most && !inventory.IsHeld(v.hpa) {
-		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaximumCommand())
+		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaxReplicasCommand())
 	}
 	wish, isKnown := v.highestMetricWish()
 	current := v.countTargetReplicas()
@@ -25,12 +25,12 @@ func (v *autoscalerVisit) checkScalingBehavior() {
 		rules   *autoscalingv2.HPAScalingRules
 		isAsked bool
 	}{
-		{"scaleUp", v.directionRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
-		{"scaleDown", v.directionRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
+		{"scaleUp", v.visitedScalingRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
+		{"scaleDown", v.visitedScalingRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
 	} {
 		if d.isAsked && d.rules != nil && d.rules.SelectPolicy != nil && *d.rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %d pods and its metrics ask for %d, but %s is disabled (selectPolicy)", current, wish, d.name),
-				v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/selectPolicy"}]'`, v.hpa.Name, d.name))
+				v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/selectPolicy"}]'`, v.hpa.Name, d.name))
 		}
 	}
 	v.checkScalingTolerance()
@@ -48,7 +48,7 @@ func (v *autoscalerVisit) checkScalingTolerance() {
 			name, tolerance = "scaleDown", d.Tolerance.Down
 		}
 		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("%s: %.3g times its target, and within the %s tolerance of %.3g", v.answers[i].Metric, d.UsageRatio, name, tolerance),
-			v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/tolerance"}]'`, v.hpa.Name, name))
+			v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/tolerance"}]'`, v.hpa.Name, name))
 	}
 }
 
@@ -70,7 +70,7 @@ func (v *autoscalerVisit) countTargetReplicas() int32 {
 	return v.hpa.Status.CurrentReplicas
 }
 
-func (v *autoscalerVisit) directionRules(up bool) *autoscalingv2.HPAScalingRules {
+func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case v.hpa.Spec.Behavior == nil:
 		return nil
@@ -80,7 +80,7 @@ func (v *autoscalerVisit) directionRules(up bool) *autoscalingv2.HPAScalingRules
 	return v.hpa.Spec.Behavior.ScaleDown
 }
 
-// formatMaximumCommand returns the command that doubles maxReplicas.
-func (v *autoscalerVisit) formatMaximumCommand() string {
-	return v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
+// formatMaxReplicasCommand returns the command that doubles maxReplicas.
+func (v *autoscalerVisit) formatMaxReplicasCommand() string {
+	return v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
 }

@@ -78,9 +78,9 @@ func TestBesideOthers(t *testing.T) {
 func TestCommandsRepeatTheConnection(t *testing.T) {
 	t.Parallel()
 	d := &doctor{Options: Options{Flags: []string{"--context", "prod west"}}}
-	d.addReportCheck("a", "", StatusFail, "", "kubectl -n shop get hpa")
-	d.addReportCheck("b", "", StatusFail, "", "date -u")
-	d.addReportCheck("c", "", StatusOK, "", "")
+	d.addDoctorCheck("a", "", StatusFail, "", "kubectl -n shop get hpa")
+	d.addDoctorCheck("b", "", StatusFail, "", "date -u")
+	d.addDoctorCheck("c", "", StatusOK, "", "")
 	for i, want := range []string{"kubectl -n shop get hpa --context 'prod west'", "date -u", ""} {
 		if got := d.report.Checks[i].Fix; got != want {
 			t.Errorf("command %q, want %q", got, want)

@@ -24,7 +24,7 @@ func (d *doctor) checkAdapterCertificate(ctx context.Context) {
 	}
 	for i := range d.adapter.pods {
 		pod := &d.adapter.pods[i]
-		if !isPodRunning(pod) {
+		if !isTargetPodRunning(pod) {
 			continue // it serves nothing
 		}
 		subject := d.adapter.namespace + "/" + pod.Name
@@ -33,15 +33,15 @@ func (d *doctor) checkAdapterCertificate(ctx context.Context) {
 			err = errors.New("the pod serves no certificate")
 		}
 		if err != nil {
-			d.addReportCheck("certificate", subject, StatusUnread, err.Error(), "")
+			d.addDoctorCheck("certificate", subject, StatusUnread, err.Error(), "")
 			continue
 		}
 		status, message, fix := d.judgeAdapterCertificate(chain)
-		d.addReportCheck("certificate", subject, status, message, fix)
+		d.addDoctorCheck("certificate", subject, status, message, fix)
 	}
 }
 
-func isPodRunning(pod *corev1.Pod) bool {
+func isTargetPodRunning(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.State.Waiting != nil
 	})

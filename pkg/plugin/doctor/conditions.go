@@ -33,9 +33,9 @@ func (v *autoscalerVisit) checkHPAConditions() {
 func (v *autoscalerVisit) judgeHPACondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
 	switch {
 	case c.Reason == "TooManyReplicas":
-		return StatusWarning, v.formatMaximumCommand()
+		return StatusWarning, v.formatMaxReplicasCommand()
 	case c.Reason == "ScaleUpStabilized":
-		return StatusWarning, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/scaleUp/stabilizationWindowSeconds"}]'`, v.hpa.Name)
+		return StatusWarning, v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/scaleUp/stabilizationWindowSeconds"}]'`, v.hpa.Name)
 	case c.Type == autoscalingv2.ScalingLimited, c.Type == autoscalingv2.ScaledToZero:
 		return StatusOK, ""
 	case c.Status == corev1.ConditionTrue:
@@ -59,7 +59,7 @@ func (v *autoscalerVisit) formatWakingCommand() string {
 	if !output.IsShellWord(target) {
 		return formatDescribeHPACommand(v.hpa)
 	}
-	return v.formatVisitCommand("scale %s --replicas=%d", target, max(1, inventory.MinReplicasOf(v.hpa)))
+	return v.formatVisitReadCommand("scale %s --replicas=%d", target, max(1, inventory.MinReplicasOf(v.hpa)))
 }
 
 var (

@@ -70,11 +70,11 @@ func (d *doctor) checkHPAController(ctx context.Context) {
 func (d *doctor) addSilentControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, last time.Time) {
 	subject := hpa.Namespace + "/" + hpa.Name
 	if last.IsZero() {
-		d.addReportCheck("controller", subject, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
+		d.addDoctorCheck("controller", subject, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
 			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(hpa))
 		return
 	}
-	d.addReportCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
+	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
 		last.UTC().Format(time.RFC3339)), "kubectl -n kube-system get lease kube-controller-manager -o yaml")
 }
 
@@ -102,10 +102,10 @@ func measureControllerPeriod(log *explainapi.DecisionLog) (time.Duration, bool) 
 func (d *doctor) addControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, period time.Duration) {
 	subject, text := hpa.Namespace+"/"+hpa.Name, fmt.Sprintf("the HPA controller looks every %s", period)
 	if period < controllerPeriod {
-		d.addReportCheck("controller", subject, StatusOK, text, "")
+		d.addDoctorCheck("controller", subject, StatusOK, text, "")
 		return
 	}
-	d.addReportCheck("controller", subject, StatusWarning, text+": raise --concurrent-horizontal-pod-autoscaler-syncs of kube-controller-manager, "+
+	d.addDoctorCheck("controller", subject, StatusWarning, text+": raise --concurrent-horizontal-pod-autoscaler-syncs of kube-controller-manager, "+
 		"or lower its --horizontal-pod-autoscaler-sync-period", fmt.Sprintf("kubectl tachometer budget hpa/%s -n %s", hpa.Name, hpa.Namespace))
 }
 
@@ -134,5 +134,5 @@ func (d *doctor) checkAdapterClock(answered time.Time) {
 	if ahead < 0 {
 		word = "ahead of"
 	}
-	d.addReportCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
+	d.addDoctorCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
 }

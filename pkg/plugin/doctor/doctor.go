@@ -124,14 +124,14 @@ func Run(ctx context.Context, opts Options) *Report {
 	d.checkAPIAvailability()
 	d.checkAPIDiscovery(ctx)
 	for _, u := range d.objects.Unread {
-		d.addReportCheck("objects", u.Resource, StatusUnread, u.Reason, "")
+		d.addDoctorCheck("objects", u.Resource, StatusUnread, u.Reason, "")
 	}
 	d.checkHPAController(ctx)
 	d.checkAllAutoscalers(ctx)
 	return &d.report
 }
 
-func (d *doctor) addReportCheck(name, subject string, status Status, message, fix string) {
+func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fix string) {
 	if len(d.Flags) > 0 && strings.HasPrefix(fix, "kubectl ") {
 		fix += " " + output.JoinShellWords(d.Flags)
 	}
@@ -145,7 +145,7 @@ func (d *doctor) checkClusterAPI(ctx context.Context) bool {
 	if err == nil || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return true
 	}
-	d.addReportCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
+	d.addDoctorCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
 	return false
 }
 
@@ -155,13 +155,13 @@ func (d *doctor) checkAllAutoscalers(ctx context.Context) {
 	switch {
 	case len(d.hpas) > 0 || inventory.AutoscalerError(d.objects.Unread) != nil:
 	case d.Namespace != "" && !isNamespace && len(d.objects.Namespaces) > 0:
-		d.addReportCheck("namespace", d.Namespace, StatusFail, "does not exist", "kubectl get namespaces")
+		d.addDoctorCheck("namespace", d.Namespace, StatusFail, "does not exist", "kubectl get namespaces")
 	default:
 		subject, status := "hpa/"+d.HPA, StatusFail
 		if d.HPA == "" {
 			subject, status = "", StatusOK
 		}
-		d.addReportCheck("autoscaler", subject, status, "there is none in "+output.DescribeScope(d.Namespace), "kubectl get hpa -A")
+		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+output.DescribeScope(d.Namespace), "kubectl get hpa -A")
 	}
 	for _, v := range d.readAutoscalerVisits(ctx) {
 		v.checkVisitedAutoscaler()

@@ -67,7 +67,7 @@ func (d *doctor) checkAdapterNetwork(ctx context.Context) {
 	}
 	subject := d.adapter.namespace + "/" + d.adapter.service
 	if err := d.adapter.policiesErr; err != nil {
-		d.addReportCheck("network", subject, StatusUnread, err.Error(), "")
+		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
 		return
 	}
 	served := podpage.FindPort(podpage.Containers(&d.adapter.pods[0].Spec), d.adapter.podPort)
@@ -86,11 +86,11 @@ func (d *doctor) checkAdapterNetwork(ctx context.Context) {
 	}
 	switch {
 	case narrow == nil:
-		d.addReportCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
+		d.addDoctorCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
 	case d.isAdapterAvailable():
-		d.addReportCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
+		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
 	default:
-		d.addReportCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
+		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
 			formatPolicyCommand(narrow, "ingress", len(narrow.Spec.Ingress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
 	}
 }
@@ -123,7 +123,7 @@ func (d *doctor) checkAdapterEgress(ctx context.Context) {
 	if narrow == nil {
 		return
 	}
-	d.addReportCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
+	d.addDoctorCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
 		fmt.Sprintf("networkpolicy/%s does not let the adapter out to %s, port %d", narrow.Name, describeAPIServer(server.addresses), server.port),
 		formatPolicyCommand(narrow, "egress", len(narrow.Spec.Egress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, server.port)))
 }
@@ -131,12 +131,12 @@ func (d *doctor) checkAdapterEgress(ctx context.Context) {
 // letsOutToServer reports whether a policy admits one of kube-apiserver's addresses; any block, where they are unknown.
 func letsOutToServer(p *networkingv1.NetworkPolicy, server apiServerPlace) bool {
 	return slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool {
-		return isOutsidePeer(r.To, server.addresses) && admitsPolicyPort(r.Ports, corev1.ContainerPort{ContainerPort: server.port})
+		return isPeerOutsideAdapter(r.To, server.addresses) && admitsPolicyPort(r.Ports, corev1.ContainerPort{ContainerPort: server.port})
 	})
 }
 
-// isOutsidePeer reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
-func isOutsidePeer(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
+// isPeerOutsideAdapter reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
+func isPeerOutsideAdapter(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
 	return len(peers) == 0 || slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
 		return isPolicyOfAddresses(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
 	})
@@ -204,7 +204,7 @@ func formatPolicyCommand(p *networkingv1.NetworkPolicy, direction string, rules 
 // admitsOutsiders reports whether a policy admits one of kube-apiserver's addresses to the port; any block, where they are unknown.
 func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) bool {
 	for _, rule := range p.Spec.Ingress {
-		if isOutsidePeer(rule.From, servers) && admitsPolicyPort(rule.Ports, port) {
+		if isPeerOutsideAdapter(rule.From, servers) && admitsPolicyPort(rule.Ports, port) {
 			return true
 		}
 	}

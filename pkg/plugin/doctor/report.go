@@ -21,7 +21,7 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 		return err
 	}
 	first, fine := r.First(), "Nothing is broken"
-	if n := r.countUnread(); n > 0 {
+	if n := r.countUnreadChecks(); n > 0 {
 		fine = fmt.Sprintf("Nothing is broken as far as could be read; %s could not", output.Count(n, "check"))
 	}
 	if first == nil {
@@ -39,7 +39,7 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	return nil
 }
 
-func (r *Report) countUnread() int {
+func (r *Report) countUnreadChecks() int {
 	n := 0
 	for _, c := range r.Checks {
 		if c.Status == StatusUnread {

@@ -35,7 +35,7 @@ func (d *doctor) checkUserRights(ctx context.Context) {
 		}}
 		answer, err := d.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
-			d.addReportCheck("rights", "", StatusUnread, err.Error(), "")
+			d.addDoctorCheck("rights", "", StatusUnread, err.Error(), "")
 			return
 		}
 		if answer.Status.Allowed {
@@ -43,13 +43,13 @@ func (d *doctor) checkUserRights(ctx context.Context) {
 			continue
 		}
 		missing++
-		d.addReportCheck("rights", r.user, StatusFail, "may not "+r.words, r.fix)
+		d.addDoctorCheck("rights", r.user, StatusFail, "may not "+r.words, r.fix)
 	}
 	switch {
 	case len(d.adapter.pods) == 0:
-		d.addReportCheck("rights", "", StatusUnread, "the adapter's rights: its pods, and so its ServiceAccount, are unknown", "")
+		d.addDoctorCheck("rights", "", StatusUnread, "the adapter's rights: its pods, and so its ServiceAccount, are unknown", "")
 	case missing == 0:
-		d.addReportCheck("rights", "", StatusOK, fmt.Sprintf("the HPA controller and the adapter have all %d rights that they need", granted), "")
+		d.addDoctorCheck("rights", "", StatusOK, fmt.Sprintf("the HPA controller and the adapter have all %d rights that they need", granted), "")
 	}
 }
 

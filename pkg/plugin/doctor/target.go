@@ -15,19 +15,19 @@ import (
 // startTime is how long a new pod may take to become ready before it is worth a word.
 const startTime = time.Minute
 
-// formatTargetCommand returns the command that corrects the kind of a target, or that shows which targets there are.
-func (v *autoscalerVisit) formatTargetCommand(fault inventory.TargetFault) string {
+// formatTargetsReadCommand returns the command that corrects the kind of a target, or that shows which targets there are.
+func (v *autoscalerVisit) formatTargetsReadCommand(fault inventory.TargetFault) string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if right := inventory.SpellScalableKind(ref.Kind); right != "" {
-		return v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":%q}}}'`, v.hpa.Name, right)
+		return v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":%q}}}'`, v.hpa.Name, right)
 	}
 	if fault == inventory.TargetKindUnknown {
 		return "kubectl api-resources"
 	}
 	if plural, err := v.Metrics.FindResource(ref); err == nil && fault == inventory.TargetAbsent {
-		return v.formatVisitCommand("get %s", plural)
+		return v.formatVisitReadCommand("get %s", plural)
 	}
-	return v.formatVisitCommand("get deployments,statefulsets")
+	return v.formatVisitReadCommand("get deployments,statefulsets")
 }
 
 // checkTargetPods checks that the target gets the pods that it asks for, and that they become ready.
@@ -43,12 +43,12 @@ func (v *autoscalerVisit) checkTargetPods() {
 	switch {
 	case v.workload.Failure != "":
 		v.addVisitCheck("pods", StatusFail, text+", and kube-apiserver rejects new ones: "+v.workload.Failure,
-			v.formatVisitCommand("%s", chooseRejectionCommand(v.workload.Failure)))
+			v.formatVisitReadCommand("%s", chooseRejectionCommand(v.workload.Failure)))
 	case len(v.pods) < wanted:
-		v.addVisitCheck("pods", StatusWarning, text, v.formatVisitCommand("describe %s", v.workload.Ref()))
+		v.addVisitCheck("pods", StatusWarning, text, v.formatVisitReadCommand("describe %s", v.workload.Ref()))
 	}
 	if v.workload.IsPaused {
-		v.addVisitCheck("pods", StatusWarning, v.workload.Ref()+" is paused: changes of its template reach no pod", v.formatVisitCommand("rollout resume %s", v.workload.Ref()))
+		v.addVisitCheck("pods", StatusWarning, v.workload.Ref()+" is paused: changes of its template reach no pod", v.formatVisitReadCommand("rollout resume %s", v.workload.Ref()))
 	}
 	v.checkPodReadiness()
 }

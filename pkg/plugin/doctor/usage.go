@@ -41,5 +41,5 @@ func (v *autoscalerVisit) checkUsageAPI() {
 	if at := v.usageAPI.Spec.Service; at != nil {
 		fix = fmt.Sprintf("kubectl -n %s logs service/%s --tail=50", at.Namespace, at.Name)
 	}
-	v.addReportCheck("available", usageAPIService, StatusFail, condition.Reason+": "+condition.Message, fix)
+	v.addDoctorCheck("available", usageAPIService, StatusFail, condition.Reason+": "+condition.Message, fix)
 }

@@ -51,7 +51,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 			m.total += v
 		}
 	}
-	m.Total = m.formatAmount(m.total)
+	m.Total = m.formatExplainedAmount(m.total)
 	if m.utilization = target.AverageUtilization != nil; m.utilization {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
@@ -64,7 +64,7 @@ func (e *Explanation) noteCountedPods(metric int, in hpa.Input, d *hpa.MetricDec
 	m := Metric{decision: *d, utilization: reading.TargetOf(in.HPA.Spec.Metrics[metric]).AverageUtilization != nil}
 	for i := range e.Pods {
 		p := &e.Pods[i]
-		v := p.findPodValue(e.Metrics[metric].Name)
+		v := p.findExplainedPodValue(e.Metrics[metric].Name)
 		switch {
 		case v == nil:
 		case slices.Contains(d.Pods.Ignored, p.Name):
@@ -81,8 +81,8 @@ func (e *Explanation) noteCountedPods(metric int, in hpa.Input, d *hpa.MetricDec
 	}
 }
 
-// findPodValue returns the value of a metric in words, or nil.
-func (p *Pod) findPodValue(metric string) *PodValue {
+// findExplainedPodValue returns the value of a metric in words, or nil.
+func (p *Pod) findExplainedPodValue(metric string) *PodValue {
 	for i := range p.Values {
 		if p.Values[i].Metric == metric {
 			return &p.Values[i]
@@ -133,7 +133,7 @@ func (m *Metric) listDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !m.utilization {
-		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(d.Usage)))
+		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatExplainedAmount(d.Usage)))
 	}
 	if d.IsShareOfNone() {
 		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))
@@ -188,18 +188,18 @@ func (m *Metric) describeSubstitute(pronoun string) string {
 	return "the target"
 }
 
-// formatAmount returns thousandths as an amount of the metric.
-func (m *Metric) formatAmount(milli int64) string {
-	return formatMetricAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
+// formatExplainedAmount returns thousandths as an amount of the metric.
+func (m *Metric) formatExplainedAmount(milli int64) string {
+	return formatExplainedMetricAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
 }
 
-// formatBound returns thousandths as a bound of the metric, rounded up or down by round.
-func (m *Metric) formatBound(milli int64, round func(float64) float64) string {
-	return formatMetricAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
+// formatWishBound returns thousandths as a bound of the metric, rounded up or down by round.
+func (m *Metric) formatWishBound(milli int64, round func(float64) float64) string {
+	return formatExplainedMetricAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
 }
 
-// formatMetricAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
-func formatMetricAmount(metric, text string, milli int64) string {
+// formatExplainedMetricAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
+func formatExplainedMetricAmount(metric, text string, milli int64) string {
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
@@ -217,15 +217,15 @@ func (e *Explanation) addWishChanges(in hpa.Input) {
 			continue
 		}
 		s := newWishSearch(m, i, in)
-		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
-			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatBound(at, math.Ceil), inventory.BareMetricName(m.Name), to))
+		if to, at := s.findNextHigherWish(); to <= int64(e.Max) && to > int64(e.Min) {
+			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatWishBound(at, math.Ceil), inventory.BareMetricName(m.Name), to))
 		}
-		if to, at, includes := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
+		if to, at, includes := s.findNextLowerWish(); to >= int64(e.Min) && to < int64(e.Max) {
 			words := "below %s"
 			if includes {
 				words = "at %s or less"
 			}
-			e.Changes = append(e.Changes, fmt.Sprintf(words+" %s asks for %d", m.formatBound(at, math.Floor), inventory.BareMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf(words+" %s asks for %d", m.formatWishBound(at, math.Floor), inventory.BareMetricName(m.Name), to))
 		}
 	}
 }
@@ -285,11 +285,11 @@ func decideForTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
 	return hpa.Decide(in, replay.Settings()).Metrics[i].Replicas
 }
 
-// nextUp returns the next higher wish, and the total above which it begins.
-func (s wishSearch) nextUp() (wish, total int64) {
+// findNextHigherWish returns the next higher wish, and the total above which it begins.
+func (s wishSearch) findNextHigherWish() (wish, total int64) {
 	present := s.wishAt(s.total)
 	for _, edge := range s.edges {
-		for _, at := range besideEdge(edge) {
+		for _, at := range listTotalsBesideEdge(edge) {
 			if above := s.wishAt(at + s.step); at >= s.total && above > present && s.wishAt(at) < above {
 				return int64(above), at
 			}
@@ -298,11 +298,11 @@ func (s wishSearch) nextUp() (wish, total int64) {
 	return math.MaxInt64, 0
 }
 
-// nextDown returns the next lower wish, and the total below which it begins, or at which already.
-func (s wishSearch) nextDown() (wish, total int64, includes bool) {
+// findNextLowerWish returns the next lower wish, and the total below which it begins, or at which already.
+func (s wishSearch) findNextLowerWish() (wish, total int64, includes bool) {
 	present := s.wishAt(s.total)
 	for _, edge := range slices.Backward(s.edges) {
-		for _, at := range besideEdge(edge) {
+		for _, at := range listTotalsBesideEdge(edge) {
 			if at > s.total || at < s.step {
 				continue
 			}
@@ -318,5 +318,5 @@ func (s wishSearch) nextDown() (wish, total int64, includes bool) {
 	return -1, 0, false
 }
 
-// besideEdge returns an edge and its neighbours: the last bit of a product may be wrong.
-func besideEdge(edge int64) [3]int64 { return [3]int64{edge, edge - 1, edge + 1} }
+// listTotalsBesideEdge returns an edge and its neighbours: the last bit of a product may be wrong.
+func listTotalsBesideEdge(edge int64) [3]int64 { return [3]int64{edge, edge - 1, edge + 1} }

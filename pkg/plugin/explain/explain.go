@@ -177,7 +177,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 			m.Error, m.Unread = answers[i].Err.Error(), reading.IsOwnFailure(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
 		e.Metrics = append(e.Metrics, m)
-		e.addPodValues(spec, answers[i])
+		e.addExplainedPodValues(spec, answers[i])
 	}
 	e.noteRecordedOmissions(opts.Recorded.Explanation)
 	in := reading.NewDecisionInput(autoscaler, answers, pods, opts.Now)
@@ -198,7 +198,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
-	e.Sentence = composeSentence(e, autoscaler)
+	e.Sentence = composeExplanationSentence(e, autoscaler)
 	return e
 }
 
@@ -250,8 +250,8 @@ func (e *Explanation) addRecordedRead(r Recorded) {
 	}
 }
 
-// addPodValues adds the values of a metric of pods to the pods, and a note to pods without one.
-func (e *Explanation) addPodValues(spec autoscalingv2.MetricSpec, answer reading.Answer) {
+// addExplainedPodValues adds the values of a metric of pods to the pods, and a note to pods without one.
+func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answer reading.Answer) {
 	if spec.Object != nil || spec.External != nil {
 		return
 	}

@@ -573,8 +573,8 @@ func TestChangesAreTrue(t *testing.T) {
 			e.explainMetricDecision(0, in)
 			s := newWishSearch(&e.Metrics[0], 0, in)
 			at, wish := s.wishAt, *e.Metrics[0].Wish
-			up, above := s.nextUp()
-			down, below, _ := s.nextDown()
+			up, above := s.findNextHigherWish()
+			down, below, _ := s.findNextLowerWish()
 			if got := at(above + 100); got != int32(up) {
 				t.Fatalf("%d pods, %d: above %d the wish is %d, announced %d", replicas, total, above, got, up)
 			}

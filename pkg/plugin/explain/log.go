@@ -159,7 +159,7 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 			m.pods = int64(len(decision.Pods.Ready) + len(decision.Pods.Unknown))
 		}
 		m.total = sumLoggedValues(d, i, decision)
-		m.Total = m.formatAmount(m.total)
+		m.Total = m.formatExplainedAmount(m.total)
 		if m.utilization = target.AverageUtilization != nil; m.utilization {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
@@ -208,9 +208,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 		return strconv.FormatInt(m.Usage, 10) + "%"
 	}
 	if m.IsShareOfNone() {
-		return formatMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Total), m.Total) + " over 0 pods"
+		return formatExplainedMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Total), m.Total) + " over 0 pods"
 	}
-	text := formatMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Usage), m.Usage)
+	text := formatExplainedMetricAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Usage), m.Usage)
 	switch {
 	case target.Value == nil:
 		text += " per pod"

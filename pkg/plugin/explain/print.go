@@ -34,13 +34,13 @@ func (e *Explanation) Print(out io.Writer, opts output.TableOptions) error {
 			return err
 		}
 	}
-	printTitledLines(out, "Arithmetic", e.listMetricSteps())
-	printTitledLines(out, "It changes", e.Changes)
-	printTitledLines(out, "Not known", e.Unknown)
+	printExplanationLines(out, "Arithmetic", e.listMetricSteps())
+	printExplanationLines(out, "It changes", e.Changes)
+	printExplanationLines(out, "Not known", e.Unknown)
 	return nil
 }
 
-func printTitledLines(out io.Writer, title string, lines []string) {
+func printExplanationLines(out io.Writer, title string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}

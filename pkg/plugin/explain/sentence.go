@@ -14,8 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// composeSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
-func composeSentence(e *Explanation, autoscaler *autoscalingv2.HorizontalPodAutoscaler) string {
+// composeExplanationSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
+func composeExplanationSentence(e *Explanation, autoscaler *autoscalingv2.HorizontalPodAutoscaler) string {
 	head := e.describePodCount() + ": "
 	if text := e.describeBypass(autoscaler); text != "" {
 		return head + text + "."

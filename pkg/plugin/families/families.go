@@ -84,16 +84,16 @@ func parseFamilies(page []byte) ([]Family, error) {
 	for name, f := range parsed {
 		families = append(families, Family{
 			Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp(), Pods: 1, Series: len(f.GetMetric()),
-			Value: sumFamily(f), Metrics: nameFamilyMetrics(name, f.GetType()), BuiltIn: true,
+			Value: sumFamilySamples(f), Metrics: nameFamilyMetrics(name, f.GetType()), BuiltIn: true,
 		})
 	}
 	slices.SortFunc(families, func(a, b Family) int { return cmp.Compare(a.Name, b.Name) })
 	return families, nil
 }
 
-// sumFamily returns the sum over the series of a family; of histograms and summaries the observations. JSON has no word for a sum that is
+// sumFamilySamples returns the sum over the series of a family; of histograms and summaries the observations. JSON has no word for a sum that is
 // infinite or not a number: it is nil.
-func sumFamily(f *dto.MetricFamily) *float64 {
+func sumFamilySamples(f *dto.MetricFamily) *float64 {
 	var sum float64
 	for _, m := range f.GetMetric() {
 		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue() +

@@ -138,7 +138,7 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 		if !i.noteResourceRead(fmt.Sprintf("selector of %s %s", ref.Kind, ref.Name), err) {
 			continue
 		}
-		w := Workload{Group: targetGroup(ref), Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
+		w := Workload{Group: scaleTargetGroup(ref), Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
 		if pods := i.PodsOf(&w); len(pods) > 0 {
 			w.Template.ObjectMeta.Labels, w.Template.ObjectMeta.Annotations, w.Template.Spec = pods[0].Labels, pods[0].Annotations, pods[0].Spec
 		}

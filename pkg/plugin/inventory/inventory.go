@@ -87,7 +87,7 @@ func (i *Inventory) WorkloadOf(hpa *autoscalingv2.HorizontalPodAutoscaler) *Work
 	ref := hpa.Spec.ScaleTargetRef
 	for n := range i.Workloads {
 		w := &i.Workloads[n]
-		if w.Namespace == hpa.Namespace && w.isTarget(ref) {
+		if w.Namespace == hpa.Namespace && w.isScaleTargetOf(ref) {
 			return w
 		}
 	}
@@ -156,7 +156,7 @@ func (i *Inventory) RivalsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) []*auto
 // isSameScaleTarget compares group, kind and name: two versions of an API name one object.
 func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 	x, y := a.Spec.ScaleTargetRef, b.Spec.ScaleTargetRef
-	return targetGroup(x) == targetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
+	return scaleTargetGroup(x) == scaleTargetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
 }
 
 // IsUnread reports whether a resource, such as "pods", could not be read.
@@ -176,12 +176,12 @@ func IsHeld(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 func DescribeMetric(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
-		return nameMetric(m.Pods.Metric) + podsWords
+		return nameAutoscalerMetric(m.Pods.Metric) + podsWords
 	case m.Object != nil:
 		o := m.Object.DescribedObject
-		return nameMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
+		return nameAutoscalerMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
 	case m.External != nil:
-		return nameMetric(m.External.Metric) + externalWords
+		return nameAutoscalerMetric(m.External.Metric) + externalWords
 	case m.Resource != nil:
 		return string(m.Resource.Name) + podsWords
 	case m.ContainerResource != nil:
@@ -193,8 +193,8 @@ func DescribeMetric(m autoscalingv2.MetricSpec) string {
 // externalWords follow the name of an external metric.
 const externalWords = ", external"
 
-// nameMetric returns the name of a metric with its selector.
-func nameMetric(m autoscalingv2.MetricIdentifier) string {
+// nameAutoscalerMetric returns the name of a metric with its selector.
+func nameAutoscalerMetric(m autoscalingv2.MetricIdentifier) string {
 	if m.Selector == nil || len(m.Selector.MatchLabels)+len(m.Selector.MatchExpressions) == 0 {
 		return m.Name
 	}

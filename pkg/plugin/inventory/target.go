@@ -20,7 +20,7 @@ const appsGroup = "apps"
 // IsAppsTarget reports whether a reference means a Deployment or a StatefulSet of Kubernetes itself, and not a kind of the same name in
 // another API group.
 func IsAppsTarget(ref autoscalingv2.CrossVersionObjectReference) bool {
-	return (ref.Kind == "Deployment" || ref.Kind == "StatefulSet") && targetGroup(ref) == appsGroup
+	return (ref.Kind == "Deployment" || ref.Kind == "StatefulSet") && scaleTargetGroup(ref) == appsGroup
 }
 
 // LacksAppsGroup reports whether a reference to a kind of the group apps names no group, or the removed group extensions. The HPA
@@ -49,7 +49,7 @@ var unscalableKinds = map[string][]string{"": {"Pod"}, appsGroup: {"DaemonSet"},
 
 // LacksScale reports whether a reference names a kind of Kubernetes that no autoscaler can scale, or a kind that exists only in another spelling.
 func LacksScale(ref autoscalingv2.CrossVersionObjectReference) bool {
-	group := targetGroup(ref)
+	group := scaleTargetGroup(ref)
 	isMistyped := SpellScalableKind(ref.Kind) != "" && (group == appsGroup || group == "" || group == "extensions")
 	return isMistyped || slices.Contains(unscalableKinds[group], ref.Kind)
 }
@@ -89,8 +89,8 @@ func (i *Inventory) noteScaleError(hpa *autoscalingv2.HorizontalPodAutoscaler, e
 	i.scaleErrors[hpa.Namespace+"/"+hpa.Name] = err
 }
 
-// targetGroup returns the API group that a reference means.
-func targetGroup(ref autoscalingv2.CrossVersionObjectReference) string {
+// scaleTargetGroup returns the API group that a reference means.
+func scaleTargetGroup(ref autoscalingv2.CrossVersionObjectReference) string {
 	if LacksAppsGroup(ref) {
 		return appsGroup
 	}
@@ -98,7 +98,7 @@ func targetGroup(ref autoscalingv2.CrossVersionObjectReference) string {
 	return gv.Group
 }
 
-// isTarget reports whether a reference means the workload.
-func (w *Workload) isTarget(ref autoscalingv2.CrossVersionObjectReference) bool {
-	return w.Kind == ref.Kind && w.Name == ref.Name && cmp.Or(w.Group, appsGroup) == targetGroup(ref)
+// isScaleTargetOf reports whether a reference means the workload.
+func (w *Workload) isScaleTargetOf(ref autoscalingv2.CrossVersionObjectReference) bool {
+	return w.Kind == ref.Kind && w.Name == ref.Name && cmp.Or(w.Group, appsGroup) == scaleTargetGroup(ref)
 }

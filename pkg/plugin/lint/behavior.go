@@ -115,8 +115,8 @@ func listBehaviorRules() []Rule {
 	}
 }
 
-// scalingRulesOf returns the rules for a direction; nil where the defaults hold.
-func scalingRulesOf(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autoscalingv2.HPAScalingRules {
+// lintedScalingRules returns the rules for a direction; nil where the defaults hold.
+func lintedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case hpa.Spec.Behavior == nil:
 		return nil
@@ -128,13 +128,13 @@ func scalingRulesOf(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *autosc
 
 // isDirectionDisabled reports whether a direction is switched off.
 func isDirectionDisabled(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) bool {
-	r := scalingRulesOf(hpa, up)
+	r := lintedScalingRules(hpa, up)
 	return r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect
 }
 
 // stabilizationSeconds returns the window of a direction in seconds.
 func stabilizationSeconds(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
-	if r := scalingRulesOf(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
+	if r := lintedScalingRules(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
 		return *r.StabilizationWindowSeconds
 	}
 	if up {
@@ -145,7 +145,7 @@ func stabilizationSeconds(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) i
 
 // scaleUpTolerance returns the tolerance on the way up.
 func scaleUpTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
-	if r := scalingRulesOf(hpa, true); r != nil && r.Tolerance != nil {
+	if r := lintedScalingRules(hpa, true); r != nil && r.Tolerance != nil {
 		return r.Tolerance.AsApproximateFloat64()
 	}
 	return defaultTolerance
@@ -153,30 +153,30 @@ func scaleUpTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
 
 func findDownFasterThanUp(s subject) []string {
 	up, down := stabilizationSeconds(s.hpa, true), stabilizationSeconds(s.hpa, false)
-	return newFindingMessage(up > down && !isDirectionDisabled(s.hpa, true) && !isDirectionDisabled(s.hpa, false), "the scaleUp window is %d s, the scaleDown window %d s", up, down)
+	return newLintFinding(up > down && !isDirectionDisabled(s.hpa, true) && !isDirectionDisabled(s.hpa, false), "the scaleUp window is %d s, the scaleDown window %d s", up, down)
 }
 
 func findUpWindow(s subject) []string {
 	up := stabilizationSeconds(s.hpa, true)
-	return newFindingMessage(up > 0 && !isDirectionDisabled(s.hpa, true), "the scaleUp window is %d s", up)
+	return newLintFinding(up > 0 && !isDirectionDisabled(s.hpa, true), "the scaleUp window is %d s", up)
 }
 
 func findNoDownWindow(s subject) []string {
-	return newFindingMessage(stabilizationSeconds(s.hpa, false) == 0 && !isDirectionDisabled(s.hpa, false), "the scaleDown window is 0")
+	return newLintFinding(stabilizationSeconds(s.hpa, false) == 0 && !isDirectionDisabled(s.hpa, false), "the scaleDown window is 0")
 }
 
 func findInvalidLimits(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
-	return newFindingMessage(least < 0 || s.hpa.Spec.MaxReplicas < 1, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+	return newLintFinding(least < 0 || s.hpa.Spec.MaxReplicas < 1, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
 }
 
 // findInvalidBehavior judges each direction as kube-apiserver does.
 func findInvalidBehavior(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		if r := scalingRulesOf(s.hpa, up); r != nil {
+		if r := lintedScalingRules(s.hpa, up); r != nil {
 			for _, fault := range listScalingRuleFaults(r) {
-				messages = append(messages, directionName(up)+"."+fault)
+				messages = append(messages, scalingDirectionName(up)+"."+fault)
 			}
 		}
 	}
@@ -216,15 +216,15 @@ func listScalingRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
 
 func findMinAboveMax(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
-	return newFindingMessage(least > s.hpa.Spec.MaxReplicas && s.hpa.Spec.MaxReplicas > 0, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+	return newLintFinding(least > s.hpa.Spec.MaxReplicas && s.hpa.Spec.MaxReplicas > 0, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
 }
 
 func findEqualLimits(s subject) []string {
-	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas && !inventory.IsHeld(s.hpa), "both limits are %d", s.hpa.Spec.MaxReplicas)
+	return newLintFinding(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas && !inventory.IsHeld(s.hpa), "both limits are %d", s.hpa.Spec.MaxReplicas)
 }
 
 func findSinglePodLimit(s subject) []string {
-	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
+	return newLintFinding(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
 }
 
 // findUnknownFields reports fields of manifests: kube-apiserver returns none that it does not know.
@@ -234,26 +234,26 @@ func findUnknownFields(s subject) []string {
 
 func findUnservedVersion(s subject) []string {
 	version := s.hpa.APIVersion // empty from a cluster
-	return newFindingMessage(version != "" && version != "autoscaling/v1" && version != "autoscaling/v2", "apiVersion is %s", version)
+	return newLintFinding(version != "" && version != "autoscaling/v1" && version != "autoscaling/v2", "apiVersion is %s", version)
 }
 
 func findShortPeriods(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		r := scalingRulesOf(s.hpa, up)
+		r := lintedScalingRules(s.hpa, up)
 		if r == nil || isDirectionDisabled(s.hpa, up) {
 			continue
 		}
 		for _, p := range r.Policies {
 			if p.PeriodSeconds > 0 && p.PeriodSeconds < syncSeconds { // 0 and less are another rule's
-				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", directionName(up), p.PeriodSeconds))
+				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", scalingDirectionName(up), p.PeriodSeconds))
 			}
 		}
 	}
 	return messages
 }
 
-func directionName(up bool) string {
+func scalingDirectionName(up bool) string {
 	if up {
 		return "scaleUp"
 	}
@@ -264,7 +264,7 @@ func findDisabledDirections(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
 		if isDirectionDisabled(s.hpa, up) {
-			messages = append(messages, directionName(up)+" is disabled")
+			messages = append(messages, scalingDirectionName(up)+" is disabled")
 		}
 	}
 	return messages
@@ -274,13 +274,13 @@ func findWideTolerance(s subject) []string {
 	tolerance := scaleUpTolerance(s.hpa)
 	hidden := int(math.Floor(tolerance*float64(s.hpa.Spec.MaxReplicas) + 1e-9)) // 0.29 of 100 are 29, also if the last bit is wrong
 	wide := tolerance >= wideTolerance && hidden > 0 || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
-	return newFindingMessage(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
+	return newLintFinding(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
 }
 
 func findZeroTolerance(s subject) []string {
 	for _, up := range []bool{true, false} {
-		if r := scalingRulesOf(s.hpa, up); r != nil && r.Tolerance != nil && r.Tolerance.IsZero() {
-			return []string{directionName(up) + " has a tolerance of 0"}
+		if r := lintedScalingRules(s.hpa, up); r != nil && r.Tolerance != nil && r.Tolerance.IsZero() {
+			return []string{scalingDirectionName(up) + " has a tolerance of 0"}
 		}
 	}
 	return nil
@@ -291,7 +291,7 @@ func findSlowBurst(s subject) []string {
 		return nil // another rule's
 	}
 	seconds := measureUpBurst(s.hpa)
-	return newFindingMessage(seconds > maxBurstSeconds, "from %d to %d pods takes %d s", max(1, inventory.MinReplicasOf(s.hpa)), s.hpa.Spec.MaxReplicas, seconds)
+	return newLintFinding(seconds > maxBurstSeconds, "from %d to %d pods takes %d s", max(1, inventory.MinReplicasOf(s.hpa)), s.hpa.Spec.MaxReplicas, seconds)
 }
 
 // measureUpBurst returns the time from minReplicas to maxReplicas under the scaleUp policies, if the load wants the maximum at once. It plays
@@ -313,7 +313,7 @@ func growBurstPods(hpa *autoscalingv2.HorizontalPodAutoscaler, pods, now int32, 
 		{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}, {Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15},
 	}
 	least := false
-	if r := scalingRulesOf(hpa, true); r != nil {
+	if r := lintedScalingRules(hpa, true); r != nil {
 		if len(r.Policies) > 0 {
 			policies = r.Policies
 		}

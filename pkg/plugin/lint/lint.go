@@ -77,16 +77,16 @@ var duplicateKeyRule = Rule{
 func Run(objects *inventory.Inventory, files bool) *Report {
 	report := &Report{Unread: objects.Unread, HPAs: len(objects.HPAs), Findings: []Finding{}}
 	for _, k := range objects.DuplicateKeys {
-		report.addFinding(duplicateKeyRule, fmt.Sprintf("%s:%d", k.File, k.Line), fmt.Sprintf("%s repeats line %d", k.Path, k.First))
+		report.addLintFinding(duplicateKeyRule, fmt.Sprintf("%s:%d", k.File, k.Line), fmt.Sprintf("%s repeats line %d", k.Path, k.First))
 	}
 	rules := slices.DeleteFunc(Rules(), func(r Rule) bool { return r.check == nil })
 	for i := range objects.HPAs {
 		hpa := &objects.HPAs[i]
 		s := subject{objects: objects, hpa: hpa, workload: objects.WorkloadOf(hpa), files: files}
-		s.takeNewestPod()
+		s.lintNewestPod()
 		for _, r := range rules {
 			for _, message := range r.check(s) {
-				report.addFinding(r, hpa.Namespace+"/hpa/"+hpa.Name, message)
+				report.addLintFinding(r, hpa.Namespace+"/hpa/"+hpa.Name, message)
 			}
 		}
 	}
@@ -94,8 +94,8 @@ func Run(objects *inventory.Inventory, files bool) *Report {
 	return report
 }
 
-// addFinding adds a finding once: overlays have variants of one autoscaler.
-func (r *Report) addFinding(rule Rule, object, message string) {
+// addLintFinding adds a finding once: overlays have variants of one autoscaler.
+func (r *Report) addLintFinding(rule Rule, object, message string) {
 	f := Finding{
 		Rule: rule.ID, Severity: rule.Severity, Object: object, Message: message, Reason: rule.Reason, Fix: rule.Fix, Page: "docs/lint.md#" + rule.ID,
 	}
@@ -104,9 +104,9 @@ func (r *Report) addFinding(rule Rule, object, message string) {
 	}
 }
 
-// takeNewestPod gives the workload the containers and annotations of its newest pod: webhooks, a LimitRange and a VerticalPodAutoscaler change
+// lintNewestPod gives the workload the containers and annotations of its newest pod: webhooks, a LimitRange and a VerticalPodAutoscaler change
 // pods, and not the template.
-func (s *subject) takeNewestPod() {
+func (s *subject) lintNewestPod() {
 	var newest *corev1.Pod
 	for _, p := range s.objects.PodsOf(s.workload) {
 		if findUnscaledOwner(p) == "" && (newest == nil || p.CreationTimestamp.After(newest.CreationTimestamp.Time)) {
@@ -146,8 +146,8 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	return table.Print(out, opts)
 }
 
-// newFindingMessage returns the message as the only finding if found, else none.
-func newFindingMessage(found bool, format string, args ...any) []string {
+// newLintFinding returns the message as the only finding if found, else none.
+func newLintFinding(found bool, format string, args ...any) []string {
 	if !found {
 		return nil
 	}

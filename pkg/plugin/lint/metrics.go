@@ -25,7 +25,7 @@ var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|s
 
 // isQuantileMetric reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
 func isQuantileMetric(m autoscalingv2.MetricSpec) bool {
-	return quantileName.MatchString(metricNameOf(m)) ||
+	return quantileName.MatchString(lintedMetricName(m)) ||
 		slices.ContainsFunc(listMetricRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
 }
 
@@ -49,27 +49,15 @@ func listMetricRequirements(m autoscalingv2.MetricSpec) []string {
 }
 
 // listMetricRules returns the rules about the metrics of an autoscaler.
-func listMetricRules() []Rule {
+func listMetricRules() []Rule { return slices.Concat(listMetricSourceRules(), listMetricTargetRules()) }
+
+// listMetricSourceRules returns the rules about metrics without a value, or with a wrong one.
+func listMetricSourceRules() []Rule {
 	return []Rule{
-		{
-			"average-of-a-quantile", SeverityError,
-			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
-			"Use a Value target, or scale on a rate or on concurrency.", findQuantileAverages,
-		},
 		{
 			"counter-without-rate", SeverityError,
 			"A counter only grows: the autoscaler stays at maxReplicas.",
 			"Scale on NAME_per_second instead of NAME_total.", findRawCounters,
-		},
-		{
-			"cpu-beside-load", SeverityWarning,
-			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
-			"Keep the metric that the load moves first.", findCPUBesideLoad,
-		},
-		{
-			"cpu-target-out-of-reach", SeverityError,
-			"The target with its tolerance lies above the CPU limit.",
-			"Lower the target, or raise the CPU limit.", findUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
@@ -82,16 +70,6 @@ func listMetricRules() []Rule {
 			"Give it a type, the field of that type, and one target above 0.", findInvalidMetrics,
 		},
 		{
-			"latency-target", SeverityWarning,
-			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
-			"Scale on a rate or on concurrency, and alert on latency.", findLatencyTargets,
-		},
-		{
-			"memory-target", SeverityWarning,
-			"Most programs keep the memory of a peak: the number of pods never falls again.",
-			"Scale on load; bound memory by the container's limit.", findMemoryTargets,
-		},
-		{
 			"metric-dies-with-its-pods", SeverityError,
 			"Without pods there is no metric, and nothing wakes the workload.",
 			"Add a metric that exists at zero, or set minReplicas to 1.", findMetricAtZero,
@@ -102,14 +80,45 @@ func listMetricRules() []Rule {
 			"Set every container's request, or use an AverageValue target.", findMissingRequests,
 		},
 		{
-			"surge-counts-as-wish", SeverityWarning,
-			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
-			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", findSurgingAverages,
-		},
-		{
 			"unknown-container", SeverityError,
 			"No pod has a container of this name.",
 			"Name a container of the workload.", findUnknownContainers,
+		},
+	}
+}
+
+// listMetricTargetRules returns the rules about targets that scale a workload wrongly.
+func listMetricTargetRules() []Rule {
+	return []Rule{
+		{
+			"average-of-a-quantile", SeverityError,
+			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
+			"Use a Value target, or scale on a rate or on concurrency.", findQuantileAverages,
+		},
+		{
+			"cpu-beside-load", SeverityWarning,
+			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
+			"Keep the metric that the load moves first.", findCPUBesideLoad,
+		},
+		{
+			"cpu-target-out-of-reach", SeverityError,
+			"The target with its tolerance lies above the CPU limit.",
+			"Lower the target, or raise the CPU limit.", findUnreachableTarget,
+		},
+		{
+			"latency-target", SeverityWarning,
+			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
+			"Scale on a rate or on concurrency, and alert on latency.", findLatencyTargets,
+		},
+		{
+			"memory-target", SeverityWarning,
+			"Most programs keep the memory of a peak: the number of pods never falls again.",
+			"Scale on load; bound memory by the container's limit.", findMemoryTargets,
+		},
+		{
+			"surge-counts-as-wish", SeverityWarning,
+			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
+			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", findSurgingAverages,
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
@@ -119,8 +128,8 @@ func listMetricRules() []Rule {
 	}
 }
 
-// checkEachMetric returns the messages of a check for each metric of an autoscaler.
-func checkEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
+// lintEachMetric returns the messages of a check for each metric of an autoscaler.
+func lintEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) []string {
 	var messages []string
 	for _, m := range s.hpa.Spec.Metrics {
 		if message := check(m); message != "" {
@@ -130,8 +139,8 @@ func checkEachMetric(s subject, check func(m autoscalingv2.MetricSpec) string) [
 	return messages
 }
 
-// metricNameOf returns the name of a custom or external metric, or nothing for CPU and memory.
-func metricNameOf(m autoscalingv2.MetricSpec) string {
+// lintedMetricName returns the name of a custom or external metric, or nothing for CPU and memory.
+func lintedMetricName(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name
@@ -144,7 +153,7 @@ func metricNameOf(m autoscalingv2.MetricSpec) string {
 }
 
 func findQuantileAverages(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Pods == nil && isQuantileMetric(m) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
 		}
@@ -153,8 +162,8 @@ func findQuantileAverages(s subject) []string {
 }
 
 func findRateValues(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && inventory.IsRateMetric(metricNameOf(m)) && reading.TargetOf(m).Value != nil {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && inventory.IsRateMetric(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
 			return "a rate with a target of type Value"
 		}
 		return ""
@@ -165,7 +174,7 @@ func findSurgingAverages(s subject) []string {
 	if s.workload == nil || !s.workload.Surges {
 		return nil
 	}
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if (m.External != nil || m.Object != nil) && reading.TargetOf(m).AverageValue != nil {
 			return "AverageValue, and " + s.workload.Ref() + " surges"
 		}
@@ -174,7 +183,7 @@ func findSurgingAverages(s subject) []string {
 }
 
 func findLatencyTargets(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if isQuantileMetric(m) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
 			return "scales on latency"
 		}
@@ -183,8 +192,8 @@ func findLatencyTargets(s subject) []string {
 }
 
 func findRawCounters(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if counterName.MatchString(metricNameOf(m)) {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if counterName.MatchString(lintedMetricName(m)) {
 			return "a counter by its name"
 		}
 		return ""
@@ -204,18 +213,18 @@ func findInvalidMetrics(s subject) []string {
 func findCPUBesideLoad(s subject) []string {
 	usage, load := "", ""
 	for _, m := range s.hpa.Spec.Metrics {
-		name, _, _ := resourceMetricOf(m)
-		if custom := metricNameOf(m); custom != "" {
+		name, _, _ := lintedResourceMetric(m)
+		if custom := lintedMetricName(m); custom != "" {
 			load = custom
 		} else if name == corev1.ResourceCPU {
 			usage = inventory.DescribeMetric(m)
 		}
 	}
-	return newFindingMessage(usage != "" && load != "", "%s beside %s", usage, load)
+	return newLintFinding(usage != "" && load != "", "%s beside %s", usage, load)
 }
 
 func findMemoryTargets(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Resource != nil && m.Resource.Name == corev1.ResourceMemory || m.ContainerResource != nil && m.ContainerResource.Name == corev1.ResourceMemory {
 			return "scales on memory"
 		}
@@ -229,13 +238,13 @@ func findMetricAtZero(s subject) []string {
 			return nil
 		}
 	}
-	return newFindingMessage(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
+	return newLintFinding(inventory.MinReplicasOf(s.hpa) == 0, "minReplicas is 0, and every metric comes from the pods themselves")
 }
 
 func findDuplicateMetrics(s subject) []string {
 	seen := map[string]bool{}
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		key := metricIdentity(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		key := lintedMetricIdentity(m)
 		if seen[key] {
 			return "named twice"
 		}
@@ -244,9 +253,9 @@ func findDuplicateMetrics(s subject) []string {
 	})
 }
 
-// metricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
-func metricIdentity(m autoscalingv2.MetricSpec) string {
-	name := fmt.Sprint(metricNameOf(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
+// lintedMetricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
+func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
+	name := fmt.Sprint(lintedMetricName(m), " ", listMetricRequirements(m), " ", reading.TargetOf(m).Type)
 	switch {
 	case m.Pods != nil:
 		return "pods " + name
@@ -259,8 +268,8 @@ func metricIdentity(m autoscalingv2.MetricSpec) string {
 	return inventory.DescribeMetric(m)
 }
 
-// resourceMetricOf returns the resource of a utilization target, and its container (empty: all).
-func resourceMetricOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
+// lintedResourceMetric returns the resource of a utilization target, and its container (empty: all).
+func lintedResourceMetric(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string, utilization *int32) {
 	switch {
 	case m.Resource != nil:
 		return m.Resource.Name, "", m.Resource.Target.AverageUtilization
@@ -271,8 +280,8 @@ func resourceMetricOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, con
 }
 
 func findMissingRequests(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResourceMetric(m)
 		if utilization == nil || s.workload == nil {
 			return ""
 		}
@@ -294,7 +303,7 @@ func findMissingRequests(s subject) []string {
 }
 
 func findUnknownContainers(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
@@ -309,8 +318,8 @@ func findUnknownContainers(s subject) []string {
 
 // findUnreachableTarget compares the target, raised by the tolerance, with the usage at which every container is at its limit.
 func findUnreachableTarget(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, utilization := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, utilization := lintedResourceMetric(m)
 		if s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}

@@ -80,8 +80,8 @@ func findTwoAutoscalers(s subject) []string {
 
 // findVerticalAutoscalers looks for VerticalPodAutoscalers that change a resource on which an autoscaler scales.
 func findVerticalAutoscalers(s subject) []string {
-	return checkEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		name, container, _ := resourceMetricOf(m)
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, _ := lintedResourceMetric(m)
 		if name == "" {
 			return ""
 		}
@@ -101,22 +101,22 @@ func findMissingTarget(s subject) []string {
 	if ref.Name == "" {
 		return []string{"scaleTargetRef has no name"}
 	}
-	return newFindingMessage(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
+	return newLintFinding(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
 }
 
 func findWrongTargetGroup(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newFindingMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newLintFinding(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func findUnscalableTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	return newFindingMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+	return newLintFinding(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func findKEDAOwner(s subject) []string {
 	owner := kube.FindScaledObject(s.hpa)
-	return newFindingMessage(owner != "", "it belongs to ScaledObject %s", owner)
+	return newLintFinding(owner != "", "it belongs to ScaledObject %s", owner)
 }
 
 func findOverlappingSelectors(s subject) []string {
@@ -175,15 +175,15 @@ func findBudgetAtMinimum(s subject) []string {
 	least := int(inventory.MinReplicasOf(s.hpa))
 	var messages []string
 	for _, b := range s.objects.BudgetsOf(s.workload) {
-		if keepsAllPods(b, least) && !keepsAllPods(b, int(s.hpa.Spec.MaxReplicas)) {
+		if budgetKeepsAllPods(b, least) && !budgetKeepsAllPods(b, int(s.hpa.Spec.MaxReplicas)) {
 			messages = append(messages, fmt.Sprintf("pdb/%s keeps %s, minReplicas is %d", b.Name, b.Spec.MinAvailable.String(), least))
 		}
 	}
 	return messages
 }
 
-// keepsAllPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
-func keepsAllPods(b *policyv1.PodDisruptionBudget, pods int) bool {
+// budgetKeepsAllPods reports whether minAvailable of a budget keeps all of a number of pods. A share is rounded up.
+func budgetKeepsAllPods(b *policyv1.PodDisruptionBudget, pods int) bool {
 	if b.Spec.MinAvailable == nil || pods <= 0 {
 		return false
 	}
@@ -197,7 +197,7 @@ func findBlockingBudgets(s subject) []string {
 		if !slices.Contains(names, "pdb/"+b.Name) { // overlays have variants of one budget
 			names = append(names, "pdb/"+b.Name)
 		}
-		if most := int(s.hpa.Spec.MaxReplicas); keepsAllPods(b, most) {
+		if most := int(s.hpa.Spec.MaxReplicas); budgetKeepsAllPods(b, most) {
 			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: %s, and maxReplicas is %d", b.Name, b.Spec.MinAvailable.String(), most))
 		}
 		if none := b.Spec.MaxUnavailable; none != nil {

@@ -51,8 +51,8 @@ func listWorkloadRules() []Rule {
 	}
 }
 
-// podTemplateOf returns the pod template of a subject, or nil.
-func podTemplateOf(s subject) *corev1.PodTemplateSpec {
+// lintedPodTemplate returns the pod template of a subject, or nil.
+func lintedPodTemplate(s subject) *corev1.PodTemplateSpec {
 	if s.workload == nil {
 		return nil
 	}
@@ -63,11 +63,11 @@ func findManifestReplicas(s subject) []string {
 	if !s.files || s.workload == nil || s.workload.Replicas == nil {
 		return nil // in a cluster, every workload has a number
 	}
-	return newFindingMessage(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
+	return newLintFinding(true, "%s sets replicas: %d (%s)", s.workload.Ref(), *s.workload.Replicas, s.workload.Source)
 }
 
 func findMissingReadiness(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil {
 		return nil
 	}
@@ -76,18 +76,18 @@ func findMissingReadiness(s subject) []string {
 			return nil
 		}
 	}
-	return newFindingMessage(true, "no container of %s has one", s.workload.Ref())
+	return newLintFinding(true, "no container of %s has one", s.workload.Ref())
 }
 
 // findReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
 func findReadyWhileStarting(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil {
 		return nil
 	}
 	for _, c := range podpage.Containers(&t.Spec) {
 		if isScaledOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
-			return newFindingMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
+			return newLintFinding(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func findReadyWhileStarting(s subject) []string {
 // isScaledOnCPU reports whether a metric is the CPU of the pods or of a container.
 func isScaledOnCPU(s subject, container string) bool {
 	for _, m := range s.hpa.Spec.Metrics {
-		if name, of, _ := resourceMetricOf(m); name == corev1.ResourceCPU && (of == "" || of == container) {
+		if name, of, _ := lintedResourceMetric(m); name == corev1.ResourceCPU && (of == "" || of == container) {
 			return true
 		}
 	}
@@ -104,7 +104,7 @@ func isScaledOnCPU(s subject, container string) bool {
 }
 
 func findSharedProbes(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil {
 		return nil
 	}
@@ -113,19 +113,19 @@ func findSharedProbes(s subject) []string {
 		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
 			continue
 		}
-		same := probePath(live) == probePath(ready) && containerPortNumber(c, live.HTTPGet.Port) == containerPortNumber(c, ready.HTTPGet.Port)
+		same := comparedProbePath(live) == comparedProbePath(ready) && lintedPortNumber(c, live.HTTPGet.Port) == lintedPortNumber(c, ready.HTTPGet.Port)
 		if same && probeFailureSeconds(live) <= probeFailureSeconds(ready) {
-			return newFindingMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, probePath(live), probeFailureSeconds(live))
+			return newLintFinding(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, comparedProbePath(live), probeFailureSeconds(live))
 		}
 	}
 	return nil
 }
 
-// probePath returns the path of a probe; Kubernetes' default is /.
-func probePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
+// comparedProbePath returns the path of a probe; Kubernetes' default is /.
+func comparedProbePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
 
-// containerPortNumber returns the number of a container's port, or the text of an undeclared port.
-func containerPortNumber(c corev1.Container, port intstr.IntOrString) string {
+// lintedPortNumber returns the number of a container's port, or the text of an undeclared port.
+func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
 	for _, p := range c.Ports {
 		if port.Type == intstr.String && p.Name == port.StrVal {
 			return strconv.Itoa(int(p.ContainerPort))
@@ -147,12 +147,12 @@ func probeFailureSeconds(p *corev1.Probe) int64 {
 }
 
 func findScrapeOptOut(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
 	text := podpage.Annotation(t.Annotations, podpage.AnnotationScrape)
-	return newFindingMessage(text != "" && text != "true", "the pods opt out of scraping: %q", text)
+	return newLintFinding(text != "" && text != "true", "the pods opt out of scraping: %q", text)
 }
 
 // isScaledOnPods reports whether a metric comes from the pods' own pages.
@@ -166,7 +166,7 @@ func isScaledOnPods(s subject) bool {
 }
 
 func findAmbiguousPort(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
@@ -177,7 +177,7 @@ func findAmbiguousPort(s subject) []string {
 }
 
 func findUndeclaredPort(s subject) []string {
-	t := podTemplateOf(s)
+	t := lintedPodTemplate(s)
 	if t == nil || !isScaledOnPods(s) {
 		return nil
 	}
@@ -186,5 +186,5 @@ func findUndeclaredPort(s subject) []string {
 	if text == "" || len(podpage.DeclaredPorts(containers, "")) == 0 || err != nil { // the adapter cannot choose: another rule's
 		return nil
 	}
-	return newFindingMessage(!podpage.Declares(containers, port.ContainerPort), "prometheus.io/port is %q, which no container declares", text)
+	return newLintFinding(!podpage.Declares(containers, port.ContainerPort), "prometheus.io/port is %q, which no container declares", text)
 }

@@ -72,8 +72,8 @@ func JoinShellWords(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// wrapObject returns the fields of an object in an envelope with apiVersion and kind.
-func wrapObject(kind string, object any) (map[string]any, error) {
+// wrapPrintedObject returns the fields of an object in an envelope with apiVersion and kind.
+func wrapPrintedObject(kind string, object any) (map[string]any, error) {
 	data, err := json.Marshal(object)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func PrintTemplate(out io.Writer, template, kind string, object any) error {
 	if err != nil {
 		return err
 	}
-	fields, err := wrapObject(kind, object)
+	fields, err := wrapPrintedObject(kind, object)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func PrintTemplate(out io.Writer, template, kind string, object any) error {
 
 // PrintObject writes an object as JSON or YAML, in an envelope with apiVersion and kind.
 func PrintObject(out io.Writer, format, kind string, object any) error {
-	fields, err := wrapObject(kind, object)
+	fields, err := wrapPrintedObject(kind, object)
 	if err != nil {
 		return err
 	}

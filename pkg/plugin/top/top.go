@@ -154,9 +154,9 @@ func (r *topRead) newRowMetric(i int) (m Metric, isFailed bool) {
 	}
 	switch {
 	case answer.Metric == "":
-		m.Error, m.Value = "its pods are unknown", formatStatusValue(r.autoscaler, i)
+		m.Error, m.Value = "its pods are unknown", formatRowStatusValue(r.autoscaler, i)
 	case reading.IsOwnFailure(err):
-		m.Error, m.Value = err.Error(), formatStatusValue(r.autoscaler, i)
+		m.Error, m.Value = err.Error(), formatRowStatusValue(r.autoscaler, i)
 	case err != nil:
 		m.Error = err.Error()
 		isAtZero := r.autoscaler.Status.CurrentReplicas == 0 && len(r.autoscaler.Status.Conditions) > 0 && len(r.pods) == 0
@@ -164,7 +164,7 @@ func (r *topRead) newRowMetric(i int) (m Metric, isFailed bool) {
 	case i < len(r.decisions) && target.AverageUtilization == nil:
 		m.Value = reading.FormatAmount(m.Target, r.decisions[i].Usage)
 	default:
-		m.Value = formatMetricValue(r.autoscaler, i, answer.Values)
+		m.Value = formatRowMetricValue(r.autoscaler, i, answer.Values)
 	}
 	return m, false
 }
@@ -179,12 +179,12 @@ func countReadyRowPods(pods []*corev1.Pod) int {
 	return ready
 }
 
-// formatMetricValue returns values in the terms of the metric's target: the mean over pods, the total, or the total shared by the replicas.
-func formatMetricValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []reading.Value) string {
+// formatRowMetricValue returns values in the terms of the metric's target: the mean over pods, the total, or the total shared by the replicas.
+func formatRowMetricValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []reading.Value) string {
 	spec := hpa.Spec.Metrics[i]
 	target := reading.TargetOf(spec)
 	if target.AverageUtilization != nil {
-		return formatStatusValue(hpa, i) // the requests of the pods are behind it; the controller has done the sum
+		return formatRowStatusValue(hpa, i) // the requests of the pods are behind it; the controller has done the sum
 	}
 	var sum int64
 	for _, v := range values {
@@ -207,8 +207,8 @@ func formatMetricValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values
 	return reading.FormatAmount(reading.FormatTarget(target), int64(share))
 }
 
-// formatStatusValue returns the value that the HPA controller wrote last.
-func formatStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) string {
+// formatRowStatusValue returns the value that the HPA controller wrote last.
+func formatRowStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) string {
 	if i >= len(hpa.Status.CurrentMetrics) {
 		return "?"
 	}
@@ -276,7 +276,7 @@ func (r *Report) Print(out io.Writer, now time.Time, opts output.TableOptions) e
 			cells = append([]string{row.Namespace}, cells...)
 		}
 		if opts.Wide {
-			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstMetricError())
+			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstRowMetricError())
 		}
 		table.Add(cells...)
 	}
@@ -298,7 +298,7 @@ func (r Row) formatRowCells(now time.Time) []string {
 	}
 }
 
-func (r Row) firstMetricError() string {
+func (r Row) firstRowMetricError() string {
 	for _, m := range r.Metrics {
 		if m.Error != "" {
 			return m.Error

@@ -46,9 +46,9 @@ func Log(spec autoscalingv2.HorizontalPodAutoscalerSpec, loads ...float64) *expl
 	}
 	log.Name, log.Namespace = "web", "shop"
 	s := simulation{spec: spec, status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 2, DesiredReplicas: 2}}
-	s.scale(2, Begin.Add(-time.Hour))
+	s.scaleSimulatedPods(2, Begin.Add(-time.Hour))
 	for i, load := range loads {
-		log.Decisions = append(log.Decisions, s.look(Begin.Add(time.Duration(i)*Period), load))
+		log.Decisions = append(log.Decisions, s.takeSimulatedLook(Begin.Add(time.Duration(i)*Period), load))
 	}
 	return log
 }
@@ -62,8 +62,8 @@ type simulation struct {
 	made    int
 }
 
-// scale makes or ends pods.
-func (s *simulation) scale(replicas int, now time.Time) {
+// scaleSimulatedPods makes or ends pods.
+func (s *simulation) scaleSimulatedPods(replicas int, now time.Time) {
 	s.pods = append([]explainapi.Pod(nil), s.pods[:min(len(s.pods), replicas)]...)
 	for len(s.pods) < replicas {
 		s.made++
@@ -71,8 +71,8 @@ func (s *simulation) scale(replicas int, now time.Time) {
 	}
 }
 
-// look is one look of the HPA controller under a load.
-func (s *simulation) look(now time.Time, load float64) explainapi.Decision {
+// takeSimulatedLook is one look of the HPA controller under a load.
+func (s *simulation) takeSimulatedLook(now time.Time, load float64) explainapi.Decision {
 	read := explainapi.Read{Time: now}
 	in := hpa.Input{
 		HPA:          &autoscalingv2.HorizontalPodAutoscaler{Spec: s.spec, Status: s.status},
@@ -99,7 +99,7 @@ func (s *simulation) look(now time.Time, load float64) explainapi.Decision {
 	for _, c := range d.Status.Conditions {
 		out.Status.Conditions = append(out.Status.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason})
 	}
-	s.scale(int(d.Replicas), now.Add(time.Second))
+	s.scaleSimulatedPods(int(d.Replicas), now.Add(time.Second))
 	return out
 }
 

@@ -31,7 +31,7 @@ func (r *Runner) ShutFault(namespace, gate, key string, changes []Change) string
 func (r *Runner) isGateWithin(gate string) bool {
 	g := r.gates[gate]
 	return !slices.ContainsFunc(slices.Concat(g.Open, g.Shut), func(a Action) bool {
-		return a.Patch == nil || a.Patch.Namespace != "" || r.isClusterScoped(a.Patch.groupKind())
+		return a.Patch == nil || a.Patch.Namespace != "" || r.isClusterScoped(a.Patch.patchGroupKind())
 	})
 }
 
@@ -46,7 +46,7 @@ func describeShutActions(namespace string, shut []Action) (all []string) {
 		if err != nil {
 			merge = a.Patch.Merge
 		}
-		all = append(all, fmt.Sprintf("kubectl -n %s patch %s %s --type merge -p %s", a.Patch.namespaceFor(namespace), kubectlType(a.Patch.APIVersion, a.Patch.Kind), a.Patch.Name, quoteForShell(string(merge))))
+		all = append(all, fmt.Sprintf("kubectl -n %s patch %s %s --type merge -p %s", a.Patch.patchedNamespace(namespace), kubectlPatchType(a.Patch.APIVersion, a.Patch.Kind), a.Patch.Name, quoteForShell(string(merge))))
 	}
 	return all
 }
@@ -58,7 +58,7 @@ func describeGateChanges(changes []Change) (all []string) {
 		if c.Was != "" {
 			what = fmt.Sprintf("set %s to %s", c.Path, c.Was)
 		}
-		object := kubectlType(c.APIVersion, c.Kind) + " " + c.Name
+		object := kubectlPatchType(c.APIVersion, c.Kind) + " " + c.Name
 		if c.Namespace != "" {
 			object = "-n " + c.Namespace + " " + object
 		}
@@ -67,8 +67,8 @@ func describeGateChanges(changes []Change) (all []string) {
 	return all
 }
 
-// kubectlType returns a kind as kubectl takes it.
-func kubectlType(apiVersion, kind string) string {
+// kubectlPatchType returns a kind as kubectl takes it.
+func kubectlPatchType(apiVersion, kind string) string {
 	if group := schema.FromAPIVersionAndKind(apiVersion, kind).Group; group != "" {
 		kind += "." + group
 	}

@@ -70,7 +70,7 @@ func validateGate(d *strict.Decoder, path string, g *Gate) {
 		if a.Patch != nil && len(g.Steps) == 0 && a.dependsOnPercent() {
 			d.AddFault(strict.IndexPath(path+".open", i), "has a placeholder, but the gate has no steps")
 		}
-		if a.Patch != nil && strings.Contains(removePlaceholders(string(a.Patch.Merge)), `\u003c\u003c`) {
+		if a.Patch != nil && strings.Contains(removePatchPlaceholders(string(a.Patch.Merge)), `\u003c\u003c`) {
 			d.AddFault(strict.IndexPath(path+".open", i), "has an unknown placeholder; write %s or %s", percentPlaceholder, remainderPlaceholder)
 		}
 	}
@@ -89,8 +89,8 @@ func validateGate(d *strict.Decoder, path string, g *Gate) {
 	}
 }
 
-// removePlaceholders returns JSON, as json.Marshal escapes it, without the known placeholders.
-func removePlaceholders(merge string) string {
+// removePatchPlaceholders returns JSON, as json.Marshal escapes it, without the known placeholders.
+func removePatchPlaceholders(merge string) string {
 	for _, known := range []string{percentPlaceholder, remainderPlaceholder} {
 		merge = strings.ReplaceAll(merge, strings.NewReplacer("<", `\u003c`, ">", `\u003e`).Replace(known), "")
 	}

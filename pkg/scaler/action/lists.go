@@ -63,7 +63,7 @@ func fillMergeObject(path string, found, pattern, merge any, fill func(path stri
 	shape, _ := pattern.(map[string]any)
 	fields, _ := merge.(map[string]any)
 	for key, value := range fields {
-		at := path + "/" + escapePointerKey(key)
+		at := path + "/" + escapeJSONPointerKey(key)
 		list, isList := value.([]any)
 		if !isList {
 			if err := fillMergeObject(at, before[key], shape[key], value, fill); err != nil {
@@ -80,10 +80,10 @@ func fillMergeObject(path string, found, pattern, merge any, fill func(path stri
 	return nil
 }
 
-// fillOpenLists returns the fillList of a gate's steps, by the record of the gate's changes; nil: without a record, a step replaces whole lists. The
+// fillOpenGateLists returns the fillList of a gate's steps, by the record of the gate's changes; nil: without a record, a step replaces whole lists. The
 // first step replaces the elements that were there, and keeps elements that were added at the end since. A later step changes only what its own
 // elements set.
-func fillOpenLists(changes []Change) fillList {
+func fillOpenGateLists(changes []Change) fillList {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -97,7 +97,7 @@ func fillOpenLists(changes []Change) fillList {
 			}
 		}
 		own, _ := pattern.([]any)
-		switch at := placeListElements(before, own); {
+		switch at := placePatchedElements(before, own); {
 		case !isRecorded:
 			return merge, nil
 		case isUnchanged && !isWhole && len(before) > len(merge):
@@ -105,37 +105,37 @@ func fillOpenLists(changes []Change) fillList {
 		case isUnchanged:
 			return merge, nil
 		case !slices.Contains(at, -1):
-			return overlayListElements(before, at, own, merge), nil
+			return overlayPatchedElements(before, at, own, merge), nil
 		}
 		return nil, fmt.Errorf("another client changed the list at %s, so that the elements of the gate are not found: put them back, or delete the hold", path)
 	}
 }
 
-// fillShutLists returns the fillList of the patches that shut a gate: they replace the elements of the gate, and keep those of other clients. A list with
+// fillShutGateLists returns the fillList of the patches that shut a gate: they replace the elements of the gate, and keep those of other clients. A list with
 // none of them is replaced as a whole.
-func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
+func (g Gate) fillShutGateLists(p *Patch, namespace string) fillList {
 	return func(_ map[string]any, path string, found, _ any, merge []any) (any, error) {
 		before, isList := found.([]any)
-		own := g.findOpenList(p, namespace, path)
-		at, to := placeListElements(before, own), placeListElements(before, merge)
+		own := g.findOpenGateList(p, namespace, path)
+		at, to := placePatchedElements(before, own), placePatchedElements(before, merge)
 		isThere := func(place int) bool { return place >= 0 }
 		switch {
 		case !isList || len(own) == 0:
 		case !slices.Contains(to, -1): // all elements are there; the elements that the gate alone has go
 			at = slices.DeleteFunc(at, func(place int) bool { return slices.Contains(to, place) })
-			return replaceListElements(overlayListElements(before, to, merge, merge), at, nil), nil
+			return replacePatchedElements(overlayPatchedElements(before, to, merge, merge), at, nil), nil
 		case slices.ContainsFunc(at, isThere) || slices.ContainsFunc(to, isThere):
-			return replaceListElements(before, append(at, to...), merge), nil
+			return replacePatchedElements(before, append(at, to...), merge), nil
 		}
 		return merge, nil
 	}
 }
 
-// findOpenList returns the list that opens the gate at a place of a patch's object; nil: the gate sets none there.
-func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
-	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].objectID()
+// findOpenGateList returns the list that opens the gate at a place of a patch's object; nil: the gate sets none there.
+func (g Gate) findOpenGateList(p *Patch, namespace, path string) []any {
+	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].patchedObjectID()
 	for _, a := range resolveGateActions(namespace, g.Open) {
-		if list, found := lookUpJSONPointer(a.Merge, path); found && a.objectID() == object {
+		if list, found := lookUpJSONPointer(a.Merge, path); found && a.patchedObjectID() == object {
 			own, _ := list.([]any)
 			return own
 		}
@@ -143,9 +143,9 @@ func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
 	return nil
 }
 
-// placeListElements returns the index of each element of a gate's list in a list of an object; -1: it is not there, or more than one may be it. An element
+// placePatchedElements returns the index of each element of a gate's list in a list of an object; -1: it is not there, or more than one may be it. An element
 // has all that the gate's sets, or else its name. Other clients may have moved it.
-func placeListElements(found, own []any) []int {
+func placePatchedElements(found, own []any) []int {
 	places := make([]int, len(own))
 	for i, element := range own {
 		var alike, namesakes []int
@@ -181,8 +181,8 @@ func isElementNamesake(found, element any) bool {
 	return name != "" && there["name"] == name && !strings.Contains(name, placeholderStart)
 }
 
-// overlayListElements returns a list after a merge patch of its elements at places.
-func overlayListElements(found []any, at []int, pattern, merge []any) []any {
+// overlayPatchedElements returns a list after a merge patch of its elements at places.
+func overlayPatchedElements(found []any, at []int, pattern, merge []any) []any {
 	all := slices.Clone(found)
 	for i, place := range at {
 		all[place] = overlayMergeValue(found[place], pattern[i], merge[i])
@@ -190,8 +190,8 @@ func overlayListElements(found []any, at []int, pattern, merge []any) []any {
 	return all
 }
 
-// replaceListElements returns a list with other elements in the given places.
-func replaceListElements(found []any, at []int, with []any) []any {
+// replacePatchedElements returns a list with other elements in the given places.
+func replacePatchedElements(found []any, at []int, with []any) []any {
 	all := []any{}
 	for i := range found {
 		if !slices.Contains(at, i) {
@@ -218,7 +218,7 @@ func matchesMergePattern(found, pattern any) bool {
 		return isObject
 	case []any:
 		before, isList := found.([]any)
-		for i, place := range placeListElements(before, pattern) {
+		for i, place := range placePatchedElements(before, pattern) {
 			isList = isList && place >= 0 && matchesMergePattern(before[place], pattern[i])
 		}
 		return isList
@@ -246,8 +246,8 @@ func overlayMergeValue(found, pattern, merge any) any {
 	case []any:
 		before, _ := found.([]any)
 		own, _ := pattern.([]any)
-		if at := placeListElements(before, own); len(own) == len(merge) && !slices.Contains(at, -1) {
-			return overlayListElements(before, at, own, merge)
+		if at := placePatchedElements(before, own); len(own) == len(merge) && !slices.Contains(at, -1) {
+			return overlayPatchedElements(before, at, own, merge)
 		}
 	}
 	return merge

@@ -27,22 +27,22 @@ func (p *Patch) RenderMerge(percent int) (json.RawMessage, error) {
 	}
 	isText := p.APIVersion == "v1" && (p.Kind == "ConfigMap" || p.Kind == "Secret")
 	for key, value := range v {
-		v[key] = fillPlaceholders(value, percent, isText && (key == "data" || key == "stringData"))
+		v[key] = fillPatchPlaceholders(value, percent, isText && (key == "data" || key == "stringData"))
 	}
 	return json.Marshal(v)
 }
 
-// fillPlaceholders replaces the placeholders in all texts of a JSON value. Keys stay. The values of annotations and labels are texts in every
+// fillPatchPlaceholders replaces the placeholders in all texts of a JSON value. Keys stay. The values of annotations and labels are texts in every
 // object, as is all that isText says.
-func fillPlaceholders(v any, percent int, isText bool) any {
+func fillPatchPlaceholders(v any, percent int, isText bool) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, value := range v {
-			v[key] = fillPlaceholders(value, percent, isText || key == "annotations" || key == "labels")
+			v[key] = fillPatchPlaceholders(value, percent, isText || key == "annotations" || key == "labels")
 		}
 	case []any:
 		for i := range v {
-			v[i] = fillPlaceholders(v[i], percent, isText)
+			v[i] = fillPatchPlaceholders(v[i], percent, isText)
 		}
 	case string:
 		switch {

@@ -56,7 +56,7 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 		}
 		if isShut {
 			pattern := a.Patch.decodeMergePattern()
-			changes = slices.DeleteFunc(changes, func(c Change) bool { return !isListPlace(pattern, c.Path) })
+			changes = slices.DeleteFunc(changes, func(c Change) bool { return !isPatchedListPlace(pattern, c.Path) })
 		}
 		all = append(all, changes...)
 	}
@@ -68,8 +68,8 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 
 // recordPatchChanges returns the changes that a patch will make in its object.
 func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
-	namespace = p.namespaceFor(namespace)
-	objects, err := r.resolvePatchClient(p, namespace)
+	namespace = p.patchedNamespace(namespace)
+	objects, err := r.resolveGatePatchClient(p, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 	var all []Change
 	pattern := p.decodeMergePattern()
 	for _, path := range slices.Sorted(maps.Keys(places)) {
-		if !p.isPatchOf(*places[path], namespace, pattern) {
+		if !p.isGatePatchOf(*places[path], namespace, pattern) {
 			return nil, fmt.Errorf("the patch makes an object of the value at %s, which the gate cannot restore: %w", path, errUnrestorable)
 		}
 		all = append(all, *places[path])
@@ -118,7 +118,7 @@ func listMergeChanges(path string, was any, exists bool, merge any, each func(pa
 		}
 		for key, value := range merge {
 			old, found := before[key]
-			listMergeChanges(path+"/"+escapePointerKey(key), old, found, value, each)
+			listMergeChanges(path+"/"+escapeJSONPointerKey(key), old, found, value, each)
 		}
 		return
 	case []any:
@@ -131,22 +131,22 @@ func listMergeChanges(path string, was any, exists bool, merge any, each func(pa
 				each(path+"/"+strconv.Itoa(i), marshalRecordedValue(before[i], true), marshalRecordedValue(merge[i], true))
 				continue
 			}
-			listElementChanges(path+"/"+strconv.Itoa(i), before[i].(map[string]any), merge[i].(map[string]any), each)
+			listPatchedElementChanges(path+"/"+strconv.Itoa(i), before[i].(map[string]any), merge[i].(map[string]any), each)
 		}
 		return
 	}
 	each(path, marshalRecordedValue(was, exists), marshalRecordedValue(merge, merge != nil))
 }
 
-// listElementChanges calls each for the places of a list's element that a merge patch replaces: keys that the patch lacks go.
-func listElementChanges(path string, was, set map[string]any, each func(path, was, set string)) {
+// listPatchedElementChanges calls each for the places of a list's element that a merge patch replaces: keys that the patch lacks go.
+func listPatchedElementChanges(path string, was, set map[string]any, each func(path, was, set string)) {
 	for key, value := range set {
 		old, found := was[key]
-		listMergeChanges(path+"/"+escapePointerKey(key), old, found, value, each)
+		listMergeChanges(path+"/"+escapeJSONPointerKey(key), old, found, value, each)
 	}
 	for key, old := range was {
 		if _, kept := set[key]; !kept {
-			each(path+"/"+escapePointerKey(key), marshalRecordedValue(old, true), "")
+			each(path+"/"+escapeJSONPointerKey(key), marshalRecordedValue(old, true), "")
 		}
 	}
 }
@@ -164,16 +164,16 @@ func marshalRecordedValue(v any, exists bool) string {
 
 var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
-func escapePointerKey(key string) string { return actionPointerEscapes.Replace(key) }
+func escapeJSONPointerKey(key string) string { return actionPointerEscapes.Replace(key) }
 
-func unescapePointerToken(token string) string {
+func unescapeJSONPointerKey(token string) string {
 	return strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
 }
 
 // lookUpJSONPointer returns the value at a JSON pointer, and whether it exists.
 func lookUpJSONPointer(v any, path string) (any, bool) {
 	for _, token := range strings.Split(path, "/")[1:] {
-		token = unescapePointerToken(token)
+		token = unescapeJSONPointerKey(token)
 		switch at := v.(type) {
 		case map[string]any:
 			next, found := at[token]
@@ -194,8 +194,8 @@ func lookUpJSONPointer(v any, path string) (any, bool) {
 	return v, true
 }
 
-// restore takes back a gate's changes, where no other client has changed the same since.
-func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []Change) error {
+// restoreGateChanges takes back a gate's changes, where no other client has changed the same since.
+func (r *Runner) restoreGateChanges(ctx context.Context, namespace, gate string, changes []Change) error {
 	for _, a := range slices.Backward(r.gates[gate].Open) {
 		if a.Patch == nil {
 			continue
@@ -221,7 +221,7 @@ func selectGateChanges(gate string, changes []Change) (own []Change) {
 func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Change) {
 	pattern := p.decodeMergePattern()
 	for _, c := range changes {
-		if p.isPatchOf(c, namespace, pattern) {
+		if p.isGatePatchOf(c, namespace, pattern) {
 			own = append(own, c)
 		}
 	}
@@ -236,9 +236,9 @@ func (p *Patch) decodeMergePattern() (pattern any) {
 	return pattern
 }
 
-// isPatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
-func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
-	namespace = p.namespaceFor(namespace)
+// isGatePatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
+func (p *Patch) isGatePatchOf(c Change, namespace string, pattern any) bool {
+	namespace = p.patchedNamespace(namespace)
 	if c.APIVersion != p.APIVersion || c.Kind != p.Kind || c.Name != p.Name || c.Namespace != "" && c.Namespace != namespace || !strings.HasPrefix(c.Path, "/") {
 		return false
 	}
@@ -252,8 +252,8 @@ func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
 	return false
 }
 
-// isListPlace reports whether a place is a list of the pattern, or in one.
-func isListPlace(pattern any, path string) bool {
+// isPatchedListPlace reports whether a place is a list of the pattern, or in one.
+func isPatchedListPlace(pattern any, path string) bool {
 	tokens := strings.Split(path, "/")
 	for i := 2; i <= len(tokens); i++ {
 		v, _ := lookUpJSONPointer(pattern, strings.Join(tokens[:i], "/"))
@@ -269,7 +269,7 @@ func (r *Runner) restorePatchedObject(ctx context.Context, namespace string, p *
 	if len(changes) == 0 {
 		return nil
 	}
-	objects, err := r.resolvePatchClient(p, p.namespaceFor(namespace))
+	objects, err := r.resolveGatePatchClient(p, p.patchedNamespace(namespace))
 	if err != nil {
 		return err
 	}
@@ -328,7 +328,7 @@ func newRestoreOperations(object map[string]any, pattern any, changes []Change) 
 func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 	tokens := strings.Split(path, "/")[1:]
 	for n, token := range tokens {
-		token = unescapePointerToken(token)
+		token = unescapeJSONPointerKey(token)
 		switch own := pattern.(type) {
 		case map[string]any:
 			before, _ := object.(map[string]any)
@@ -339,7 +339,7 @@ func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 			if err != nil || i < 0 || i >= len(own) {
 				return "", false
 			}
-			place := placeListElements(found, own)[i]
+			place := placePatchedElements(found, own)[i]
 			if place < 0 && len(found) == len(own) { // its own values changed
 				place = i
 			}
@@ -373,7 +373,7 @@ func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bo
 		if len(list) == len(own) {
 			return c.Was, true
 		}
-		return marshalRecordedValue(replaceListElements(list, placeListElements(list, own), before), true), true
+		return marshalRecordedValue(replacePatchedElements(list, placePatchedElements(list, own), before), true), true
 	}
 	return "", false
 }

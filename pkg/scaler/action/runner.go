@@ -75,7 +75,7 @@ func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int, 
 	for _, a := range r.gates[gate].Open {
 		var fill fillList
 		if a.Patch != nil {
-			fill = fillOpenLists(a.Patch.selectPatchChanges(namespace, own))
+			fill = fillOpenGateLists(a.Patch.selectPatchChanges(namespace, own))
 		}
 		if err := r.runPatchOrWebhook(ctx, namespace, a, percent, fill); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 		return errors.New(fault)
 	}
 	for _, a := range r.gates[gate].Shut {
-		err := r.runPatchOrWebhook(ctx, namespace, a, 0, r.gates[gate].fillShutLists(a.Patch, namespace))
+		err := r.runPatchOrWebhook(ctx, namespace, a, 0, r.gates[gate].fillShutGateLists(a.Patch, namespace))
 		if a.Patch != nil && apierrors.IsForbidden(err) { // it may have no right to read the object: its lists are replaced
 			err = r.runPatchOrWebhook(ctx, namespace, a, 0, nil)
 		}
@@ -102,7 +102,7 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 	if len(r.gates[gate].Shut) > 0 {
 		return nil
 	}
-	return r.restore(ctx, namespace, gate, changes)
+	return r.restoreGateChanges(ctx, namespace, gate, changes)
 }
 
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
@@ -144,8 +144,8 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 func isWebhookURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
 func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, fill fillList) error {
-	namespace = p.namespaceFor(namespace)
-	objects, err := r.resolvePatchClient(p, namespace)
+	namespace = p.patchedNamespace(namespace)
+	objects, err := r.resolveGatePatchClient(p, namespace)
 	if err == nil {
 		err = validateMergePatch(p.Merge)
 	}
@@ -162,8 +162,8 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch,
 	return nil
 }
 
-// resolvePatchClient returns the client for the kind and namespace of a patch.
-func (r *Runner) resolvePatchClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
+// resolveGatePatchClient returns the client for the kind and namespace of a patch.
+func (r *Runner) resolveGatePatchClient(p *Patch, namespace string) (dynamic.ResourceInterface, error) {
 	kind := schema.FromAPIVersionAndKind(p.APIVersion, p.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	switch {

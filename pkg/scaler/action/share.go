@@ -48,8 +48,8 @@ func isKnownClusterScoped(kind schema.GroupKind) bool {
 	return slices.Contains(clusterScopedKinds[kind.Group], kind.Kind)
 }
 
-// groupKind returns the group and kind of the patch's object.
-func (p *Patch) groupKind() schema.GroupKind {
+// patchGroupKind returns the group and kind of the patch's object.
+func (p *Patch) patchGroupKind() schema.GroupKind {
 	return schema.FromAPIVersionAndKind(p.APIVersion, p.Kind).GroupKind()
 }
 
@@ -58,7 +58,7 @@ func resolveGateActions(namespace string, actions []Action) (all []resolvedActio
 	for _, a := range actions {
 		next := resolvedAction{Webhook: a.Webhook}
 		if p := a.Patch; p != nil {
-			next.APIVersion, next.Kind, next.Namespace, next.Name = p.APIVersion, p.Kind, p.namespaceFor(namespace), p.Name
+			next.APIVersion, next.Kind, next.Namespace, next.Name = p.APIVersion, p.Kind, p.patchedNamespace(namespace), p.Name
 			next.Merge = p.decodeMergePattern() // nil: an invalid patch changes nothing
 		}
 		all = append(all, next)
@@ -66,8 +66,8 @@ func resolveGateActions(namespace string, actions []Action) (all []resolvedActio
 	return all
 }
 
-// namespaceFor returns the namespace of the patch's object for the holds of a namespace.
-func (p *Patch) namespaceFor(namespace string) string {
+// patchedNamespace returns the namespace of the patch's object for the holds of a namespace.
+func (p *Patch) patchedNamespace(namespace string) string {
 	if p.Namespace != "" {
 		return p.Namespace
 	}
@@ -80,7 +80,7 @@ func (r *Runner) Key(namespace, gate string) string {
 	if !ok {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(g.actionsKey(namespace)))
+	sum := sha256.Sum256([]byte(g.gateActionsKey(namespace)))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -98,8 +98,8 @@ func (r *Runner) FindGate(namespace, key string) (found string) {
 	return found
 }
 
-// actionsKey returns a text of all that the gate's actions do for the holds of a namespace.
-func (g Gate) actionsKey(namespace string) string {
+// gateActionsKey returns a text of all that the gate's actions do for the holds of a namespace.
+func (g Gate) gateActionsKey(namespace string) string {
 	text, err := json.Marshal([][]resolvedAction{resolveGateActions(namespace, g.Open), resolveGateActions(namespace, g.Shut)})
 	if err != nil {
 		return fmt.Sprintf("%p", g.Open) // no other gate: JSON that was decoded can be encoded
@@ -136,7 +136,7 @@ func findGateConflicts(gates map[string]Gate, isClusterScoped scopeOf) (all []Co
 				if found[later.gate] {
 					break
 				}
-				if place := later.findCommonPlace(earlier); place != "" {
+				if place := later.findPatchedPlaceInCommon(earlier); place != "" {
 					found[later.gate] = true
 					all = append(all, Conflict{later.gate, earlier.gate, place})
 				}
@@ -152,7 +152,7 @@ func groupPatchedPlaces(gates map[string]Gate, isClusterScoped scopeOf) map[stri
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g := gates[name]
 		for _, namespace := range g.Namespaces {
-			key := g.actionsKey(namespace)
+			key := g.gateActionsKey(namespace)
 			for _, a := range resolveGateActions(namespace, slices.Concat(g.Open, g.Shut)) {
 				if a.Webhook != "" {
 					continue
@@ -161,7 +161,7 @@ func groupPatchedPlaces(gates map[string]Gate, isClusterScoped scopeOf) map[stri
 				if isClusterScoped(schema.FromAPIVersionAndKind(a.APIVersion, a.Kind).GroupKind()) {
 					a.Namespace, object = "", a.Kind+" "+a.Name
 				}
-				id := a.objectID()
+				id := a.patchedObjectID()
 				byObject[id] = append(byObject[id], patchedPlaces{name, namespace, key, object, listMergePlaces("", a.Merge)})
 			}
 		}
@@ -169,8 +169,8 @@ func groupPatchedPlaces(gates map[string]Gate, isClusterScoped scopeOf) map[stri
 	return byObject
 }
 
-// findCommonPlace returns the first place that both gates change, if they conflict; empty: they do not.
-func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
+// findPatchedPlaceInCommon returns the first place that both gates change, if they conflict; empty: they do not.
+func (p patchedPlaces) findPatchedPlaceInCommon(other patchedPlaces) string {
 	if p.namespace == other.namespace && (p.gate == other.gate || p.key == other.key) {
 		return ""
 	}
@@ -192,7 +192,7 @@ func FindWebhookConflicts(gates map[string]Gate, addresses map[string]string) (a
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g, isFound := gates[name], false
 		for _, namespace := range g.Namespaces {
-			this := caller{name, namespace, g.actionsKey(namespace)}
+			this := caller{name, namespace, g.gateActionsKey(namespace)}
 			for _, a := range slices.Concat(g.Open, g.Shut) {
 				if a.Webhook == "" || isFound {
 					continue
@@ -216,7 +216,7 @@ func FindWebhookConflicts(gates map[string]Gate, addresses map[string]string) (a
 // way, or for another namespace. Empty: holds may use it.
 func (r *Runner) Conflict(gate string) string {
 	g := r.gates[gate]
-	isShared := slices.ContainsFunc(slices.Concat(g.Open, g.Shut), func(a Action) bool { return a.Patch != nil && r.isClusterScoped(a.Patch.groupKind()) })
+	isShared := slices.ContainsFunc(slices.Concat(g.Open, g.Shut), func(a Action) bool { return a.Patch != nil && r.isClusterScoped(a.Patch.patchGroupKind()) })
 	if !isShared {
 		return ""
 	}
@@ -237,8 +237,8 @@ func (r *Runner) isClusterScoped(kind schema.GroupKind) bool {
 	return err == nil && mapping.Scope.Name() == meta.RESTScopeNameRoot
 }
 
-// objectID identifies the object of a patch; versions of one group are the same object.
-func (a resolvedAction) objectID() string {
+// patchedObjectID identifies the object of a patch; versions of one group are the same object.
+func (a resolvedAction) patchedObjectID() string {
 	return strings.Join([]string{schema.FromAPIVersionAndKind(a.APIVersion, "").Group, a.Kind, a.Namespace, a.Name}, "|")
 }
 
@@ -249,7 +249,7 @@ func listMergePlaces(path string, merge any) (all []string) {
 		return []string{path}
 	}
 	for key, value := range object {
-		all = append(all, listMergePlaces(path+"/"+escapePointerKey(key), value)...)
+		all = append(all, listMergePlaces(path+"/"+escapeJSONPointerKey(key), value)...)
 	}
 	slices.Sort(all)
 	return all

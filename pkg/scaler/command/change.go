@@ -147,14 +147,14 @@ func (c *changeCommand) runChangeCommand(ctx context.Context, args []string) err
 		if err != nil {
 			return err
 		}
-		n, err := c.changeHolds(ctx, conn, t, change, message, out)
+		n, err := c.changeWorkloadHolds(ctx, conn, t, change, message, out)
 		failed, changed = append(failed, err), changed+n
 	}
-	return joinWorkloadErrors(failed, changed > 0 && !c.dryRun.isDry())
+	return joinWorkloadErrors(failed, changed > 0 && !c.dryRun.isDryRunCommand())
 }
 
-// changeHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
-func (c *changeCommand) changeHolds(
+// changeWorkloadHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
+func (c *changeCommand) changeWorkloadHolds(
 	ctx context.Context, conn *Connection, t hold.Workload, change map[string]any, message string, out *outputPrinter,
 ) (int, error) {
 	e := conn.NewEngine(conn.holdClientFor(c.dryRun))
@@ -173,7 +173,7 @@ func (c *changeCommand) changeHolds(
 		out.printCommandEvent(c.verb, after.HoldID(), c.dryRun.markDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
 		changed = append(changed, *after)
 	}
-	if err := out.printHoldObjects(changed...); err != nil || c.dryRun.isDry() || c.isDone == nil {
+	if err := out.printHoldObjects(changed...); err != nil || c.dryRun.isDryRunCommand() || c.isDone == nil {
 		return len(changed), err
 	}
 	return len(changed), c.waitForHoldChange(ctx, e, t, changed, out)

@@ -83,8 +83,8 @@ func (c *Connection) NewEngine(holds *hold.Client) *rollout.Engine {
 	})
 }
 
-// commandUser returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
-func commandUser() string {
+// commandUserName returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
+func commandUserName() string {
 	if isCommandInPod() {
 		return "pod"
 	}

@@ -49,8 +49,8 @@ func (d *dryRunValue) String() string { return string(*d) }
 // Type implements pflag.Value.
 func (d *dryRunValue) Type() string { return "mode" }
 
-// isDry reports whether nothing may be stored.
-func (d *dryRunValue) isDry() bool { return *d != dryRunNone }
+// isDryRunCommand reports whether nothing may be stored.
+func (d *dryRunValue) isDryRunCommand() bool { return *d != dryRunNone }
 
 // holdClientFor returns the client that stores holds, or only has them checked.
 func (c *Connection) holdClientFor(d dryRunValue) *hold.Client {

@@ -67,7 +67,7 @@ func holdIDOfReason(reason string) (id string, err error) {
 	if reason != "" && name == "" {
 		return "", UsageErrorf("--reason %s names no hold", reason)
 	}
-	return setHoldPrefix + cmp.Or(name, commandUser()), nil
+	return setHoldPrefix + cmp.Or(name, commandUserName()), nil
 }
 
 // isHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.

@@ -75,7 +75,7 @@ func (r *releaseCommand) runReleaseCommand(ctx context.Context, args []string) e
 		ended, err := r.releaseWorkloadHolds(ctx, c, e, t, out)
 		failed, changed = append(failed, err), changed || ended
 	}
-	return joinWorkloadErrors(failed, changed && !r.dryRun.isDry())
+	return joinWorkloadErrors(failed, changed && !r.dryRun.isDryRunCommand())
 }
 
 // chooseReleasedHolds returns the holds of a workload that the flags name.
@@ -118,7 +118,7 @@ func (r *releaseCommand) deleteChosenHolds(ctx context.Context, e *rollout.Engin
 			return ids, err
 		}
 	}
-	if r.dryRun.isDry() {
+	if r.dryRun.isDryRunCommand() {
 		for _, id := range ids {
 			out.printCommandEvent("released", id, r.dryRun.markDryRun(id), nil)
 		}
@@ -131,11 +131,11 @@ func (r *releaseCommand) releaseWorkloadHolds(ctx context.Context, c *Connection
 	ids, err := r.deleteChosenHolds(ctx, e, t, out)
 	_, coded := ExitCode(err)
 	switch {
-	case err != nil && (coded || r.dryRun.isDry() || len(ids) == 0 && rollout.IsPermanentError(err)):
+	case err != nil && (coded || r.dryRun.isDryRunCommand() || len(ids) == 0 && rollout.IsPermanentError(err)):
 		return len(ids) > 0, err
 	case err != nil:
 		return len(ids) > 0, WithExitCode(err, ExitUnfinished)
-	case len(ids) > 0 && r.dryRun.isDry():
+	case len(ids) > 0 && r.dryRun.isDryRunCommand():
 		return true, nil
 	case len(ids) > 0:
 		return true, waitForHoldRelease(ctx, e, t, ids, out)
@@ -243,7 +243,7 @@ func (r *releaseCommand) releaseExpiredHolds(ctx context.Context, e *rollout.Eng
 		if err != nil {
 			return err
 		}
-		if r.dryRun.isDry() {
+		if r.dryRun.isDryRunCommand() {
 			out.printCommandEvent("released", "", r.dryRun.markDryRun(strings.Join(ids, ", ")), nil)
 			continue
 		}

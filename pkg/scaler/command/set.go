@@ -93,7 +93,7 @@ func (s *setCommand) runSetCommand(ctx context.Context, args []string) error {
 	}
 	set := &holdSetting{setCommand: s, conn: c, engine: c.NewEngine(c.holdClientFor(s.dryRun)), workload: workload, hold: h, out: out}
 	err = set.planHoldChanges(ctx)
-	if s.dryRun.isDry() {
+	if s.dryRun.isDryRunCommand() {
 		if err == nil {
 			err = set.printHoldPlan(ctx)
 		}

@@ -68,19 +68,19 @@ func (p *Program) runStatusCommand(ctx context.Context, args []string, everywher
 		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range all {
-		if all[i].Fault != "" && !isTableFormat(format) {
+		if all[i].Fault != "" && !isHoldTableFormat(format) {
 			fmt.Fprintln(p.Errs, plaintext.Clean(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeHoldFault(&all[i]))))
 		}
 	}
 	now := time.Now()
-	if err := p.printHoldStatus(format, namespace, all, now); err != nil || !isTableFormat(format) {
+	if err := p.printHoldStatus(format, namespace, all, now); err != nil || !isHoldTableFormat(format) {
 		return err
 	}
 	return p.printSurgeEvents(ctx, c, namespace, args, now)
 }
 
-// isTableFormat reports whether a format is a table for people.
-func isTableFormat(format string) bool {
+// isHoldTableFormat reports whether a format is a table for people.
+func isHoldTableFormat(format string) bool {
 	return format == outputAuto || format == outputText || format == outputWide
 }
 

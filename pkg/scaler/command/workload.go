@@ -93,7 +93,7 @@ func (c *Connection) parseWorkloadText(text string) (hold.Workload, error) {
 	} else if kind == "" || name == "" || strings.Contains(name, "/") {
 		return t, WithExitCode(err, ExitUsage)
 	}
-	found, err := c.resolveWorkloadKind(kind)
+	found, err := c.resolveWorkloadArgKind(kind)
 	if err != nil {
 		return hold.Workload{}, err
 	}
@@ -102,8 +102,8 @@ func (c *Connection) parseWorkloadText(text string) (hold.Workload, error) {
 	return t, nil
 }
 
-// resolveWorkloadKind finds the kind of a type: TYPE, TYPE.GROUP or TYPE.VERSION.GROUP. The kind must have a scale.
-func (c *Connection) resolveWorkloadKind(text string) (schema.GroupVersionKind, error) {
+// resolveWorkloadArgKind finds the kind of a type: TYPE, TYPE.GROUP or TYPE.VERSION.GROUP. The kind must have a scale.
+func (c *Connection) resolveWorkloadArgKind(text string) (schema.GroupVersionKind, error) {
 	versioned, plain := schema.ParseResourceArg(strings.ToLower(text))
 	var kind schema.GroupVersionKind
 	err := error(&meta.NoResourceMatchError{})

@@ -53,10 +53,10 @@ func New(opts Options) *Controller {
 		opts.Metrics = NewMetrics(nil)
 	}
 	for i := range opts.Schedules {
-		opts.Metrics.setPaused("schedule", opts.Schedules[i].Name, opts.Schedules[i].Paused)
+		opts.Metrics.setWorkloadPaused("schedule", opts.Schedules[i].Name, opts.Schedules[i].Paused)
 	}
 	for i := range opts.Rules {
-		opts.Metrics.setPaused("rule", opts.Rules[i].Name, opts.Rules[i].Paused)
+		opts.Metrics.setWorkloadPaused("rule", opts.Rules[i].Name, opts.Rules[i].Paused)
 	}
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
@@ -139,7 +139,7 @@ func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) er
 // Release ends a hold of a workload and, with the hold of a rule, the holds that the rule made before the configuration changed. A missing hold is not an error.
 func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason string) error {
 	ended, err := c.Engine.EndHold(ctx, t, id)
-	if err == nil && c.isFirstOfRule(t, id) { // one list for all workloads of an end
+	if err == nil && c.isFirstWorkloadOfRule(t, id) { // one list for all workloads of an end
 		var former []hold.Object
 		former, err = c.endFormerHolds(ctx, t.Namespace, func(h *hold.Object) bool { return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id) })
 		ended = append(ended, former...)

@@ -42,8 +42,8 @@ func (m *Metrics) countFailingGates(all []hold.Object) {
 	m.failingGates.Set(float64(n))
 }
 
-// setPaused sets whether the configuration pauses a schedule or rule.
-func (m *Metrics) setPaused(kind, name string, paused bool) {
+// setWorkloadPaused sets whether the configuration pauses a schedule or rule.
+func (m *Metrics) setWorkloadPaused(kind, name string, paused bool) {
 	value := 0.0
 	if paused {
 		value = 1

@@ -59,8 +59,8 @@ func (c *Controller) isFormerControllerHold(h *hold.Object, id string) bool {
 	return before != name || !slices.ContainsFunc(r.ListWorkloads(), h.HeldWorkload().IsSameObject)
 }
 
-// isFirstOfRule reports whether a workload is the first of the rule with a hold of the ID.
-func (c *Controller) isFirstOfRule(t hold.Workload, id string) bool {
+// isFirstWorkloadOfRule reports whether a workload is the first of the rule with a hold of the ID.
+func (c *Controller) isFirstWorkloadOfRule(t hold.Workload, id string) bool {
 	name, _, isEvent := cutEventHoldID(id)
 	i := slices.IndexFunc(c.Rules, func(r event.Rule) bool { return r.Name == name })
 	return isEvent && i >= 0 && c.Rules[i].Workloads[0].Workload.IsSameObject(t)

@@ -35,10 +35,10 @@ type queuedCommand struct {
 	delivery *Delivery
 }
 
-// supersedesCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
+// supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
 // command does not: if c expired undelivered, the earlier command would be lost too. Only the later by its event's time counts; of one moment, the end. An
 // end before a later one may be before a start, too, which it would not end.
-func (c *queuedCommand) supersedesCommand(earlier *queuedCommand) bool {
+func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
 	if order := c.command.at.Compare(earlier.command.at); order < 0 || order == 0 && earlier.command.release && !c.command.release {
 		return false
 	}
@@ -49,11 +49,11 @@ func newCommandQueue(maxWaiting int) *commandQueue {
 	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
-// appendCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
+// appendQueuedCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
 // ctx, or ErrStopped. It returns errQueueFull if that lasts too long.
-func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
+func (q *commandQueue) appendQueuedCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, since, changed := q.tryAppendCommand(c)
+		replaced, since, changed := q.tryAppendQueuedCommand(c)
 		if changed == nil {
 			return replaced, nil
 		}
@@ -76,13 +76,13 @@ func (q *commandQueue) appendCommand(ctx context.Context, stopped <-chan struct{
 	}
 }
 
-// tryAppendCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
+// tryAppendQueuedCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
 // has been full or the sink failing.
-func (q *commandQueue) tryAppendCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
+func (q *commandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
-	if at := q.latestByHold[id]; at != nil && c.supersedesCommand(at.Value.(*queuedCommand)) {
+	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.countQueuePlaces(c) {
 		if q.fullSince.IsZero() {
@@ -106,10 +106,10 @@ func (q *commandQueue) countQueuePlaces(c *queuedCommand) int {
 	return q.maxWaiting
 }
 
-// takeCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
-func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
+// takeQueuedCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
+func (q *commandQueue) takeQueuedCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
-		c, changed := q.tryTakeCommand()
+		c, changed := q.tryTakeQueuedCommand()
 		if c != nil {
 			return c
 		}
@@ -121,7 +121,7 @@ func (q *commandQueue) takeCommand(ctx context.Context) *queuedCommand {
 	return nil
 }
 
-func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
+func (q *commandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.waiting.Front()
@@ -139,8 +139,8 @@ func (q *commandQueue) tryTakeCommand() (*queuedCommand, <-chan struct{}) {
 	return c, nil
 }
 
-// requeueLateCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
-func (q *commandQueue) requeueLateCommand(c *queuedCommand) bool {
+// requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
+func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now, fresh := time.Now(), false
@@ -157,12 +157,12 @@ func (q *commandQueue) requeueLateCommand(c *queuedCommand) bool {
 	return true
 }
 
-// isCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
-func (q *commandQueue) isCommandSuperseded(c *queuedCommand) bool {
+// isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
+func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
-	return at != nil && at.Value.(*queuedCommand).supersedesCommand(c)
+	return at != nil && at.Value.(*queuedCommand).supersedesEventCommand(c)
 }
 
 // recordSinkResult records whether the sink took or rejected a command, or failed.

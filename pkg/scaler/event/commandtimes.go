@@ -69,8 +69,8 @@ func commandTimesKey(release bool, w hold.Workload, id string) string {
 	return verb + w.Namespace + " " + w.APIVersion + " " + w.Kind + " " + w.Name + " " + id
 }
 
-// noteReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
-func (h *Handler) noteReleases(commands []holdCommand) {
+// noteCommandReleases notes the ends among commands, before their delivery: a start that is on its way must see them.
+func (h *Handler) noteCommandReleases(commands []holdCommand) {
 	for i := range commands {
 		if c := &commands[i]; c.release {
 			h.opts.Times.NoteAt(commandTimesKey(true, c.workload, c.hold.ID), c.at, c.until)
@@ -78,16 +78,16 @@ func (h *Handler) noteReleases(commands []holdCommand) {
 	}
 }
 
-// noteRaise notes a delivered start: an earlier end that comes later must not end it.
-func (h *Handler) noteRaise(c *holdCommand) {
+// noteCommandRaise notes a delivered start: an earlier end that comes later must not end it.
+func (h *Handler) noteCommandRaise(c *holdCommand) {
 	if !c.release {
 		h.opts.Times.NoteAt(commandTimesKey(false, c.workload, c.hold.ID), c.at, c.until)
 	}
 }
 
-// isCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
+// isEventCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
 // after a later end is harmless.
-func (h *Handler) isCommandOutdated(c *holdCommand) bool {
+func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
 	latestAt := func(release bool) time.Time {
 		return h.opts.Times.LatestAt(commandTimesKey(release, c.workload, c.hold.ID))
 	}

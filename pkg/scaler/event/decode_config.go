@@ -32,7 +32,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 		"kafka":  func(path string, n *yaml.Node) { c.Kafka = d.kafkaSourceFromYAML(path, n) },
 		"http":   func(path string, n *yaml.Node) { c.HTTP = d.httpSourceFromYAML(path, n) },
 		"rules":  func(path string, n *yaml.Node) { c.Rules = d.eventRulesFromYAML(path, n) },
-		"fields": func(path string, n *yaml.Node) { c.Format.Fields = d.fieldPlacesFromYAML(path, n) },
+		"fields": func(path string, n *yaml.Node) { c.Format.Fields = d.eventFieldPlacesFromYAML(path, n) },
 		"ttl":    d.Duration(&c.Format.TTL, MinTTL, MaxTTL),
 	})
 	if c.Format.TTL == 0 {
@@ -72,8 +72,8 @@ func (d *configDecoder) kafkaSourceFromYAML(path string, n *yaml.Node) *KafkaCon
 // fieldPlacePattern matches a FieldPlace.
 var fieldPlacePattern = regexp.MustCompile(`^(key|timestamp|header\.[!-~]{1,100}|data(\.[^.\s]+)+)$`)
 
-// fieldPlacesFromYAML decodes a mapping of fields to their places in a message.
-func (d *configDecoder) fieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
+// eventFieldPlacesFromYAML decodes a mapping of fields to their places in a message.
+func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
 	all := map[string]FieldPlace{}
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
@@ -91,7 +91,7 @@ func (d *configDecoder) fieldPlacesFromYAML(path string, n *yaml.Node) map[strin
 }
 
 func (d *configDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
-	all := d.textListFromYAML(path, n)
+	all := d.eventTextListFromYAML(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || strict.ParsePort(port) == 0 {
@@ -101,8 +101,8 @@ func (d *configDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
 	return all
 }
 
-// textListFromYAML decodes a list of texts, and rejects an empty or a long list.
-func (d *configDecoder) textListFromYAML(path string, n *yaml.Node) []string {
+// eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
+func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
 	d.RejectEmpty(path, n)
 	d.RejectLong(path, n, maxListItems)
 	return d.DecodeTexts(path, n)
@@ -111,7 +111,7 @@ func (d *configDecoder) textListFromYAML(path string, n *yaml.Node) []string {
 func (d *configDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"caFile": d.sourceFileFromYAML(&t.CAFile), "certFile": d.sourceFileFromYAML(&t.CertFile), "keyFile": d.sourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
 	d.validateKafkaCertPair(path, t.CertFile, t.KeyFile)
 	return &t
@@ -129,7 +129,7 @@ func (d *configDecoder) kafkaSASLFromYAML(path string, n *yaml.Node) *KafkaSASL 
 		"mechanism": func(path string, n *yaml.Node) {
 			s.Mechanism = d.DecodeEnum(path, n, MechanismScramSHA512, MechanismScramSHA256, MechanismPlain)
 		},
-		"usernameFile": d.sourceFileFromYAML(&s.UsernameFile), "passwordFile": d.sourceFileFromYAML(&s.PasswordFile),
+		"usernameFile": d.eventSourceFileFromYAML(&s.UsernameFile), "passwordFile": d.eventSourceFileFromYAML(&s.PasswordFile),
 	})
 	d.Require(path, "mechanism", "usernameFile", "passwordFile")
 	return &s
@@ -141,13 +141,13 @@ func (d *configDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfi
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
 			d.HideValues(n, func() {
-				h.SecretFiles = d.textListFromYAML(path, n)
+				h.SecretFiles = d.eventTextListFromYAML(path, n)
 				for i, f := range h.SecretFiles {
-					d.validateSourcePath(path+"["+strconv.Itoa(i)+"]", f)
+					d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
 				}
 			})
 		},
-		"certFile": d.sourceFileFromYAML(&h.CertFile), "keyFile": d.sourceFileFromYAML(&h.KeyFile),
+		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || port != "0" && strict.ParsePort(port) == 0) {
@@ -157,15 +157,15 @@ func (d *configDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfi
 	return &h
 }
 
-// sourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) sourceFileFromYAML(to *string) strict.FieldDecoder {
+// eventSourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
+func (d *configDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		d.validateSourcePath(path, *to)
+		d.validateEventSourcePath(path, *to)
 	}
 }
 
-func (d *configDecoder) validateSourcePath(path, file string) {
+func (d *configDecoder) validateEventSourcePath(path, file string) {
 	if !filepath.IsAbs(file) {
 		d.AddFault(path, "must be an absolute path, not %s", strict.Quote(file))
 	}

@@ -55,10 +55,10 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 		"namespace": d.patternedTextFromYAML(&namespace, ruleNamePattern, ruleNameForm),
 		"type":      d.eventTypeFromYAML(&r.Type),
 		"releaseOn": d.eventTypeFromYAML(&r.ReleaseOn),
-		"match":     func(path string, n *yaml.Node) { r.Match = d.ruleMatchFromYAML(path, n) },
-		"key":       d.fieldNameFromYAML(&r.Key),
+		"match":     func(path string, n *yaml.Node) { r.Match = d.eventRuleMatchFromYAML(path, n) },
+		"key":       d.eventFieldNameFromYAML(&r.Key),
 		"workloads": func(path string, n *yaml.Node) { // decoded last, because the namespace may follow
-			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.workloadSpecsFromYAML(path, n, namespace) }
+			decodeWorkloads = func(namespace string) []WorkloadSpec { return d.eventWorkloadsFromYAML(path, n, namespace) }
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
@@ -104,17 +104,17 @@ func (d *configDecoder) eventTypeFromYAML(to *string) strict.FieldDecoder {
 	return d.patternedTextFromYAML(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
-// fieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) fieldNameFromYAML(to *string) strict.FieldDecoder {
+// eventFieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
+func (d *configDecoder) eventFieldNameFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		if isCommonField(*to) {
+		if isCommonEventField(*to) {
 			d.AddFault(path, "%s is a field of every event; use another field", *to)
 		}
 	}
 }
 
-func (d *configDecoder) ruleMatchFromYAML(path string, n *yaml.Node) map[string]string {
+func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
@@ -125,7 +125,7 @@ func (d *configDecoder) ruleMatchFromYAML(path string, n *yaml.Node) map[string]
 		key := n.Content[i]
 		fields[key.Value] = func(path string, n *yaml.Node) {
 			var name, value string
-			d.fieldNameFromYAML(&name)(path, key)
+			d.eventFieldNameFromYAML(&name)(path, key)
 			if d.Text(&value)(path, n); !d.HasFault(path) {
 				all[key.Value] = value
 			}
@@ -138,10 +138,10 @@ func (d *configDecoder) ruleMatchFromYAML(path string, n *yaml.Node) map[string]
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *configDecoder) workloadSpecsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+func (d *configDecoder) eventWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		w := d.workloadSpecFromYAML(path, n, namespace)
+		w := d.eventWorkloadFromYAML(path, n, namespace)
 		if slices.ContainsFunc(all, func(other WorkloadSpec) bool { return other.Workload == w.Workload && w.Workload.Name != "" }) {
 			d.AddFault(path+".workload", "%s is in the list already", w.Workload)
 		}
@@ -151,13 +151,13 @@ func (d *configDecoder) workloadSpecsFromYAML(path string, n *yaml.Node, namespa
 	return all
 }
 
-func (d *configDecoder) workloadSpecFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
+func (d *configDecoder) eventWorkloadFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"workload":    func(path string, n *yaml.Node) { w.Workload = d.ruleWorkloadFromYAML(path, n, namespace) },
-		"replicas":    d.replicaCountFromYAML(&w.Replicas),
-		"minReplicas": d.replicaCountFromYAML(&w.MinReplicas),
-		"maxReplicas": d.replicaCountFromYAML(&w.MaxReplicas),
+		"workload":    func(path string, n *yaml.Node) { w.Workload = d.eventRuleWorkloadFromYAML(path, n, namespace) },
+		"replicas":    d.eventReplicaCountFromYAML(&w.Replicas),
+		"minReplicas": d.eventReplicaCountFromYAML(&w.MinReplicas),
+		"maxReplicas": d.eventReplicaCountFromYAML(&w.MaxReplicas),
 	})
 	if d.HasFault(path) {
 		return w
@@ -174,7 +174,7 @@ func (d *configDecoder) workloadSpecFromYAML(path string, n *yaml.Node, namespac
 // minReplicasError returns the fault of a minReplicas that is above replicas in every event.
 func (w *WorkloadSpec) minReplicasError() string {
 	if w.MinReplicas.Field == "" && w.MinReplicas.Value > w.Replicas.Highest() {
-		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeReplicaCount())
+		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeEventReplicas())
 	}
 	return ""
 }
@@ -182,7 +182,7 @@ func (w *WorkloadSpec) minReplicasError() string {
 // maxReplicasError returns the fault of a maxReplicas that is below replicas, in some event at least.
 func (w *WorkloadSpec) maxReplicasError() string {
 	if highest := w.MaxReplicas.Highest(); highest != 0 && highest < w.Replicas.Highest() {
-		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeReplicaCount(), w.Replicas.describeReplicaCount())
+		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeEventReplicas(), w.Replicas.describeEventReplicas())
 	}
 	return ""
 }
@@ -195,14 +195,14 @@ func (n ReplicaCount) Highest() int32 {
 	return n.Value
 }
 
-func (n ReplicaCount) describeReplicaCount() string {
+func (n ReplicaCount) describeEventReplicas() string {
 	if n.Field != "" {
 		return fmt.Sprintf("up to %d by field %s", n.MaxValue, n.Field)
 	}
 	return strconv.Itoa(int(n.Value))
 }
 
-func (d *configDecoder) ruleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
+func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -218,20 +218,20 @@ func (d *configDecoder) ruleWorkloadFromYAML(path string, n *yaml.Node, namespac
 	return t
 }
 
-// replicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) replicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
+// eventReplicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
+func (d *configDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {
 			d.Integer(&value, 0, maxReplicaCount)(path, n)
-			to.Value = clampReplicaCount(value)
+			to.Value = clampEventReplicas(value)
 			return
 		}
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.fieldNameFromYAML(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"field": d.eventFieldNameFromYAML(&to.Field), "max": d.Integer(&maxValue, 1, maxReplicaCount)})
 		d.Require(path, "field", "max")
-		to.MaxValue = clampReplicaCount(maxValue)
+		to.MaxValue = clampEventReplicas(maxValue)
 	}
 }
 
-// clampReplicaCount converts a number that is at most maxReplicaCount, or already a fault.
-func clampReplicaCount(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+// clampEventReplicas converts a number that is at most maxReplicaCount, or already a fault.
+func clampEventReplicas(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -53,23 +53,23 @@ func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 	return nil
 }
 
-// claimEvent makes d the delivery of its event's id, or returns the delivery that already has the id.
-func (h *Handler) claimEvent(d *Delivery) *Delivery {
+// claimEventID makes d the delivery of its event's id, or returns the delivery that already has the id.
+func (h *Handler) claimEventID(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if earlier := h.pending[d.event.identity()]; earlier != nil {
+	if earlier := h.pending[d.event.eventIdentity()]; earlier != nil {
 		return earlier
 	}
-	h.pending[d.event.identity()] = d
+	h.pending[d.event.eventIdentity()] = d
 	return nil
 }
 
-// abandonDelivery ends a delivery before its first command.
-func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
+// abandonEventDelivery ends a delivery before its first command.
+func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.worstOutcome, d.reason, d.remaining = o, reason, 0
-	delete(h.pending, d.event.identity())
+	delete(h.pending, d.event.eventIdentity())
 	close(d.done)
 }
 
@@ -77,7 +77,7 @@ func (h *Handler) abandonDelivery(d *Delivery, o Outcome, reason string) {
 func (h *Handler) enqueueHoldCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
 	var rejected error
 	for i := range commands {
-		replaced, err := h.queues[commands[i].workload].appendCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
+		replaced, err := h.queues[commands[i].workload].appendQueuedCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
 		switch {
 		case errors.Is(err, errQueueFull):
 			rejected = &OutcomeError{Outcome: Undelivered, Reason: err.Error()}
@@ -102,7 +102,7 @@ func (h *Handler) enqueueHoldCommands(ctx context.Context, d *Delivery, commands
 // event with the same id can be claimed.
 func (h *Handler) finishHoldCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
-	switch rank := o.outcomeRank() - d.worstOutcome.outcomeRank(); {
+	switch rank := o.eventOutcomeRank() - d.worstOutcome.eventOutcomeRank(); {
 	case rank > 0:
 		d.worstOutcome, d.reason = o, reason
 	case rank == 0 && d.reason == "":
@@ -112,9 +112,9 @@ func (h *Handler) finishHoldCommand(ctx context.Context, d *Delivery, o Outcome,
 	last := d.remaining == 0
 	if last {
 		if d.worstOutcome != Undelivered { // a second reading may still deliver it before it expires
-			h.deliveredIDs.Add(d.event.identity(), d.expiresAt.Add(clockSlack))
+			h.deliveredIDs.Add(d.event.eventIdentity(), d.expiresAt.Add(clockSlack))
 		}
-		delete(h.pending, d.event.identity())
+		delete(h.pending, d.event.eventIdentity())
 	}
 	h.mu.Unlock()
 	if !last {
@@ -123,14 +123,14 @@ func (h *Handler) finishHoldCommand(ctx context.Context, d *Delivery, o Outcome,
 	if d.worstOutcome == Delivered {
 		h.metrics.delay.Observe(time.Since(d.readAt).Seconds())
 	}
-	h.recordOutcome(ctx, &d.event, d.source, d.worstOutcome, d.reason)
+	h.recordEventOutcome(ctx, &d.event, d.source, d.worstOutcome, d.reason)
 	close(d.done)
 }
 
 // deliverCommandQueue delivers the commands of a workload in their order, until ctx ends.
 func (h *Handler) deliverCommandQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
 	for {
-		c := q.takeCommand(ctx)
+		c := q.takeQueuedCommand(ctx)
 		if c == nil {
 			return
 		}
@@ -155,9 +155,9 @@ func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *co
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {
-		case q.isCommandSuperseded(c):
+		case q.isEventCommandSuperseded(c):
 			return Superseded, "", true
-		case h.isCommandOutdated(&c.command):
+		case h.isEventCommandOutdated(&c.command):
 			return Superseded, "a later event of the hold came first", true
 		case left <= 0:
 			return Undelivered, reason, true
@@ -166,14 +166,14 @@ func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *co
 		q.recordSinkResult(err != nil && !errors.Is(err, hold.ErrRejected))
 		switch {
 		case err == nil:
-			h.noteRaise(&c.command)
+			h.noteCommandRaise(&c.command)
 			return Delivered, "", true
 		case errors.Is(err, hold.ErrRejected):
 			return Refused, err.Error(), true
 		}
 		reason = err.Error()
 		h.metrics.retries.Inc()
-		if q.requeueLateCommand(c) {
+		if q.requeueLateEventCommand(c) {
 			return outcomeRequeued, "", true
 		}
 		pause := min(retryBackoff.Delay(failures), left)

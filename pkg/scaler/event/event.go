@@ -64,8 +64,8 @@ type Event struct {
 	Fields map[string]any
 }
 
-// identity tells the event from others: a start and its end may have the id of their sale.
-func (e *Event) identity() string { return e.Type + " " + e.ID }
+// eventIdentity tells the event from others: a start and its end may have the id of their sale.
+func (e *Event) eventIdentity() string { return e.Type + " " + e.ID }
 
 // Expiry returns the moment from which on the event is not delivered.
 func (e *Event) Expiry() time.Time { return e.At.Add(e.TTL) }
@@ -97,27 +97,27 @@ func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 	}
 	d = json.NewDecoder(bytes.NewReader(object))
 	d.UseNumber()
-	v, err := decodeJSONValue(d)
+	v, err := decodeEventJSONValue(d)
 	fields, _ := v.(map[string]any)
 	return fields, err
 }
 
-// decodeJSONValue decodes the next value of valid JSON. An object inside has each key once too.
-func decodeJSONValue(d *json.Decoder) (any, error) {
+// decodeEventJSONValue decodes the next value of valid JSON. An object inside has each key once too.
+func decodeEventJSONValue(d *json.Decoder) (any, error) {
 	t, err := d.Token()
 	switch {
 	case err != nil:
 		return nil, err
 	case t == json.Delim('{'):
-		return decodeJSONObject(d)
+		return decodeEventJSONObject(d)
 	case t == json.Delim('['):
-		return decodeJSONList(d)
+		return decodeEventJSONList(d)
 	}
 	return t, nil
 }
 
-// decodeJSONObject decodes the rest of an object.
-func decodeJSONObject(d *json.Decoder) (any, error) {
+// decodeEventJSONObject decodes the rest of an object.
+func decodeEventJSONObject(d *json.Decoder) (any, error) {
 	fields := map[string]any{}
 	for d.More() {
 		t, err := d.Token()
@@ -128,7 +128,7 @@ func decodeJSONObject(d *json.Decoder) (any, error) {
 		if _, again := fields[key]; again {
 			return nil, fmt.Errorf("key %q twice", strict.Shorten(key))
 		}
-		if fields[key], err = decodeJSONValue(d); err != nil {
+		if fields[key], err = decodeEventJSONValue(d); err != nil {
 			return nil, err
 		}
 	}
@@ -136,11 +136,11 @@ func decodeJSONObject(d *json.Decoder) (any, error) {
 	return fields, err
 }
 
-// decodeJSONList decodes the rest of a list.
-func decodeJSONList(d *json.Decoder) (any, error) {
+// decodeEventJSONList decodes the rest of a list.
+func decodeEventJSONList(d *json.Decoder) (any, error) {
 	all := []any{}
 	for d.More() {
-		v, err := decodeJSONValue(d)
+		v, err := decodeEventJSONValue(d)
 		if err != nil {
 			return nil, err
 		}

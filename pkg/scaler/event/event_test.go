@@ -95,7 +95,7 @@ func TestD23NumbersForText(t *testing.T) {
 		if err != nil || e.ID != want.ID || !e.At.Equal(time.Date(2025, 11, 27, 8, 0, 0, 0, time.UTC)) || e.TTL != 90*time.Second {
 			t.Errorf("%s: %+v, %v", text, e, err)
 		}
-		if n, err := (ReplicaCount{Field: "pods", MaxValue: 30}).resolveReplicaCount(&e); err != nil || n != 20 {
+		if n, err := (ReplicaCount{Field: "pods", MaxValue: 30}).resolveEventReplicas(&e); err != nil || n != 20 {
 			t.Errorf("%s: %d replicas, %v", text, n, err)
 		}
 	}

@@ -139,36 +139,36 @@ func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, erro
 	now := time.Now()
 	e, err := h.opts.Format.ParseMessage(m.withMessageDefaults(now))
 	if err != nil {
-		return nil, h.rejectEvent(ctx, &e, m.Source, newOutcomeError(Malformed, "%v", err))
+		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Malformed, "%v", err))
 	}
 	commands, rejection := h.matchEventRules(&e, now)
 	if rejection != nil {
 		return nil, h.rejectEvent(ctx, &e, m.Source, rejection)
 	}
-	h.noteReleases(commands)
+	h.noteCommandReleases(commands)
 	d := &Delivery{event: e, source: m.Source, readAt: now, expiresAt: e.Expiry(), remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
 	for i := range commands {
 		if at := commands[i].expiresAt; at.After(d.expiresAt) {
 			d.expiresAt = at
 		}
 	}
-	if earlier := h.claimEvent(d); earlier != nil {
-		h.recordOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
+	if earlier := h.claimEventID(d); earlier != nil {
+		h.recordEventOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil
 	}
-	switch known, err := h.deliveredIDs.Has(ctx, e.identity()); {
+	switch known, err := h.deliveredIDs.Has(ctx, e.eventIdentity()); {
 	case err != nil:
-		h.abandonDelivery(d, Undelivered, "the set of delivered ids is not loaded")
+		h.abandonEventDelivery(d, Undelivered, "the set of delivered ids is not loaded")
 		return nil, err
 	case known:
-		h.abandonDelivery(d, Duplicate, "")
-		return nil, h.rejectEvent(ctx, &e, m.Source, newOutcomeError(Duplicate, "id %s was seen before", e.ID))
+		h.abandonEventDelivery(d, Duplicate, "")
+		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
 	return d, h.enqueueHoldCommands(ctx, d, commands)
 }
 
 // rejectEvent records the outcome of a rejected event, and returns it as the error.
 func (h *Handler) rejectEvent(ctx context.Context, e *Event, source string, r *OutcomeError) error {
-	h.recordOutcome(ctx, e, source, r.Outcome, r.Reason)
+	h.recordEventOutcome(ctx, e, source, r.Outcome, r.Reason)
 	return r
 }

@@ -218,7 +218,7 @@ func TestUntil(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := c.rule.holdDuration(&Event{TTL: c.ttl}); got != c.want {
+			if got := c.rule.eventHoldDuration(&Event{TTL: c.ttl}); got != c.want {
 				t.Errorf("%s; want %s", got, c.want)
 			}
 		})
@@ -243,7 +243,7 @@ func TestNumbersOfEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := (ReplicaCount{Field: "pods", MaxValue: 50}).resolveReplicaCount(&e)
+			got, err := (ReplicaCount{Field: "pods", MaxValue: 50}).resolveEventReplicas(&e)
 			if got != c.want || (err == nil) != c.ok {
 				t.Errorf("%d, %v; want %d, %t", got, err, c.want, c.ok)
 			}

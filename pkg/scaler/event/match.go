@@ -37,26 +37,26 @@ func (h *Handler) matchEventRules(e *Event, now time.Time) ([]holdCommand, *Outc
 			continue
 		}
 		known = true
-		if !r.matchesFields(e) {
+		if !r.matchesEventFields(e) {
 			continue
 		}
 		built, err := r.buildHoldCommands(e, h.opts.VerifySpecs)
 		if err != nil {
-			return nil, newOutcomeError(Malformed, "rule %s: %v", r.Name, err)
+			return nil, newEventOutcomeError(Malformed, "rule %s: %v", r.Name, err)
 		}
 		commands = append(commands, built...)
 	}
 	switch {
 	case !known:
-		return nil, newOutcomeError(Unknown, "no rule is about type %s", e.Type)
+		return nil, newEventOutcomeError(Unknown, "no rule is about type %s", e.Type)
 	case len(commands) == 0:
-		return nil, newOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
+		return nil, newEventOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
 	case e.At.After(now.Add(maxSkew)):
-		return nil, newOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), maxSkew)
+		return nil, newEventOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), maxSkew)
 	}
 	for i := range commands {
 		if !now.Before(commands[i].expiresAt) {
-			return nil, newOutcomeError(Expired, "expired %s ago", now.Sub(commands[i].expiresAt).Round(time.Second))
+			return nil, newEventOutcomeError(Expired, "expired %s ago", now.Sub(commands[i].expiresAt).Round(time.Second))
 		}
 	}
 	return commands, nil
@@ -67,10 +67,10 @@ func (r *Rule) handlesEventType(eventType string) bool {
 	return eventType == r.Type || eventType == r.ReleaseOn
 }
 
-// matchesFields reports whether the event has the fields of the rule's match.
-func (r *Rule) matchesFields(e *Event) bool {
+// matchesEventFields reports whether the event has the fields of the rule's match.
+func (r *Rule) matchesEventFields(e *Event) bool {
 	for field, want := range r.Match {
-		if got, ok := scalarText(e.Fields[field]); !ok || got != want {
+		if got, ok := scalarFieldText(e.Fields[field]); !ok || got != want {
 			return false
 		}
 	}
@@ -79,7 +79,7 @@ func (r *Rule) matchesFields(e *Event) bool {
 
 // buildHoldCommands returns a command for each workload of the rule. The event must match the rule.
 func (r *Rule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
-	id, err := r.buildHoldID(e)
+	id, err := r.buildEventHoldID(e)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (r *Rule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]hold
 		c := holdCommand{workload: w.Workload, at: e.At, expiresAt: e.Expiry(), until: e.At.Add(cmp.Or(r.MaxFor, DefaultMaxFor))}
 		if e.Type == r.ReleaseOn {
 			c.release, c.hold.ID, c.reason = true, id, fmt.Sprintf("event %s (%s)", e.ID, e.Type)
-		} else if c.hold, err = r.buildHold(e, w, id, specs); err != nil {
+		} else if c.hold, err = r.buildEventHold(e, w, id, specs); err != nil {
 			return nil, err
 		} else if c.hold.Until.Before(c.expiresAt) {
 			c.expiresAt = c.hold.Until
@@ -102,11 +102,11 @@ func (r *Rule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]hold
 	return commands, nil
 }
 
-// buildHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold. Numbers from
+// buildEventHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold. Numbers from
 // the event's fields that conflict are cut to maxReplicas: at a sale, fewer replicas are better than none.
-func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
+func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
-		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.holdDuration(e)), Within: r.Within,
+		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
 		Notify: r.Notify, Paused: r.Paused,
 	}
 	h.Gates = slices.Clone(r.Gates)
@@ -127,7 +127,7 @@ func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]
 		to   *int32
 		from ReplicaCount
 	}{{&h.Replicas, w.Replicas}, {&h.MinReplicas, w.MinReplicas}, {&h.MaxReplicas, w.MaxReplicas}} {
-		if *n.to, err = n.from.resolveReplicaCount(e); err != nil {
+		if *n.to, err = n.from.resolveEventReplicas(e); err != nil {
 			return hold.Hold{}, err
 		}
 	}
@@ -138,8 +138,8 @@ func (r *Rule) buildHold(e *Event, w *WorkloadSpec, id string, specs map[string]
 	return h, nil
 }
 
-// holdDuration returns the length of the hold, counted from the event's at.
-func (r *Rule) holdDuration(e *Event) time.Duration {
+// eventHoldDuration returns the length of the hold, counted from the event's at.
+func (r *Rule) eventHoldDuration(e *Event) time.Duration {
 	duration, limit := r.For, r.MaxFor
 	if duration == 0 {
 		duration = e.TTL
@@ -153,20 +153,20 @@ func (r *Rule) holdDuration(e *Event) time.Duration {
 // holdKeyPattern matches the text of a key field, which becomes part of a hold's ID.
 var holdKeyPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-func (r *Rule) buildHoldID(e *Event) (string, error) {
+func (r *Rule) buildEventHoldID(e *Event) (string, error) {
 	id := hold.EventPrefix + r.Name
 	if r.Key == "" {
 		return id, nil
 	}
-	value, ok := scalarText(e.Fields[r.Key])
+	value, ok := scalarFieldText(e.Fields[r.Key])
 	if !ok || !holdKeyPattern.MatchString(value) {
 		return "", fmt.Errorf("field %s: must be 1 to 128 printable ASCII characters without spaces: it is the key of rule %s", r.Key, r.Name)
 	}
 	return id + "/" + value, nil
 }
 
-// scalarText returns a string, number or bool as text, and false for any other value.
-func scalarText(v any) (string, bool) {
+// scalarFieldText returns a string, number or bool as text, and false for any other value.
+func scalarFieldText(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true

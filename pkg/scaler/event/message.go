@@ -73,8 +73,8 @@ const (
 	dataPrefix     = "data."
 )
 
-// findPlacedField returns the value at the place. Objects are the fields of the message.
-func (p FieldPlace) findPlacedField(m *Message, objects map[string]any) (any, bool) {
+// findPlacedEventField returns the value at the place. Objects are the fields of the message.
+func (p FieldPlace) findPlacedEventField(m *Message, objects map[string]any) (any, bool) {
 	switch place := string(p); {
 	case place == placeKey:
 		return m.Key, m.Key != ""
@@ -126,19 +126,19 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 		return Event{}, errors.New("not UTF-8")
 	}
 	fields := messageFields{message: &m, format: f}
-	if err := fields.decodeMessage(); err != nil {
+	if err := fields.decodeEventMessage(); err != nil {
 		return Event{}, err
 	}
 	var e Event
-	if err := fields.readCommonFields(&e); err != nil {
+	if err := fields.readCommonEventFields(&e); err != nil {
 		return Event{}, err
 	}
-	e.Fields = fields.collectFields()
+	e.Fields = fields.collectEventFields()
 	return e, nil
 }
 
-// decodeMessage sets attributes and body.
-func (f *messageFields) decodeMessage() (err error) {
+// decodeEventMessage sets attributes and body.
+func (f *messageFields) decodeEventMessage() (err error) {
 	data := trimMessageText(f.message.Data)
 	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
 		f.attributes = attributes
@@ -179,11 +179,11 @@ func bareMessageType(data []byte) (string, bool) {
 	return text, letter && len(text) <= maxType && eventTypePattern.MatchString(text)
 }
 
-// findCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
+// findCommonEventField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
 // is not given.
-func (f *messageFields) findCommonField(name string) (any, bool) {
+func (f *messageFields) findCommonEventField(name string) (any, bool) {
 	if place, mapped := f.format.Fields[name]; mapped {
-		if v, ok := place.findPlacedField(f.message, f.body); ok && v != "" {
+		if v, ok := place.findPlacedEventField(f.message, f.body); ok && v != "" {
 			return v, true
 		}
 	}
@@ -200,24 +200,24 @@ func (f *messageFields) findCommonField(name string) (any, bool) {
 	return header, header != ""
 }
 
-// commonFieldText returns a common field as text, or the text that stands for a missing field.
-func (f *messageFields) commonFieldText(name, missing string) (string, error) {
-	v, given := f.findCommonField(name)
+// commonEventFieldText returns a common field as text, or the text that stands for a missing field.
+func (f *messageFields) commonEventFieldText(name, missing string) (string, error) {
+	v, given := f.findCommonEventField(name)
 	if !given && missing == "" {
 		return "", fmt.Errorf("%s: required", name)
 	}
 	if !given {
 		return missing, nil
 	}
-	text, scalar := scalarText(v)
+	text, scalar := scalarFieldText(v)
 	if !scalar {
 		return "", fmt.Errorf("%s: must be text or a number", name)
 	}
 	return text, nil
 }
 
-// readCommonFields sets and validates the four fields of every event.
-func (f *messageFields) readCommonFields(e *Event) error {
+// readCommonEventFields sets and validates the four fields of every event.
+func (f *messageFields) readCommonEventFields(e *Event) error {
 	var at, ttl, messageTime, defaultTTL string
 	if !f.message.Time.IsZero() {
 		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
@@ -230,7 +230,7 @@ func (f *messageFields) readCommonFields(e *Event) error {
 		name, missing string
 	}{{&e.ID, "id", f.message.Position}, {&e.Type, "type", ""}, {&at, "at", messageTime}, {&ttl, "ttl", defaultTTL}} {
 		var err error
-		if *field.to, err = f.commonFieldText(field.name, field.missing); err != nil {
+		if *field.to, err = f.commonEventFieldText(field.name, field.missing); err != nil {
 			return err
 		}
 	}
@@ -288,13 +288,13 @@ func convertUnixSeconds(text string) string {
 	return text
 }
 
-// collectFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
-func (f *messageFields) collectFields() map[string]any {
+// collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
+func (f *messageFields) collectEventFields() map[string]any {
 	all := map[string]any{}
 	maps.Copy(all, f.attributes)
 	maps.Copy(all, f.body)
 	for name, place := range f.format.Fields {
-		if v, ok := place.findPlacedField(f.message, f.body); ok {
+		if v, ok := place.findPlacedEventField(f.message, f.body); ok {
 			all[name] = v
 		}
 	}
@@ -321,5 +321,5 @@ func (e *Event) validateCommonFields(at, ttl string) (err error) {
 	return nil
 }
 
-// isCommonField reports whether every event has the field.
-func isCommonField(name string) bool { return slices.Contains(commonFields, name) }
+// isCommonEventField reports whether every event has the field.
+func isCommonEventField(name string) bool { return slices.Contains(commonFields, name) }

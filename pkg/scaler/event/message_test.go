@@ -205,8 +205,8 @@ func TestD23ContentTypeIsNotSigned(t *testing.T) {
 	}
 	for _, contentType := range []string{"application/cloudevents+json", "application/cloudevents-batch+json", ""} {
 		got, err := Format{}.ParseMessage(newRecordMessage(body, map[string]string{"content-type": contentType}))
-		if err != nil || got.identity() != want.identity() {
-			t.Errorf("%s: %s, %v; want %s", contentType, got.identity(), err, want.identity())
+		if err != nil || got.eventIdentity() != want.eventIdentity() {
+			t.Errorf("%s: %s, %v; want %s", contentType, got.eventIdentity(), err, want.eventIdentity())
 		}
 	}
 }

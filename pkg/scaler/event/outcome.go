@@ -40,12 +40,12 @@ type OutcomeError struct {
 // Error returns the outcome and its reason.
 func (r *OutcomeError) Error() string { return fmt.Sprintf("event %s: %s", r.Outcome, r.Reason) }
 
-func newOutcomeError(o Outcome, format string, args ...any) *OutcomeError {
+func newEventOutcomeError(o Outcome, format string, args ...any) *OutcomeError {
 	return &OutcomeError{Outcome: o, Reason: fmt.Sprintf(format, args...)}
 }
 
-// outcomeRank orders the outcomes of an event on its workloads. The outcome with the highest rank becomes the event's.
-func (o Outcome) outcomeRank() int {
+// eventOutcomeRank orders the outcomes of an event on its workloads. The outcome with the highest rank becomes the event's.
+func (o Outcome) eventOutcomeRank() int {
 	switch o {
 	case Undelivered:
 		return 3
@@ -65,8 +65,8 @@ const (
 	throttlePeriod     = 10 * time.Second
 )
 
-// recordOutcome counts and logs the outcome of an event. The event's id and type are empty if they could not be read.
-func (h *Handler) recordOutcome(ctx context.Context, e *Event, source string, o Outcome, reason string) {
+// recordEventOutcome counts and logs the outcome of an event. The event's id and type are empty if they could not be read.
+func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source string, o Outcome, reason string) {
 	h.metrics.events.WithLabelValues(source, string(o)).Inc()
 	suppressed, ok := h.throttle.AllowLine(string(o), time.Now())
 	if !ok {

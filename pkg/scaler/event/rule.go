@@ -77,12 +77,12 @@ type ReplicaCount struct {
 	MaxValue int32
 }
 
-// resolveReplicaCount returns the number for an event.
-func (n ReplicaCount) resolveReplicaCount(e *Event) (int32, error) {
+// resolveEventReplicas returns the number for an event.
+func (n ReplicaCount) resolveEventReplicas(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}
-	text, ok := scalarText(e.Fields[n.Field]) // headers, and the fields of some programs, are numbers as text
+	text, ok := scalarFieldText(e.Fields[n.Field]) // headers, and the fields of some programs, are numbers as text
 	if !ok {
 		return 0, fmt.Errorf("field %s: must be a number", n.Field)
 	}

@@ -227,11 +227,11 @@ func (c Change) Confirm(now int32) Change {
 
 // Equal reports whether two changes are the same.
 func (c Change) Equal(other Change) bool {
-	return c.Was == other.Was && c.Set == other.Set && equalNumber(c.From, other.From) && equalNumber(c.Displaced, other.Displaced)
+	return c.Was == other.Was && c.Set == other.Set && equalReplicaNumber(c.From, other.From) && equalReplicaNumber(c.Displaced, other.Displaced)
 }
 
-// cloneNumber returns a copy that shares no memory.
-func cloneNumber(n *int32) *int32 {
+// cloneReplicaNumber returns a copy that shares no memory.
+func cloneReplicaNumber(n *int32) *int32 {
 	if n == nil {
 		return nil
 	}
@@ -239,8 +239,8 @@ func cloneNumber(n *int32) *int32 {
 	return &c
 }
 
-// equalNumber reports whether both numbers are missing, or are the same.
-func equalNumber(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+// equalReplicaNumber reports whether both numbers are missing, or are the same.
+func equalReplicaNumber(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 
 // ReplicaBounds are an autoscaler's minReplicas and maxReplicas.
 type ReplicaBounds struct {
@@ -407,7 +407,7 @@ func (s Status) DeepCopy() Status {
 	if s.Numbers != nil {
 		n := *s.Numbers
 		for _, c := range []*Change{&n.MinReplicas, &n.MaxReplicas, &n.Replicas} {
-			c.From, c.Displaced = cloneNumber(c.From), cloneNumber(c.Displaced)
+			c.From, c.Displaced = cloneReplicaNumber(c.From), cloneReplicaNumber(c.Displaced)
 		}
 		s.Numbers = &n
 	}

@@ -40,7 +40,7 @@ func NewAlertmanager(url func() (string, error), opts SenderOptions) *Alertmanag
 
 // Send posts the alerts of the message's hold. Other news is no alert.
 func (a *Alertmanager) Send(ctx context.Context, m Message) error {
-	if m.isNews() {
+	if m.isMessageNews() {
 		return errNotMeant
 	}
 	return postMessageJSON(ctx, a.client, a.readURL, nil, newAlertmanagerAlerts(m))
@@ -70,7 +70,7 @@ func newAlertmanagerAlerts(m Message) []postedAlert {
 		}
 		return all
 	}
-	annotations := map[string]string{"summary": m.messageTitle()}
+	annotations := map[string]string{"summary": m.notifierMessageTitle()}
 	for name, value := range map[string]string{"reason": m.Reason, "by": m.By, "description": m.Why} {
 		if value != "" {
 			annotations[name] = value

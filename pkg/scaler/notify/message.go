@@ -99,13 +99,13 @@ func (m *Message) isEndOfTrouble() bool {
 	return m.Kind == KindUp || m.Kind == KindPaused || m.Kind == KindEnded
 }
 
-// isNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
-func (m *Message) isNews() bool {
+// isMessageNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
+func (m *Message) isMessageNews() bool {
 	return slices.Contains(calmKinds, m.Kind) && !m.isEndOfTrouble()
 }
 
-// messageTitle returns the workload and the outcome.
-func (m *Message) messageTitle() string { return m.Workload.String() + ": " + m.Outcome }
+// notifierMessageTitle returns the workload and the outcome.
+func (m *Message) notifierMessageTitle() string { return m.Workload.String() + ": " + m.Outcome }
 
 // holdIdentity returns a text that all messages about the hold share.
 func (m *Message) holdIdentity() string {

@@ -68,8 +68,8 @@ func (s *senderQueue) registerMessageKey(m *Message) bool {
 	return true
 }
 
-// settleMessage remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
-func (q *Queue) settleMessage(s *senderQueue, m *Message, err error) {
+// settleNotifierMessage remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
+func (q *Queue) settleNotifierMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if m.Key != "" {
@@ -82,12 +82,12 @@ func (q *Queue) settleMessage(s *senderQueue, m *Message, err error) {
 // addUndeliveredMessage keeps the error of a message that nobody gets. The caller holds mu.
 func (q *Queue) addUndeliveredMessage(s *senderQueue, m *Message, err error) {
 	if err != nil && len(q.undelivered) < maxUndelivered {
-		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.messageTitle(), err))
+		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.notifierMessageTitle(), err))
 	}
 }
 
-// abandonMessage forgets the key of a message that waits when the queue stops, or was withdrawn.
-func (q *Queue) abandonMessage(s *senderQueue, m *Message, err error) {
+// abandonNotifierMessage forgets the key of a message that waits when the queue stops, or was withdrawn.
+func (q *Queue) abandonNotifierMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(s.keys, m.Key)

@@ -52,7 +52,7 @@ func NewPagerDuty(url, routingKey func() (string, error), opts SenderOptions) *P
 
 // Send triggers or resolves the incident of the message's hold. Other news is no incident.
 func (p *PagerDuty) Send(ctx context.Context, m Message) error {
-	if m.isNews() {
+	if m.isMessageNews() {
 		return errNotMeant
 	}
 	key, err := p.readKey()
@@ -94,7 +94,7 @@ func shortenPagerDutyKey(key string) string {
 	}
 	hash := sha256.Sum256([]byte(key))
 	end := hex.EncodeToString(hash[:16])
-	return cutMessageText(key, maxDedupKeyChars-len(end)-1) + end
+	return cutNotifierMessageText(key, maxDedupKeyChars-len(end)-1) + end
 }
 
 func newPagerDutyBody(routingKey string, m Message) pagerDutyBody {
@@ -117,7 +117,7 @@ func newPagerDutyBody(routingKey string, m Message) pagerDutyBody {
 	}
 	body.EventAction = "trigger"
 	body.Payload = &pagerDutyPayload{
-		Summary: cutMessageText(m.messageTitle(), maxSummaryChars), Source: "tachometer-scaler", Severity: string(severity),
+		Summary: cutNotifierMessageText(m.notifierMessageTitle(), maxSummaryChars), Source: "tachometer-scaler", Severity: string(severity),
 		Timestamp: m.Time.UTC().Format(time.RFC3339), Component: m.Workload.Name, Group: m.Workload.Namespace, Class: string(m.Kind), CustomDetails: details,
 	}
 	return body

@@ -152,15 +152,15 @@ func (q *Queue) Post(names []string, m Message) error {
 	defer q.mu.Unlock()
 	var errs []error
 	for _, name := range names {
-		if err := q.enqueueMessage(name, m); err != nil {
+		if err := q.enqueueNotifierMessage(name, m); err != nil {
 			errs = append(errs, fmt.Errorf("notify %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// enqueueMessage queues a message for a sender. The caller holds mu.
-func (q *Queue) enqueueMessage(name string, m Message) error {
+// enqueueNotifierMessage queues a message for a sender. The caller holds mu.
+func (q *Queue) enqueueNotifierMessage(name string, m Message) error {
 	s := q.senders[name]
 	switch {
 	case s == nil:
@@ -211,13 +211,13 @@ func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue
 		if m == nil {
 			return
 		}
-		err := q.deliverMessage(ctx, drainCtx, s, m)
+		err := q.deliverNotifierMessage(ctx, drainCtx, s, m)
 		outcome := outcomeSuccess
 		switch {
 		case errors.Is(err, errNotMeant):
 			err, outcome = nil, outcomeSkipped
 		case errors.Is(err, errWithdrawn):
-			q.abandonMessage(s, &m.Message, err)
+			q.abandonNotifierMessage(s, &m.Message, err)
 			continue
 		case err != nil:
 			outcome = outcomeError
@@ -225,9 +225,9 @@ func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue
 		}
 		q.metrics.countSendOutcome(s.name, outcome)
 		if err != nil && ctx.Err() != nil {
-			q.abandonMessage(s, &m.Message, err)
+			q.abandonNotifierMessage(s, &m.Message, err)
 		} else {
-			q.settleMessage(s, &m.Message, err)
+			q.settleNotifierMessage(s, &m.Message, err)
 		}
 	}
 }
@@ -255,11 +255,11 @@ func (q *Queue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMe
 	}
 }
 
-// deliverMessage sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
+// deliverNotifierMessage sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
 // removed.
-func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
+func (q *Queue) deliverNotifierMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
-		sender, version, withdrawn := q.currentSender(s, m)
+		sender, version, withdrawn := q.currentNotifierSender(s, m)
 		switch {
 		case withdrawn:
 			return errWithdrawn
@@ -292,8 +292,8 @@ func (q *Queue) deliverMessage(ctx, drainCtx context.Context, s *senderQueue, m 
 	}
 }
 
-// currentSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
-func (q *Queue) currentSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
+// currentNotifierSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
+func (q *Queue) currentNotifierSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	withdrawn = m.Key != "" && m.withdrawals != s.withdrawals
@@ -336,7 +336,7 @@ func (q *Queue) waitForSendRetry(ctx, drainCtx context.Context, s *senderQueue, 
 		case <-timer.C:
 			return true
 		case <-s.changed:
-			if _, current, withdrawn := q.currentSender(s, m); withdrawn || current != version {
+			if _, current, withdrawn := q.currentNotifierSender(s, m); withdrawn || current != version {
 				return true
 			}
 			continue

@@ -105,11 +105,11 @@ var teamsEscapes = strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`)
 
 // escapeTeamsText cuts and escapes a text of a card.
 func escapeTeamsText(text string) string {
-	return teamsEscapes.Replace(cutMessageText(text, maxCardChars))
+	return teamsEscapes.Replace(cutNotifierMessageText(text, maxCardChars))
 }
 
-// cutMessageText cuts a text to at most maxChars characters.
-func cutMessageText(text string, maxChars int) string {
+// cutNotifierMessageText cuts a text to at most maxChars characters.
+func cutNotifierMessageText(text string, maxChars int) string {
 	n := 0
 	for i := range text {
 		if n == maxChars {

@@ -65,8 +65,8 @@ const checkTimeout = 10 * time.Second
 func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
-		opts.checkHoldKind, opts.checkTrialHolds, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
-		opts.checkPreflightConflicts, opts.checkPreflightWatches, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
+		opts.checkHoldResourceKind, opts.checkTrialHolds, opts.checkWorkloadKindsExist, opts.reviewControllerRights, opts.planLargestHolds, opts.dryRunGatePatches,
+		opts.checkGateConflicts, opts.checkGateWatches, opts.checkSurgeRights, opts.checkNotifiersConnect, opts.checkEventSources,
 	} {
 		all = append(all, check(ctx)...)
 	}
@@ -97,8 +97,8 @@ func CountStatus(all []Result, status Status) (n int) {
 	return n
 }
 
-// newPreflightResult returns a result: ok with a detail, or missing with an error and its fix.
-func newPreflightResult(check, subject, detail string, err error, fix string) Result {
+// newCheckResult returns a result: ok with a detail, or missing with an error and its fix.
+func newCheckResult(check, subject, detail string, err error, fix string) Result {
 	if err != nil {
 		return Result{check, subject, Missing, err.Error(), fix}
 	}
@@ -107,15 +107,15 @@ func newPreflightResult(check, subject, detail string, err error, fix string) Re
 
 // newPreflightKindResult returns the result of a check of a kind: unknown if the cluster's kinds cannot be read.
 func newPreflightKindResult(check, subject, detail string, err error, fix string) Result {
-	r := newPreflightResult(check, subject, detail, err, fix)
+	r := newCheckResult(check, subject, detail, err, fix)
 	if err != nil && !meta.IsNoMatchError(err) {
 		r.Status, r.Fix = Unknown, "reach the API server: kubectl api-resources"
 	}
 	return r
 }
 
-// checkHoldKind checks that the cluster has the custom resource of holds.
-func (o *Options) checkHoldKind(context.Context) []Result {
+// checkHoldResourceKind checks that the cluster has the custom resource of holds.
+func (o *Options) checkHoldResourceKind(context.Context) []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	return []Result{newPreflightKindResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, hold.ApplySchema)}
@@ -127,8 +127,8 @@ type workloadKey struct {
 	kind      schema.GroupVersionKind
 }
 
-// listPreflightKinds lists the kinds of the workloads of a configuration by namespace. A namespace without workloads has the kinds of apps/v1.
-func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
+// listConfiguredKinds lists the kinds of the workloads of a configuration by namespace. A namespace without workloads has the kinds of apps/v1.
+func listConfiguredKinds(cfg *config.Config) (all []workloadKey) {
 	seen := map[string]bool{}
 	add := func(namespace string, kind schema.GroupVersionKind) {
 		seen[namespace] = true
@@ -136,7 +136,7 @@ func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
 			all = append(all, key)
 		}
 	}
-	for _, t := range listPreflightWorkloads(cfg) {
+	for _, t := range listConfiguredWorkloads(cfg) {
 		add(t.Namespace, t.GroupVersionKind())
 	}
 	for _, namespace := range cfg.Namespaces {
@@ -149,8 +149,8 @@ func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
 	return all
 }
 
-// listPreflightWorkloads lists the workloads of schedules and rules, each once.
-func listPreflightWorkloads(cfg *config.Config) (all []hold.Workload) {
+// listConfiguredWorkloads lists the workloads of schedules and rules, each once.
+func listConfiguredWorkloads(cfg *config.Config) (all []hold.Workload) {
 	for i := range cfg.Schedules {
 		all = append(all, cfg.Schedules[i].Workloads...)
 	}
@@ -165,10 +165,10 @@ func listPreflightWorkloads(cfg *config.Config) (all []hold.Workload) {
 	return slices.Compact(all)
 }
 
-// checkPreflightKinds checks that the cluster has every kind of workload.
-func (o *Options) checkPreflightKinds(context.Context) (all []Result) {
+// checkWorkloadKindsExist checks that the cluster has every kind of workload.
+func (o *Options) checkWorkloadKindsExist(context.Context) (all []Result) {
 	var checked []schema.GroupVersionKind
-	for _, key := range listPreflightKinds(o.Config) {
+	for _, key := range listConfiguredKinds(o.Config) {
 		if slices.Contains(checked, key.kind) {
 			continue
 		}

@@ -275,7 +275,7 @@ func TestCheckSmallerWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, p := range listPreflightHolds(cfg) {
+		for _, p := range listLargestHolds(cfg) {
 			got = append(got, fmt.Sprintf("%d/%d", p.hold.Replicas, p.hold.MaxReplicas))
 		}
 		if strings.Join(got, " ") != want {
@@ -345,7 +345,7 @@ func TestGateRights(t *testing.T) {
 	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
 	kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Edge"}, meta.RESTScopeNamespace)
 	var got []string
-	for _, r := range listPreflightGateRights(cfg, kinds) {
+	for _, r := range listGateRights(cfg, kinds) {
 		got = append(got, r.String())
 	}
 	want := []string{"patch edges.example.org restored in namespace shop", "get edges.example.org restored in namespace shop", "patch edges.example.org shut in namespace shop"}
@@ -360,7 +360,7 @@ func TestRightsAreShipped(t *testing.T) {
 	w := newWorld(t, everything)
 	w.Config.Namespaces = append(w.Config.Namespaces, "other")
 	rules := readShippedRules(t)
-	rights := listPreflightRights(w.Config, w.Mapper, w.LeaseNamespace, w.LeaseName)
+	rights := listControllerRights(w.Config, w.Mapper, w.LeaseNamespace, w.LeaseName)
 	if len(rights) < 30 {
 		t.Fatalf("only %d rights", len(rights))
 	}
@@ -411,7 +411,7 @@ func TestPlaceholders(t *testing.T) {
 	for merge, want := range map[string]string{
 		`{"data":{"open":"true"}}`: `{"data":{"open":"true"}}`, `{"spec":{"weight":"<<.Percent>>"}}`: `{"spec":{"weight":100}}`, `{"spec":{"weight":"\u003c\u003c.Percent>>"}}`: `{"spec":{"weight":100}}`,
 	} {
-		p := newPreflightPatch("sale", "shop", &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(merge)})
+		p := newGatePatch("sale", "shop", &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(merge)})
 		if string(p.merge) != want || p.namespace != "shop" {
 			t.Errorf("%s: %+v", merge, p)
 		}
@@ -429,7 +429,7 @@ func TestConflictingGates(t *testing.T) {
 	for _, scope := range []meta.RESTScope{meta.RESTScopeRoot, meta.RESTScopeNamespace} {
 		kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
 		kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Edge"}, scope)
-		all := (&Options{Config: cfg, Mapper: kinds}).checkPreflightConflicts(t.Context())
+		all := (&Options{Config: cfg, Mapper: kinds}).checkGateConflicts(t.Context())
 		if found := len(all) == 1 && all[0].Status == Missing && strings.Contains(all[0].Detail, "gate b changes Edge cdn at /spec/open, as gate a does"); found != (scope == meta.RESTScopeRoot) {
 			t.Errorf("scope %s: %+v", scope.Name(), all)
 		}

@@ -16,30 +16,30 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
-// checkPreflightNotifiers connects to every notifier, or sends it a test message.
-func (o *Options) checkPreflightNotifiers(ctx context.Context) (all []Result) {
+// checkNotifiersConnect connects to every notifier, or sends it a test message.
+func (o *Options) checkNotifiersConnect(ctx context.Context) (all []Result) {
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Notify)) {
 		n := o.Config.Notify[name]
 		if o.Send {
-			err := o.sendPreflightMessages(ctx, n.NewSender(notify.SenderOptions{}))
-			all = append(all, newPreflightResult("notifier", name, "took a test message", err, "check the URL or the key in the notifier's file, and the NetworkPolicy"))
+			err := o.sendTestMessages(ctx, n.NewSender(notify.SenderOptions{}))
+			all = append(all, newCheckResult("notifier", name, "took a test message", err, "check the URL or the key in the notifier's file, and the NetworkPolicy"))
 			continue
 		}
-		err := connectPreflightNotifier(ctx, n)
-		all = append(all, newPreflightResult("notifier", name, "reachable; --send has it take a test message", err, "mount the Secret with the notifier's file, and allow the connection in the NetworkPolicy"))
+		err := connectNotifier(ctx, n)
+		all = append(all, newCheckResult("notifier", name, "reachable; --send has it take a test message", err, "mount the Secret with the notifier's file, and allow the connection in the NetworkPolicy"))
 	}
 	return all
 }
 
-// connectPreflightNotifier connects to a notifier within checkTimeout.
-func connectPreflightNotifier(ctx context.Context, n notify.Config) error {
+// connectNotifier connects to a notifier within checkTimeout.
+func connectNotifier(ctx context.Context, n notify.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	return n.Connect(ctx)
 }
 
-// sendPreflightMessages sends a failure, which every notifier takes, and its end.
-func (o *Options) sendPreflightMessages(ctx context.Context, to notify.Sender) error {
+// sendTestMessages sends a failure, which every notifier takes, and its end.
+func (o *Options) sendTestMessages(ctx context.Context, to notify.Sender) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	m := notify.Message{
@@ -53,31 +53,31 @@ func (o *Options) sendPreflightMessages(ctx context.Context, to notify.Sender) e
 	return to.Send(ctx, m)
 }
 
-// checkPreflightSources checks the sources of events: the brokers answer and know the topic, and the files of the endpoint are readable.
-func (o *Options) checkPreflightSources(ctx context.Context) (all []Result) {
+// checkEventSources checks the sources of events: the brokers answer and know the topic, and the files of the endpoint are readable.
+func (o *Options) checkEventSources(ctx context.Context) (all []Result) {
 	if cfg := o.Config.Events.Kafka; cfg != nil {
 		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()
 		err := kafka.New(*cfg, nil, kafka.Options{}).CheckTopic(ctx)
-		all = append(all, newPreflightResult("kafka", "topic "+cfg.Topic, "the brokers know it", err, "check brokers, tls and sasl of events.kafka, and the NetworkPolicy"))
+		all = append(all, newCheckResult("kafka", "topic "+cfg.Topic, "the brokers know it", err, "check brokers, tls and sasl of events.kafka, and the NetworkPolicy"))
 	}
 	cfg := o.Config.Events.HTTP
 	if cfg == nil {
 		return all
 	}
 	for _, file := range cfg.SecretFiles {
-		err := readPreflightSecret(file)
-		all = append(all, newPreflightResult("http", file, "has a secret", err, "mount the Secret with this key"))
+		err := checkSecretFile(file)
+		all = append(all, newCheckResult("http", file, "has a secret", err, "mount the Secret with this key"))
 	}
 	if cfg.CertFile != "" {
 		_, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		all = append(all, newPreflightResult("http", cfg.CertFile, "has a certificate and its key", err, "mount the Secret with the certificate and its key"))
+		all = append(all, newCheckResult("http", cfg.CertFile, "has a certificate and its key", err, "mount the Secret with the certificate and its key"))
 	}
 	return all
 }
 
-// readPreflightSecret returns an error for a file that is missing or empty.
-func readPreflightSecret(file string) error {
+// checkSecretFile returns an error for a file that is missing or empty.
+func checkSecretFile(file string) error {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:

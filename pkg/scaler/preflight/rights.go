@@ -48,8 +48,8 @@ func (r Right) String() string {
 	return text + " in namespace " + r.Namespace
 }
 
-// listPreflightVerbs returns a right for each verb.
-func listPreflightVerbs(of Right, verbs ...string) (all []Right) {
+// listRightsForVerbs returns a right for each verb.
+func listRightsForVerbs(of Right, verbs ...string) (all []Right) {
 	for _, verb := range verbs {
 		of.Verb = verb
 		all = append(all, of)
@@ -57,75 +57,75 @@ func listPreflightVerbs(of Right, verbs ...string) (all []Right) {
 	return all
 }
 
-// listPreflightRights lists the rights that the controller needs for a configuration. A kind that the mapper does not know is left out.
-func listPreflightRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leaseName string) []Right {
+// listControllerRights lists the rights that the controller needs for a configuration. A kind that the mapper does not know is left out.
+func listControllerRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leaseName string) []Right {
 	lease := Right{Namespace: leaseNamespace, Group: "coordination.k8s.io", Resource: "leases"}
 	named := lease
 	named.Name = leaseName
-	all := slices.Concat(listPreflightVerbs(lease, "create"), listPreflightVerbs(named, "get", "update"))
+	all := slices.Concat(listRightsForVerbs(lease, "create"), listRightsForVerbs(named, "get", "update"))
 	if len(cfg.Events.Rules) > 0 {
 		ids := Right{Namespace: leaseNamespace, Resource: "configmaps"}
-		all = append(all, listPreflightVerbs(ids, "create")...)
+		all = append(all, listRightsForVerbs(ids, "create")...)
 		ids.Name = leaseName + "-events"
-		all = append(all, listPreflightVerbs(ids, "get", "update")...)
+		all = append(all, listRightsForVerbs(ids, "get", "update")...)
 	}
 	all = append(all, Right{Group: hold.GroupVersion.Group, Resource: hold.Resource, Verb: "list", Optional: true})
 	for _, namespace := range cfg.Namespaces {
-		all = append(all, listPreflightNamespaceRights(namespace)...)
+		all = append(all, listNamespaceRights(namespace)...)
 	}
-	for _, key := range listPreflightKinds(cfg) {
-		all = append(all, listPreflightKindRights(key, mapper)...)
+	for _, key := range listConfiguredKinds(cfg) {
+		all = append(all, listKindRights(key, mapper)...)
 	}
-	return slices.Concat(all, listPreflightGateRights(cfg, mapper), listPreflightWatchRights(cfg))
+	return slices.Concat(all, listGateRights(cfg, mapper), listWatchRights(cfg))
 }
 
-// listPreflightKindRights lists the rights on the workloads of a kind. A kind that the mapper does not know has none: checkPreflightKinds reports it.
-func listPreflightKindRights(key workloadKey, mapper meta.RESTMapper) []Right {
+// listKindRights lists the rights on the workloads of a kind. A kind that the mapper does not know has none: checkWorkloadKindsExist reports it.
+func listKindRights(key workloadKey, mapper meta.RESTMapper) []Right {
 	mapping, err := mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
 	if err != nil {
 		return nil
 	}
-	object := newPreflightRight(key.namespace, mapping.Resource)
-	all := listPreflightVerbs(object, "get", "list", "watch")
+	object := newNamespaceRight(key.namespace, mapping.Resource)
+	all := listRightsForVerbs(object, "get", "list", "watch")
 	object.Subresource = "scale"
-	all = append(all, listPreflightVerbs(object, "patch")...)
+	all = append(all, listRightsForVerbs(object, "patch")...)
 	if object.Group != "apps" { // the objects of apps have their replicas and selector themselves
-		all = append(all, listPreflightVerbs(object, "get")...)
+		all = append(all, listRightsForVerbs(object, "get")...)
 	}
 	return all
 }
 
-func newPreflightRight(namespace string, resource schema.GroupVersionResource) Right {
+func newNamespaceRight(namespace string, resource schema.GroupVersionResource) Right {
 	return Right{Namespace: namespace, Group: resource.Group, Resource: resource.Resource}
 }
 
-// listPreflightNamespaceRights lists the rights in a namespace with workloads, besides the rights on the workloads.
-func listPreflightNamespaceRights(namespace string) []Right {
+// listNamespaceRights lists the rights in a namespace with workloads, besides the rights on the workloads.
+func listNamespaceRights(namespace string) []Right {
 	holds := Right{Namespace: namespace, Group: hold.GroupVersion.Group, Resource: hold.Resource}
 	status := holds
 	status.Subresource = "status"
 	return slices.Concat(
-		listPreflightVerbs(holds, "list", "watch", "create", "update", "delete"),
-		listPreflightVerbs(status, "update"),
-		listPreflightVerbs(Right{Namespace: namespace, Group: "autoscaling", Resource: "horizontalpodautoscalers"}, "list", "watch", "patch"),
-		listPreflightVerbs(Right{Namespace: namespace, Resource: "pods"}, "list", "watch"),
-		listPreflightVerbs(Right{Namespace: namespace, Resource: "events"}, "create"),
+		listRightsForVerbs(holds, "list", "watch", "create", "update", "delete"),
+		listRightsForVerbs(status, "update"),
+		listRightsForVerbs(Right{Namespace: namespace, Group: "autoscaling", Resource: "horizontalpodautoscalers"}, "list", "watch", "patch"),
+		listRightsForVerbs(Right{Namespace: namespace, Resource: "pods"}, "list", "watch"),
+		listRightsForVerbs(Right{Namespace: namespace, Resource: "events"}, "create"),
 	)
 }
 
-// listPreflightGateRights lists the rights to patch the objects of gates, and to read the ones to restore.
-func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []Right) {
-	for _, p := range listPreflightPatches(cfg) {
+// listGateRights lists the rights to patch the objects of gates, and to read the ones to restore.
+func listGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []Right) {
+	for _, p := range listGatePatches(cfg) {
 		mapping, err := mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
 		if err != nil {
-			continue // checkPreflightGates reports it
+			continue // dryRunGatePatches reports it
 		}
-		right := newPreflightRight(p.namespace, mapping.Resource)
+		right := newNamespaceRight(p.namespace, mapping.Resource)
 		if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
 			right.Namespace = ""
 		}
 		right.Name = p.name
-		for _, right := range listPreflightVerbs(right, "patch", "get") {
+		for _, right := range listRightsForVerbs(right, "patch", "get") {
 			if !slices.Contains(all, right) && (right.Verb == "patch" || p.isRecorded) {
 				all = append(all, right)
 			}
@@ -134,8 +134,8 @@ func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []
 	return all
 }
 
-// listPreflightWatchRights lists the rights to read the metrics that watch gates.
-func listPreflightWatchRights(cfg *config.Config) (all []Right) {
+// listWatchRights lists the rights to read the metrics that watch gates.
+func listWatchRights(cfg *config.Config) (all []Right) {
 	gates := cfg.Gates()
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g := gates[name]
@@ -155,16 +155,16 @@ func listPreflightWatchRights(cfg *config.Config) (all []Right) {
 	return all
 }
 
-// checkPreflightRights asks the API server for each right. It reports the missing ones, and for the rest their number by namespace.
-func (o *Options) checkPreflightRights(ctx context.Context) (all []Result) {
+// reviewControllerRights asks the API server for each right. It reports the missing ones, and for the rest their number by namespace.
+func (o *Options) reviewControllerRights(ctx context.Context) (all []Result) {
 	granted := map[string]int{}
 	var namespaces []string
-	for _, r := range listPreflightRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
+	for _, r := range listControllerRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
 		if _, known := granted[r.Namespace]; !known {
 			namespaces = append(namespaces, r.Namespace)
 			granted[r.Namespace] = 0
 		}
-		result := o.checkPreflightRight(ctx, r)
+		result := o.reviewRight(ctx, r)
 		if result.Status == OK && result.Detail == "" {
 			granted[r.Namespace]++
 			continue
@@ -183,8 +183,8 @@ func (o *Options) checkPreflightRights(ctx context.Context) (all []Result) {
 	return all
 }
 
-// checkPreflightRight asks the API server for one right.
-func (o *Options) checkPreflightRight(ctx context.Context, r Right) Result {
+// reviewRight asks the API server for one right.
+func (o *Options) reviewRight(ctx context.Context, r Right) Result {
 	review, err := o.Client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: r.Namespace, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Verb: r.Verb, Name: r.Name,
@@ -198,13 +198,13 @@ func (o *Options) checkPreflightRight(ctx context.Context, r Right) Result {
 		result.Detail = "optional, and not granted: holds of namespaces that the configuration no longer names stay"
 	case !review.Status.Allowed:
 		result.Status, result.Detail = Missing, strings.TrimSuffix("not granted: "+review.Status.Reason, ": ")
-		result.Fix = describePreflightGrant(r, o.LeaseNamespace)
+		result.Fix = describeGrantingRole(r, o.LeaseNamespace)
 	}
 	return result
 }
 
-// describePreflightGrant names the role that grants a right: a shipped one where there is one.
-func describePreflightGrant(r Right, leaseNamespace string) string {
+// describeGrantingRole names the role that grants a right: a shipped one where there is one.
+func describeGrantingRole(r Right, leaseNamespace string) string {
 	switch {
 	case r.Namespace == leaseNamespace && (r.Resource == "leases" || strings.HasSuffix(r.Name, "-events")):
 		return "bind the Role tachometer-scaler of manifests/scaler/base"

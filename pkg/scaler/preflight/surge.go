@@ -18,14 +18,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 )
 
-// checkPreflightSurge finds the autoscalers in the surge lane, and asks for the rights that the lane needs for each.
-func (o *Options) checkPreflightSurge(ctx context.Context) (all []Result) {
+// checkSurgeRights finds the autoscalers in the surge lane, and asks for the rights that the lane needs for each.
+func (o *Options) checkSurgeRights(ctx context.Context) (all []Result) {
 	if o.Config.Surge.ModeOrDefault() == surge.ModeOff {
 		return nil
 	}
 	asked := map[Right]bool{}
-	for _, r := range listPreflightRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
-		asked[r] = true // by checkPreflightRights
+	for _, r := range listControllerRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
+		asked[r] = true // by reviewControllerRights
 	}
 	for _, namespace := range o.Config.Namespaces {
 		list, err := o.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
@@ -34,15 +34,15 @@ func (o *Options) checkPreflightSurge(ctx context.Context) (all []Result) {
 			continue
 		}
 		for i := range list.Items {
-			all = append(all, o.checkPreflightSurgeMember(ctx, &list.Items[i], asked)...)
+			all = append(all, o.checkSurgeMemberRights(ctx, &list.Items[i], asked)...)
 		}
-		all = append(all, o.checkPreflightSurgeRules(namespace, list.Items)...)
+		all = append(all, o.checkSurgeRuleMatches(namespace, list.Items)...)
 	}
 	return all
 }
 
-// checkPreflightSurgeRules finds the rules of a namespace that match no autoscaler.
-func (o *Options) checkPreflightSurgeRules(namespace string, found []autoscalingv2.HorizontalPodAutoscaler) (all []Result) {
+// checkSurgeRuleMatches finds the rules of a namespace that match no autoscaler.
+func (o *Options) checkSurgeRuleMatches(namespace string, found []autoscalingv2.HorizontalPodAutoscaler) (all []Result) {
 	for _, r := range o.Config.Surge.Autoscalers {
 		isMatched := slices.ContainsFunc(found, func(a autoscalingv2.HorizontalPodAutoscaler) bool { return r.Selector.Matches(labels.Set(a.Labels)) })
 		if r.Namespace == namespace && !isMatched {
@@ -53,37 +53,37 @@ func (o *Options) checkPreflightSurgeRules(namespace string, found []autoscaling
 	return all
 }
 
-// checkPreflightSurgeMember checks an autoscaler, if it is in the lane. It asks for no right twice.
-func (o *Options) checkPreflightSurgeMember(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, asked map[Right]bool) (all []Result) {
+// checkSurgeMemberRights checks an autoscaler, if it is in the lane. It asks for no right twice.
+func (o *Options) checkSurgeMemberRights(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, asked map[Right]bool) (all []Result) {
 	r := Result{Check: "surge", Subject: fmt.Sprintf("autoscaler %s in namespace %s", a.Name, a.Namespace), Status: OK}
 	_, isIn, err := o.Config.Surge.FindTerms(a)
 	if err != nil {
-		return []Result{newPreflightResult("surge", r.Subject, "", err, "mend the annotation, or set it to off")}
+		return []Result{newCheckResult("surge", r.Subject, "", err, "mend the annotation, or set it to off")}
 	}
 	if !isIn {
 		return nil
 	}
-	rights := listPreflightMetricRights(a, o.Mapper)
+	rights := listSurgeMetricRights(a, o.Mapper)
 	if r.Detail = fmt.Sprintf("%d metrics to read", len(rights)); len(rights) == 0 {
 		r.Status, r.Detail = Missing, "has no metric that the surge lane reads: it reads Pods, Object and External metrics"
 		r.Fix = "add such a metric, or take the autoscaler out of the lane"
 	}
 	all = append(all, r)
 	target := workloadKey{a.Namespace, schema.FromAPIVersionAndKind(a.Spec.ScaleTargetRef.APIVersion, a.Spec.ScaleTargetRef.Kind)}
-	for _, right := range slices.Concat(rights, listPreflightKindRights(target, o.Mapper)) {
+	for _, right := range slices.Concat(rights, listKindRights(target, o.Mapper)) {
 		if asked[right] || right.Verb == "patch" && o.Config.Surge.ModeOrDefault() == surge.ModeObserve { // it changes nothing
 			continue
 		}
 		asked[right] = true
-		if result := o.checkPreflightRight(ctx, right); result.Status != OK {
+		if result := o.reviewRight(ctx, right); result.Status != OK {
 			all = append(all, result)
 		}
 	}
 	return all
 }
 
-// listPreflightMetricRights lists the rights to read the metrics of an autoscaler that the surge lane reads.
-func listPreflightMetricRights(a *autoscalingv2.HorizontalPodAutoscaler, mapper meta.RESTMapper) (all []Right) {
+// listSurgeMetricRights lists the rights to read the metrics of an autoscaler that the surge lane reads.
+func listSurgeMetricRights(a *autoscalingv2.HorizontalPodAutoscaler, mapper meta.RESTMapper) (all []Right) {
 	for _, m := range a.Spec.Metrics {
 		right := Right{Namespace: a.Namespace, Group: custommetrics.GroupName, Verb: "get"}
 		switch {

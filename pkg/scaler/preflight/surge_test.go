@@ -43,7 +43,7 @@ func TestSurgeRights(t *testing.T) {
 	w := newWorld(t, everything)
 	rules := readShippedRules(t)
 	var got []string
-	for _, r := range listPreflightMetricRights(newSurgeAutoscaler(), w.Mapper) {
+	for _, r := range listSurgeMetricRights(newSurgeAutoscaler(), w.Mapper) {
 		got = append(got, r.String())
 		if !slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
 			return slices.Contains(rule.APIGroups, r.Group) && slices.Contains(rule.Resources, "*") && slices.Contains(rule.Verbs, r.Verb)
@@ -104,7 +104,7 @@ func TestCheckSurge(t *testing.T) {
 			if _, err := w.Client.AutoscalingV2().HorizontalPodAutoscalers(a.Namespace).Create(t.Context(), a, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			all := w.checkPreflightSurge(t.Context())
+			all := w.checkSurgeRights(t.Context())
 			isSame := slices.EqualFunc(all, c.want, func(r Result, want string) bool {
 				return strings.HasPrefix(fmt.Sprintf("%s: %s", r.Status, r.Detail), want)
 			})

@@ -32,11 +32,11 @@ type plannedHold struct {
 	hold     hold.Hold
 }
 
-// listPreflightHolds lists the largest holds of each schedule and rule on each of its workloads.
-func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
+// listLargestHolds lists the largest holds of each schedule and rule on each of its workloads.
+func listLargestHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Schedules {
 		s := &cfg.Schedules[i]
-		for _, w := range listPreflightWindows(s) {
+		for _, w := range listLargestWindows(s) {
 			h := hold.Hold{ID: hold.SchedulePrefix + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
 			for _, t := range s.Workloads {
 				all = append(all, plannedHold{"schedule " + s.Name, t, h})
@@ -53,9 +53,9 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	return all
 }
 
-// listPreflightWindows lists the largest window of a schedule and, if that one has a maxReplicas of its own, the largest without: the autoscaler
+// listLargestWindows lists the largest window of a schedule and, if that one has a maxReplicas of its own, the largest without: the autoscaler
 // may allow the first alone.
-func listPreflightWindows(s *schedule.Schedule) []schedule.Window {
+func listLargestWindows(s *schedule.Schedule) []schedule.Window {
 	bySize := func(a, b schedule.Window) int { return int(a.MinReplicas - b.MinReplicas) }
 	largest := slices.MaxFunc(s.Windows, bySize)
 	unlimited := slices.DeleteFunc(slices.Clone(s.Windows), func(w schedule.Window) bool { return w.MaxReplicas > 0 })
@@ -65,9 +65,9 @@ func listPreflightWindows(s *schedule.Schedule) []schedule.Window {
 	return []schedule.Window{largest, slices.MaxFunc(unlimited, bySize)}
 }
 
-// checkPreflightWorkloads plans the largest holds: each workload exists, and its autoscaler lets the hold have its number.
-func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
-	for _, p := range listPreflightHolds(o.Config) {
+// planLargestHolds plans the largest holds: each workload exists, and its autoscaler lets the hold have its number.
+func (o *Options) planLargestHolds(ctx context.Context) (all []Result) {
+	for _, p := range listLargestHolds(o.Config) {
 		r := Result{Check: "workload", Subject: fmt.Sprintf("%s: %s", p.source, p.workload), Status: OK}
 		plan, err := o.Planner.PlanHold(ctx, p.workload, p.hold, o.Now)
 		switch {
@@ -77,7 +77,7 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 			r.Status, r.Detail = Unknown, "the cluster does not have its kind"
 		case apierrors.IsForbidden(err):
 			r.Status, r.Detail = Unknown, "a right is missing: "+err.Error()
-		case isPreflightUnanswered(err):
+		case hasNoClusterAnswer(err):
 			r.Status, r.Detail = Unknown, err.Error()
 		case err != nil:
 			r.Status, r.Detail, r.Fix = Missing, err.Error(), "mend that, or take it out of the configuration" // the reason says how
@@ -91,8 +91,8 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 	return all
 }
 
-// isPreflightUnanswered reports whether a request got no answer of the API server, or none about the cluster.
-func isPreflightUnanswered(err error) bool {
+// hasNoClusterAnswer reports whether a request got no answer of the API server, or none about the cluster.
+func hasNoClusterAnswer(err error) bool {
 	var unanswered *url.Error
 	return errors.As(err, &unanswered) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsInternalError(err) || apierrors.IsUnauthorized(err)
@@ -106,8 +106,8 @@ type gatePatch struct {
 	isRecorded            bool // its object is read before the gate opens
 }
 
-// listPreflightPatches lists the patches of all gates, for each namespace with holds that may use them.
-func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
+// listGatePatches lists the patches of all gates, for each namespace with holds that may use them.
+func listGatePatches(cfg *config.Config) (all []gatePatch) {
 	gates := cfg.Gates()
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g := gates[name]
@@ -115,7 +115,7 @@ func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 		for _, namespace := range slices.Compact(namespaces) {
 			for _, a := range slices.Concat(g.Open, g.Shut) {
 				if a.Patch != nil {
-					p := newPreflightPatch(name, namespace, a.Patch)
+					p := newGatePatch(name, namespace, a.Patch)
 					p.isRecorded = len(g.Shut) == 0
 					all = append(all, p)
 				}
@@ -125,8 +125,8 @@ func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 	return all
 }
 
-// newPreflightPatch returns the patch of a gate in its last step.
-func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
+// newGatePatch returns the patch of a gate in its last step.
+func newGatePatch(gate, namespace string, p *action.Patch) gatePatch {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
@@ -137,12 +137,12 @@ func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
 	return gatePatch{gate: gate, namespace: namespace, name: p.Name, kind: schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge: merge}
 }
 
-// checkPreflightGates has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch
+// dryRunGatePatches has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch
 // is valid.
-func (o *Options) checkPreflightGates(ctx context.Context) (all []Result) {
-	for _, p := range listPreflightPatches(o.Config) {
+func (o *Options) dryRunGatePatches(ctx context.Context) (all []Result) {
+	for _, p := range listGatePatches(o.Config) {
 		r := Result{Check: "gate", Subject: fmt.Sprintf("%s: %s %s in namespace %s", p.gate, p.kind.Kind, p.name, p.namespace), Status: OK, Detail: "the API server takes the patch"}
-		err := o.tryPreflightPatch(ctx, p)
+		err := o.dryRunGatePatch(ctx, p)
 		switch {
 		case meta.IsNoMatchError(err):
 			r.Status, r.Detail, r.Fix = Missing, err.Error(), "install the kind "+p.kind.Kind+", or change the action"
@@ -162,8 +162,8 @@ func (o *Options) checkPreflightGates(ctx context.Context) (all []Result) {
 	return all
 }
 
-// checkPreflightConflicts finds gates that would shut a cluster-scoped object for each other. The configuration alone does not tell the scope of every kind.
-func (o *Options) checkPreflightConflicts(context.Context) (all []Result) {
+// checkGateConflicts finds gates that would shut a cluster-scoped object for each other. The configuration alone does not tell the scope of every kind.
+func (o *Options) checkGateConflicts(context.Context) (all []Result) {
 	gates := o.Config.Gates()
 	runner := action.New(o.Dynamic, o.Mapper, action.Options{Gates: gates})
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
@@ -174,8 +174,8 @@ func (o *Options) checkPreflightConflicts(context.Context) (all []Result) {
 	return all
 }
 
-// tryPreflightPatch sends a patch as a dry run.
-func (o *Options) tryPreflightPatch(ctx context.Context, p gatePatch) error {
+// dryRunGatePatch sends a patch as a dry run.
+func (o *Options) dryRunGatePatch(ctx context.Context, p gatePatch) error {
 	mapping, err := o.Mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
 	if err != nil {
 		return err

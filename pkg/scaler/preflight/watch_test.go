@@ -38,7 +38,7 @@ func TestWatchRights(t *testing.T) {
 	t.Parallel()
 	cfg := loadWatchedGates(t, "[shop]")
 	var got []string
-	for _, r := range listPreflightWatchRights(cfg) {
+	for _, r := range listWatchRights(cfg) {
 		got = append(got, r.String())
 	}
 	want := []string{
@@ -81,7 +81,7 @@ func TestCheckReadsWatches(t *testing.T) {
 			t.Parallel()
 			var reads []string
 			o := Options{Config: cfg, Watcher: watcher{0.5, tc.err, &reads}}
-			all := o.checkPreflightWatches(t.Context())
+			all := o.checkGateWatches(t.Context())
 			if diff := cmp.Diff([]string{"cart error_ratio", "shop error_ratio", "cart the query"}, reads); diff != "" {
 				t.Errorf("reads (-want +got):\n%s", diff)
 			}

@@ -12,9 +12,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/watch"
 )
 
-// checkPreflightWatches reads the number of each gate's watch, for each namespace with holds that may use the gate. A metric of pods needs a workload: its
+// checkGateWatches reads the number of each gate's watch, for each namespace with holds that may use the gate. A metric of pods needs a workload: its
 // right alone is checked.
-func (o *Options) checkPreflightWatches(ctx context.Context) (all []Result) {
+func (o *Options) checkGateWatches(ctx context.Context) (all []Result) {
 	gates := o.Config.Gates()
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g := gates[name]
@@ -26,14 +26,14 @@ func (o *Options) checkPreflightWatches(ctx context.Context) (all []Result) {
 			namespaces = namespaces[:1]
 		}
 		for _, namespace := range namespaces {
-			all = append(all, o.checkPreflightWatch(ctx, name, namespace, *g.After))
+			all = append(all, o.checkGateWatch(ctx, name, namespace, *g.After))
 		}
 	}
 	return all
 }
 
-// checkPreflightWatch reads the number of a watch once.
-func (o *Options) checkPreflightWatch(ctx context.Context, gate, namespace string, w action.Watch) Result {
+// checkGateWatch reads the number of a watch once.
+func (o *Options) checkGateWatch(ctx context.Context, gate, namespace string, w action.Watch) Result {
 	subject, fix := gate+": metric "+w.Metric+" in namespace "+namespace, "mend the metric, or the gate's after"
 	if w.Query != "" {
 		subject, fix = gate+": query at "+w.Prometheus, "check the address and the query of the gate's after, and the NetworkPolicy"
@@ -45,5 +45,5 @@ func (o *Options) checkPreflightWatch(ctx context.Context, gate, namespace strin
 	case errors.Is(err, watch.ErrNoValue):
 		return Result{Check: "watch", Subject: subject, Status: Unknown, Detail: err.Error() + ": while that lasts, nothing watches the open gate"}
 	}
-	return newPreflightResult("watch", subject, w.FormatWatchValue(v), err, fix)
+	return newCheckResult("watch", subject, w.FormatWatchValue(v), err, fix)
 }

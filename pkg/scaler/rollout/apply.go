@@ -24,14 +24,14 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		if err := p.Cluster.DeleteHold(ctx, &o.Holds[s.Hold]); err != nil {
 			return fmt.Errorf("delete hold: %w", err)
 		}
-		return p.observeLive(ctx)
+		return p.observeLiveWorkload(ctx)
 	case SetBounds:
 		a := o.autoscalerOfStep(s)
-		*a, err = keepOnError(*a)(p.Cluster.SetBounds(ctx, p.workload.Namespace, *a, s.Bounds))
+		*a, err = keepStateOnReadError(*a)(p.Cluster.SetBounds(ctx, p.workload.Namespace, *a, s.Bounds))
 	case DropBoundsOwner, DropScaleOwner:
-		return p.dropOwner(ctx, s)
+		return p.dropFieldOwner(ctx, s)
 	case SetReplicas:
-		o.Scale, err = keepOnError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
+		o.Scale, err = keepStateOnReadError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
 		o.PodsOutdated = true
 	case RecordGate:
 		return p.recordHoldGates(ctx, s)
@@ -44,8 +44,8 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 	return err
 }
 
-// keepOnError returns a function that keeps a value if its write failed.
-func keepOnError[T any](before *T) func(*T, error) (*T, error) {
+// keepStateOnReadError returns a function that keeps a value if its write failed.
+func keepStateOnReadError[T any](before *T) func(*T, error) (*T, error) {
 	return func(made *T, err error) (*T, error) {
 		if err != nil {
 			return before, err

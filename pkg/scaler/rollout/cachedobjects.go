@@ -101,7 +101,7 @@ func listOwnManagers(all []metav1.ManagedFieldsEntry) (own []metav1.ManagedField
 	return own
 }
 
-// stripCachedWorkload keeps the fields that scaleOfObject reads of a workload. With a selector above maxCachedObjectBytes it has no spec.
+// stripCachedWorkload keeps the fields that scaleOfWorkloadObject reads of a workload. With a selector above maxCachedObjectBytes it has no spec.
 func stripCachedWorkload(object any) (any, error) {
 	u, ok := object.(*unstructured.Unstructured)
 	if !ok {

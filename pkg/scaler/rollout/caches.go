@@ -115,7 +115,7 @@ func (c *Caches) wakeForHold(object any) {
 		return
 	}
 	members, _ := informer.GetIndexer().ByIndex(hold.GroupIndex, h.Spec.Group.Name) // its error is an index without a name
-	for _, other := range selectHolds(members) {
+	for _, other := range selectWorkloadHolds(members) {
 		if !other.HeldWorkload().IsSameObject(h.HeldWorkload()) {
 			c.onChange(other.HeldWorkload())
 		}
@@ -146,11 +146,11 @@ func (c *Caches) findCachedHolds(namespace string) []*hold.Object {
 	if informer == nil {
 		return nil
 	}
-	return selectHolds(informer.GetStore().List())
+	return selectWorkloadHolds(informer.GetStore().List())
 }
 
-// selectHolds returns the holds of a store's objects.
-func selectHolds(objects []any) []*hold.Object {
+// selectWorkloadHolds returns the holds of a store's objects.
+func selectWorkloadHolds(objects []any) []*hold.Object {
 	all := make([]*hold.Object, 0, len(objects))
 	for _, object := range objects {
 		if h, ok := object.(*hold.Object); ok {
@@ -174,7 +174,7 @@ func findIndexedHolds(indexer cache.Indexer, t hold.Workload) (all []hold.Object
 	seen := map[string]bool{}
 	add := func(index, key string) {
 		found, _ := indexer.ByIndex(index, key) // its error is an index without a name
-		for _, h := range selectHolds(found) {
+		for _, h := range selectWorkloadHolds(found) {
 			if !seen[h.Name] {
 				seen[h.Name], all = true, append(all, *h)
 			}
@@ -315,7 +315,7 @@ func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) 
 	if !ok || !isWholeCachedWorkload(u) {
 		return c.live.GetScale(ctx, t)
 	}
-	return c.live.scaleOfObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
+	return c.live.scaleOfWorkloadObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
 }
 
 // openWorkloads returns the cache of a kind of workload in a namespace, and starts it; nil if the caches have stopped.

@@ -191,8 +191,8 @@ func TestCachedWorkloadHasItsScale(t *testing.T) {
 			t.Error("a usual workload has no spec in the cache")
 		}
 		c := &LiveCluster{}
-		want, wantErr := c.scaleOfObject(t.Context(), nil, whole)
-		got, gotErr := c.scaleOfObject(t.Context(), nil, cached)
+		want, wantErr := c.scaleOfWorkloadObject(t.Context(), nil, whole)
+		got, gotErr := c.scaleOfWorkloadObject(t.Context(), nil, cached)
 		if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 			t.Errorf("%v; want %v (-want +got):\n%s", gotErr, wantErr, diff)
 		}

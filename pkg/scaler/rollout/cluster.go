@@ -60,8 +60,8 @@ type Cluster interface {
 	Writer
 }
 
-// keepPods returns the pods that are neither terminating nor finished.
-func keepPods(all []corev1.Pod) (kept []corev1.Pod) {
+// keepUnfinishedPods returns the pods that are neither terminating nor finished.
+func keepUnfinishedPods(all []corev1.Pod) (kept []corev1.Pod) {
 	for i := range all {
 		if p := &all[i]; p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
 			kept = append(kept, *p)
@@ -76,9 +76,9 @@ var templateHashLabels = map[schema.GroupKind]string{
 	{Group: "argoproj.io", Kind: "Rollout"}: "rollouts-pod-template-hash",
 }
 
-// keepOwnPods returns the pods of keepPods without other workloads' pods: selectors may overlap, as of a Deployment and its canary.
-func keepOwnPods(all []corev1.Pod, t hold.Workload, uid types.UID) []corev1.Pod {
-	return slices.DeleteFunc(keepPods(all), func(pod corev1.Pod) bool { return isForeignPod(&pod, t, uid) })
+// keepWorkloadPods returns the pods of keepUnfinishedPods without other workloads' pods: selectors may overlap, as of a Deployment and its canary.
+func keepWorkloadPods(all []corev1.Pod, t hold.Workload, uid types.UID) []corev1.Pod {
+	return slices.DeleteFunc(keepUnfinishedPods(all), func(pod corev1.Pod) bool { return isForeignPod(&pod, t, uid) })
 }
 
 // isForeignPod reports whether the controller of a pod is another workload than the one with the UID. A pod without a controller, or with a

@@ -62,9 +62,9 @@ func (o *Observed) isNumberPending(now time.Time) bool {
 	return bounds || replicas || former
 }
 
-// reportDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
-func (o *Observed) reportDenial(now time.Time) (Step, bool) {
-	_, keeper := o.findNumbers()
+// reportHoldDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
+func (o *Observed) reportHoldDenial(now time.Time) (Step, bool) {
+	_, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
 	}
@@ -84,25 +84,25 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// pendingError returns the error of a pass that leaves a number unset; nil: it leaves none.
-func (o *Observed) pendingError(now time.Time) error {
+// pendingNumberError returns the error of a pass that leaves a number unset; nil: it leaves none.
+func (o *Observed) pendingNumberError(now time.Time) error {
 	if o.Denied == "" || o.Trouble != "" || !o.isNumberPending(now) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", errTrouble, o.Denied)
 }
 
-// dropOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
+// dropFieldOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
 // Event names the needs of the next server-side apply of another number.
-func (p *pass) dropOwner(ctx context.Context, s Step) (err error) {
+func (p *pass) dropFieldOwner(ctx context.Context, s Step) (err error) {
 	o := &p.observed
 	a := o.autoscalerOfStep(s)
 	object, right := "the workload's replicas", "patch on the workload"
 	if s.Kind == DropBoundsOwner {
 		object, right = "autoscaler "+(*a).Name, "patch on the autoscaler"
-		*a, err = keepOnError(*a)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, *a))
+		*a, err = keepStateOnReadError(*a)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, *a))
 	} else {
-		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
+		o.Scale, err = keepStateOnReadError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	}
 	if status := apierrors.APIStatus(nil); err == nil || isStaleError(err) || !errors.As(err, &status) {
 		return err

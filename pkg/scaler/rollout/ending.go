@@ -15,10 +15,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// confirmRecord writes that the recorded numbers are set. From then on the numbers before them are another client's.
-func (o *Observed) confirmRecord(time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
-	if keeper == nil || o.Trouble != "" || equalNumbers(n, o.confirmNumbers(n)) {
+// confirmHoldRecord writes that the recorded numbers are set. From then on the numbers before them are another client's.
+func (o *Observed) confirmHoldRecord(time.Time) (Step, bool) {
+	n, keeper := o.findHoldNumbers()
+	if keeper == nil || o.Trouble != "" || equalHoldNumbers(n, o.confirmHoldNumbers(n)) {
 		return Step{}, false
 	}
 	return o.writeStatusStep(o.indexOfHold(keeper), keeper.Status.DeepCopy()), true
@@ -26,14 +26,14 @@ func (o *Observed) confirmRecord(time.Time) (Step, bool) {
 
 // dropOwnership ends the scaler's ownership of numbers that are given back, so that server-side apply finds no other manager.
 func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
-	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil || len(o.listCountedHolds("", now)) > 0 {
+	if _, keeper := o.findHoldNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil || len(o.listCountedHolds("", now)) > 0 {
 		return Step{}, false
 	}
 	switch {
 	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.Autoscaler.boundsSeen(now)):
 		// Its controller looks at the new bounds at once. If it goes to zero, a write in between takes its mark ScaledToZero away, and
 		// nothing would wake the workload again.
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	case o.Autoscaler != nil && o.Autoscaler.Owned:
 		return Step{Kind: DropBoundsOwner, Hold: -1}, true
 	case o.Scale != nil && o.Scale.Owned:
@@ -42,9 +42,9 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
-func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+// handOverHoldNumbers keeps the record on a hold that needs it, and drops it after the last one.
+func (o *Observed) handOverHoldNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
 	}
@@ -109,7 +109,7 @@ func (o *Observed) removeHold(now time.Time) (Step, bool) {
 		if !h.IsGivenBack() || len(h.Status.Outbox) > 0 {
 			continue
 		}
-		if name, _ := o.owedOutcome(h, now); name != "" { // the controller tells it first
+		if name, _ := o.owedHoldOutcome(h, now); name != "" { // the controller tells it first
 			continue
 		}
 		switch {

@@ -190,14 +190,14 @@ var errTrouble = errors.New("cannot be scaled")
 // request. The changes until then stay, and the next pass continues.
 func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
 	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
-	err := p.makeSteps(ctx)
+	err := p.makeHoldSteps(ctx)
 	p.writePassEvents(ctx)
 	r := p.buildResult()
 	if err == nil && p.observed.Trouble != "" && len(p.observed.Holds) > 0 {
 		err = fmt.Errorf("%w: %s", errTrouble, p.observed.Trouble)
 	}
 	if err == nil {
-		err = p.observed.pendingError(now)
+		err = p.observed.pendingNumberError(now)
 	}
 	if err != nil {
 		return r, fmt.Errorf("scale %s: %w", t, err)
@@ -205,9 +205,9 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 	return r, nil
 }
 
-// makeSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
+// makeHoldSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
 // cluster's objects, it reads from the API server itself: a cache may be late.
-func (p *pass) makeSteps(ctx context.Context) error {
+func (p *pass) makeHoldSteps(ctx context.Context) error {
 	if err := p.observeWorkload(ctx); err != nil {
 		return err
 	}
@@ -217,12 +217,12 @@ func (p *pass) makeSteps(ctx context.Context) error {
 			return nil
 		}
 		if s.Confirm && p.reader != Reader(p.Cluster) {
-			if err := p.observeLive(ctx); err != nil {
+			if err := p.observeLiveWorkload(ctx); err != nil {
 				return err
 			}
 			continue
 		}
-		before := p.stateBefore(s)
+		before := p.holdStateBefore(s)
 		err := p.applyStep(ctx, s)
 		switch {
 		case err == nil:
@@ -240,8 +240,8 @@ func (p *pass) makeSteps(ctx context.Context) error {
 	return fmt.Errorf("%d holds have still more steps to make: this is a bug", len(p.observed.Holds))
 }
 
-// stateBefore returns the state of the step's hold.
-func (p *pass) stateBefore(s Step) hold.State {
+// holdStateBefore returns the state of the step's hold.
+func (p *pass) holdStateBefore(s Step) hold.State {
 	if s.Hold < 0 {
 		return ""
 	}
@@ -251,8 +251,8 @@ func (p *pass) stateBefore(s Step) hold.State {
 // isStaleError reports whether an object changed, or went, since it was observed.
 func isStaleError(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
 
-// observeLive observes again, from the API server itself.
-func (p *pass) observeLive(ctx context.Context) error {
+// observeLiveWorkload observes again, from the API server itself.
+func (p *pass) observeLiveWorkload(ctx context.Context) error {
 	p.reader = p.Cluster
 	return p.observeWorkload(ctx)
 }
@@ -266,7 +266,7 @@ func (p *pass) retryAfterConflict(ctx context.Context, conflict error) error {
 	if !retry.Sleep(ctx, delayAfterHoldConflict(p.conflicts)) {
 		return context.Cause(ctx)
 	}
-	return p.observeLive(ctx)
+	return p.observeLiveWorkload(ctx)
 }
 
 // delayAfterHoldConflict returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
@@ -298,20 +298,20 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	p.mu.Lock()
 	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)
 	p.mu.Unlock()
-	if err := p.observeScale(ctx); err != nil {
+	if err := p.observeWorkloadScale(ctx); err != nil {
 		return err
 	}
 	if p.observed.waitsForPods(p.now) {
-		if err := p.observePods(ctx); err != nil {
+		if err := p.observeWorkloadPods(ctx); err != nil {
 			return err
 		}
 	}
-	return p.observeMembers(ctx)
+	return p.observeHoldGroup(ctx)
 }
 
-// observePods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
+// observeWorkloadPods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
 // wait for pods fail with that in their time.
-func (p *pass) observePods(ctx context.Context) error {
+func (p *pass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
 	if o.Scale == nil || o.Scale.Selector == "" {
 		return nil
@@ -321,26 +321,26 @@ func (p *pass) observePods(ctx context.Context) error {
 		o.PodsFault = shortenStatusText("the pods of the workload cannot be read: " + err.Error())
 		return nil
 	}
-	o.Pods = keepOwnPods(pods, o.Workload, o.Scale.UID)
+	o.Pods = keepWorkloadPods(pods, o.Workload, o.Scale.UID)
 	return err
 }
 
-// observeMembers reads the lacks of the other workloads in the groups with a gate that may open now.
-func (p *pass) observeMembers(ctx context.Context) error {
+// observeHoldGroup reads the lacks of the other workloads in the groups with a gate that may open now.
+func (p *pass) observeHoldGroup(ctx context.Context) error {
 	o := &p.observed
 	o.MissingMembers = map[types.UID]string{}
 	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
-		for _, m := range o.listGroupMembers(&o.Holds[i]) {
+		for _, m := range o.listHoldGroupMembers(&o.Holds[i]) {
 			other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
 			other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
-			if err := other.observeScale(ctx); err != nil {
+			if err := other.observeWorkloadScale(ctx); err != nil {
 				return err
 			}
 			if other.observed.Scale == nil {
 				o.MissingMembers[m.UID] = "the workload does not exist"
 				continue
 			}
-			if err := other.observePods(ctx); err != nil {
+			if err := other.observeWorkloadPods(ctx); err != nil {
 				return err
 			}
 			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
@@ -429,10 +429,10 @@ func (o *Observed) waitsForPods(now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
 }
 
-// observeScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
-func (p *pass) observeScale(ctx context.Context) error {
+// observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
+func (p *pass) observeWorkloadScale(ctx context.Context) error {
 	o := &p.observed
-	n, _ := o.findNumbers()
+	n, _ := o.findHoldNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
 	if err == nil {
 		o.Former = findFormerAutoscaler(hpas, p.workload, n)

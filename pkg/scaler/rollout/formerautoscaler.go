@@ -46,7 +46,7 @@ func (o *Observed) isRecordedByOthers(autoscaler types.UID) bool {
 // returnFormerBounds gives an autoscaler that scales another workload by now its own bounds back, then its ownership, and notes that in the record.
 // A bound that another client set stays. The trouble of this workload is none of that autoscaler.
 func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	a := o.Former
 	if keeper == nil || !o.isFormerRaised(n) || o.Denied != "" {
 		return Step{}, false
@@ -56,7 +56,7 @@ func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
 			"autoscaler %s no longer scales %s: from %d..%d to %d..%d replicas", a.Name, o.Workload, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 	}
 	if a.Owned && a.Bounds.MinReplicas == 0 && now.Before(a.boundsSeen(now)) { // as in dropOwnership
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	}
 	if a.Owned {
 		return Step{Kind: DropBoundsOwner, Hold: -1, Former: true}, true
@@ -78,7 +78,7 @@ func removeScalerBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBo
 // awaitedWorkload returns the workload with holds that still have numbers on this workload's autoscaler, which scaled that one before; nil: none. Until
 // they are back, no record may take them for the original ones.
 func (o *Observed) awaitedWorkload() *hold.Workload {
-	n, _ := o.findNumbers()
+	n, _ := o.findHoldNumbers()
 	if o.Autoscaler == nil || n.AutoscalerUID == o.Autoscaler.UID {
 		return nil
 	}
@@ -91,8 +91,8 @@ func (o *Observed) awaitedWorkload() *hold.Workload {
 	return nil
 }
 
-// awaitFailure returns why a hold cannot begin while its autoscaler has numbers of another workload's holds; empty: it has none, or not for long.
-func (o *Observed) awaitFailure(h *hold.Object, now time.Time) string {
+// awaitedWorkloadFailure returns why a hold cannot begin while its autoscaler has numbers of another workload's holds; empty: it has none, or not for long.
+func (o *Observed) awaitedWorkloadFailure(h *hold.Object, now time.Time) string {
 	t := o.awaitedWorkload()
 	if t == nil || now.Before(h.Status.Since.Add(h.WithinOrDefault())) {
 		return ""

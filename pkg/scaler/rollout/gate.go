@@ -48,7 +48,7 @@ func percentOfStep(p action.Plan, step, steps int) (int, bool) {
 
 // isHoldApproved reports whether a person approved the hold, or another hold of its group: a group is one request.
 func (o *Observed) isHoldApproved(h *hold.Object) bool {
-	return h.Spec.Approved || slices.ContainsFunc(o.listGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
+	return h.Spec.Approved || slices.ContainsFunc(o.listHoldGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
 }
 
 // gateWait returns the condition that the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
@@ -93,7 +93,7 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 		return "open the gate: " + err
 	}
 	switch {
-	case o.isGroupVerified(h):
+	case o.isHoldGroupVerified(h):
 		return o.describeMissingPods(h, now)
 	case now.Before(began.Add(h.WithinOrDefault() + gateOpenTimeout)): // pods that are away meanwhile have as long to come back
 		return ""
@@ -109,7 +109,7 @@ func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 		return h.Status.GateStepAt.Add(plan.Pause), true
 	}
 	began = h.Status.Entered.Time
-	for _, m := range append(o.listGroupMembers(h), h) {
+	for _, m := range append(o.listHoldGroupMembers(h), h) {
 		if plan.Approval && m.Spec.Approved && !m.Status.Approved && m.Status.State.IsActive() && m.Status.State != hold.Open {
 			return began, false
 		}
@@ -130,7 +130,7 @@ const gateErrorPrefix = "the gate cannot be opened yet: "
 func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
-		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) {
+		if o.describeMissingPods(h, now) != "" || !o.isHoldGroupVerified(h) || o.mustShutGate(h, now) {
 			continue
 		}
 		waits, _ := o.gateWait(h, now)
@@ -172,7 +172,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	plan := o.planHoldGates(h)
 	steps, at := plan.Percentages(), h.Status.GateSteps
-	for _, m := range o.listGroupMembers(h) {
+	for _, m := range o.listHoldGroupMembers(h) {
 		at = max(at, m.Status.GateSteps-1)
 	}
 	at = min(max(at, 0), len(steps)-1)

@@ -192,11 +192,11 @@ func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now t
 	}
 	o := &p.observed
 	if len(o.Holds) == 0 {
-		if err := p.observeScale(ctx); err != nil {
+		if err := p.observeWorkloadScale(ctx); err != nil {
 			return 0, false, err
 		}
 	}
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	switch {
 	case o.Scale == nil || o.Trouble != "":
 		return 0, false, nil
@@ -232,7 +232,7 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 	}
 	o := &p.observed
 	o.addPlannedHold(hold.NewObject(t, h, ""), now)
-	if err := p.observeScale(ctx); err != nil {
+	if err := p.observeWorkloadScale(ctx); err != nil {
 		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
 	}
 	switch {

@@ -81,5 +81,5 @@ func endHoldTrouble(h *hold.Object, now time.Time) []string {
 	if h.IsOver(now) || !slices.ContainsFunc(told, isTroubleOutcome) {
 		return told
 	}
-	return forgetOutcome(told, string(hold.Open))
+	return forgetHoldOutcome(told, string(hold.Open))
 }

@@ -58,7 +58,7 @@ func (c *LiveCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, er
 	if err != nil {
 		return nil, fmt.Errorf("get workload: %w", err)
 	}
-	return c.scaleOfObject(ctx, api, object)
+	return c.scaleOfWorkloadObject(ctx, api, object)
 }
 
 // resolveWorkloadClient returns the client of the workload's kind, in its namespace.
@@ -97,10 +97,10 @@ var (
 	errControlled    = errors.New("is controlled by")
 )
 
-// scaleOfObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
-func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
+// scaleOfWorkloadObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
+func (c *LiveCluster) scaleOfWorkloadObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
 	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: describeReplicaFailure(object)}
-	s.Owned, _ = splitOwner(object.GetManagedFields(), "scale")
+	s.Owned, _ = splitFieldOwner(object.GetManagedFields(), "scale")
 	kind := object.GroupVersionKind()
 	if owner := metav1.GetControllerOf(object); owner != nil && kind.Group == "apps" && kind.Kind == "ReplicaSet" {
 		return nil, fmt.Errorf("%s/%s %w %s/%s, which sets its replicas: hold that one", kind.Kind, object.GetName(), errControlled, owner.Kind, owner.Name)
@@ -155,8 +155,8 @@ func readScale(s *Scale, scale *unstructured.Unstructured) {
 	}
 }
 
-// splitOwner returns whether the scaler owns fields that it wrote through a subresource, and the other entries of the managed fields.
-func splitOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned bool, others []metav1.ManagedFieldsEntry) {
+// splitFieldOwner returns whether the scaler owns fields that it wrote through a subresource, and the other entries of the managed fields.
+func splitFieldOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned bool, others []metav1.ManagedFieldsEntry) {
 	for _, m := range all {
 		if m.Manager == hold.Manager && m.Subresource == subresource {
 			owned = true
@@ -230,7 +230,7 @@ func (c *LiveCluster) DropBoundsOwner(ctx context.Context, namespace string, a *
 	var others []metav1.ManagedFieldsEntry
 	for i := range list.Items {
 		if list.Items[i].UID == a.UID {
-			_, others = splitOwner(list.Items[i].ManagedFields, "")
+			_, others = splitFieldOwner(list.Items[i].ManagedFields, "")
 		}
 	}
 	return c.patchAutoscaler(ctx, namespace, a, newFieldManagersPatch(a.Version, others))
@@ -278,7 +278,7 @@ func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Sc
 	if err != nil {
 		return nil, fmt.Errorf("get workload: %w", err)
 	}
-	_, others := splitOwner(object.GetManagedFields(), "scale")
+	_, others := splitFieldOwner(object.GetManagedFields(), "scale")
 	patch, err := json.Marshal(newFieldManagersPatch(object.GetResourceVersion(), others))
 	if err != nil {
 		return nil, fmt.Errorf("write a patch of the managed fields: %w", err)

@@ -28,17 +28,17 @@ func isHoldYielded(h *hold.Object) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or the hold yielded the maximum
+// maxReplicasFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or the hold yielded the maximum
 // to another client.
-func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
+func (o *Observed) maxReplicasFailure(h *hold.Object, now time.Time) string {
 	allowed := o.Autoscaler.Bounds.MaxReplicas
-	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
+	if n, keeper := o.findHoldNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
 		allowed = n.MaxReplicas.Was
 	}
 	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
 		allowed = max(allowed, held.CountedNumbers().MaxReplicas)
 	}
-	if h.Spec.Replicas <= allowed || leavesField(h, fieldMaxReplicas) {
+	if h.Spec.Replicas <= allowed || leavesYieldedField(h, fieldMaxReplicas) {
 		return ""
 	}
 	return fmt.Sprintf("autoscaler %s allows at most %d replicas; the hold asks for %d: raise its maxReplicas, or set the hold's maxReplicas",
@@ -56,13 +56,13 @@ func (o *Observed) scaledObjectFailure() string {
 
 // isAutoscalerRecorded reports whether the record is of the workload's present autoscaler.
 func (o *Observed) isAutoscalerRecorded() bool {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
-// reportMaximum notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
+// reportMaxReplicas notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
 // were there when it opened, and traffic may need the remaining pods.
-func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
+func (o *Observed) reportMaxReplicas(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
 		if o.Autoscaler != nil && !o.isAutoscalerRecorded() {
@@ -70,7 +70,7 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 		}
 		reason, text := yieldedToKEDA, o.scaledObjectFailure()
 		if text == "" && o.Autoscaler != nil {
-			reason, text = yieldedToMaximum, o.maximumFailure(h, now)
+			reason, text = yieldedToMaximum, o.maxReplicasFailure(h, now)
 		}
 		c := findHoldCondition(h, conditionYielded)
 		reported := isHoldYielded(h) && c.Reason != yieldedToOther
@@ -78,19 +78,19 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 		case text != "" && (!reported || c.Reason != reason || c.Message != text):
 			status := h.Status.DeepCopy()
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, reason, text, now)
-			status.Told = forgetOutcome(status.Told, reasonYielded)
+			status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			s := o.writeStatusStep(i, status)
 			s.Confirm = true
 			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		case text == "" && reported:
-			return o.writeStatusStep(i, clearMaximumYield(h.Status.DeepCopy(), now)), true
+			return o.writeStatusStep(i, clearMaxReplicasYield(h.Status.DeepCopy(), now)), true
 		}
 	}
 	return Step{}, false
 }
 
-// clearMaximumYield returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
-func clearMaximumYield(status hold.Status, now time.Time) hold.Status {
+// clearMaxReplicasYield returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
+func clearMaxReplicasYield(status hold.Status, now time.Time) hold.Status {
 	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
 		return status

@@ -47,19 +47,19 @@ var decisions = []decision{
 	(*Observed).endFailedPause,
 	(*Observed).shutHoldGate,
 	(*Observed).reportOpenGate,
-	(*Observed).reportTrouble,
+	(*Observed).reportHoldTrouble,
 	(*Observed).restartLostHold,
 	(*Observed).endYields,
 	(*Observed).endWindowYields,
-	(*Observed).yieldNumbers,
-	(*Observed).reportMaximum,
+	(*Observed).yieldHoldNumbers,
+	(*Observed).reportMaxReplicas,
 	(*Observed).verifyReplacedPods,
 	(*Observed).failHold,
-	(*Observed).failOpenGroup,
+	(*Observed).failOpenGateGroup,
 	(*Observed).resumeGroupGate,
 	(*Observed).returnFormerBounds,
-	(*Observed).recordNumbers,
-	(*Observed).reportDenial,
+	(*Observed).recordHoldNumbers,
+	(*Observed).reportHoldDenial,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
 	(*Observed).setRecordedReplicas,
@@ -68,11 +68,11 @@ var decisions = []decision{
 	(*Observed).verifyHoldPods,
 	(*Observed).openHoldGate,
 	(*Observed).watchOpenGate,
-	(*Observed).confirmRecord,
+	(*Observed).confirmHoldRecord,
 	(*Observed).dropOwnership,
-	(*Observed).handOverNumbers,
+	(*Observed).handOverHoldNumbers,
 	(*Observed).releaseHold,
-	(*Observed).storeOutcome,
+	(*Observed).storeHoldOutcome,
 	(*Observed).confirmDelivery,
 	(*Observed).postMessage,
 	(*Observed).retryHold,
@@ -86,7 +86,7 @@ func nextStep(o Observed, now time.Time) Step {
 			return s
 		}
 	}
-	return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}
+	return Step{Kind: Rest, Hold: -1}
 }
 
 // adoptHold adds the finalizer to a hold of another client, and the label of this controller to a hold without one.
@@ -135,13 +135,13 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
-			GateChanges: before.GateChanges, GateKeys: o.noteGateKeys(h), Outbox: o.keepFailure(h, now),
+			GateChanges: before.GateChanges, GateKeys: o.noteGateKeys(h), Outbox: o.keepHoldFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
 			status.ReplicasBefore = o.Scale.Replicas
 		}
-		status.Told = forgetOutcomes(before.Told, status.Outbox)
+		status.Told = forgetHoldOutcomes(before.Told, status.Outbox)
 		if h.Spec.Group == nil { // it may have got one by now
 			status.Up = before.Up
 		}
@@ -195,7 +195,7 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 	if h.IsOver(now) || h.Status.State == hold.RolledBack && !h.IsKept() || h.Status.State == hold.Released || o.isWorkloadLost() {
 		return true
 	}
-	members := o.listGroupMembers(h)
+	members := o.listHoldGroupMembers(h)
 	if h.Spec.Group != nil && len(members)+1 < h.Spec.Group.Size {
 		return true
 	}
@@ -227,8 +227,8 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 // conditionReachable tells whether the scaler can scale the workload at all.
 const conditionReachable = "WorkloadReachable"
 
-// reportTrouble writes why a workload cannot be scaled to its holds, and that it can again.
-func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
+// reportHoldTrouble writes why a workload cannot be scaled to its holds, and that it can again.
+func (o *Observed) reportHoldTrouble(now time.Time) (Step, bool) {
 	trouble := shortenStatusText(o.Trouble)
 	if trouble == "" && o.Scale == nil {
 		trouble = cmp.Or(o.Missing, "the workload does not exist")
@@ -267,9 +267,9 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		if s := h.Status.State; h.IsOver(now) || begins || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
 			continue
 		}
-		status := clearMaximumYield(h.Status.DeepCopy(), now)
+		status := clearMaxReplicasYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetHoldOutcomes(status.Told, nil), nil, metav1.MicroTime{}
 		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
@@ -279,13 +279,13 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// yieldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
-func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+// yieldHoldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
+func (o *Observed) yieldHoldNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
 	}
-	after, fields := o.foreignNumbers(n)
+	after, fields := o.numbersOfOtherClients(n)
 	if len(fields) == 0 {
 		return Step{}, false
 	}
@@ -295,10 +295,10 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 			continue
 		}
 		if status, changed := yieldHold(h, fields); changed || !isYieldOfNow(h, now) {
-			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
+			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeYieldedFields(fields))
 			status.Conditions = renewYield(status.Conditions, text, now)
 			if changed {
-				status.Told = forgetOutcome(status.Told, reasonYielded)
+				status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			}
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
@@ -314,7 +314,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 
 // endYields ends the holds' yields of bounds with the autoscaler that had them, unless a copy of it has them too.
 func (o *Observed) endYields(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
 		return Step{}, false
 	}
@@ -329,8 +329,8 @@ func (o *Observed) endYields(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// describeFields returns the fields with their numbers.
-func (o *Observed) describeFields(fields []string) string {
+// describeYieldedFields returns the fields with their numbers.
+func (o *Observed) describeYieldedFields(fields []string) string {
 	text := ""
 	for i, f := range fields {
 		if i > 0 {
@@ -352,14 +352,14 @@ func (o *Observed) indexOfHold(h *hold.Object) int {
 	return slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.UID == h.UID })
 }
 
-// recordNumbers writes the numbers that everything should have, with the original ones, before any is set.
-func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+// recordHoldNumbers writes the numbers that everything should have, with the original ones, before any is set.
+func (o *Observed) recordHoldNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findHoldNumbers()
 	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 || o.awaitedWorkload() != nil || o.isFormerRaised(n) {
 		return Step{}, false
 	}
-	plan := o.planNumbers(n, now)
-	if keeper != nil && equalNumbers(plan, n) {
+	plan := o.planHoldNumbers(n, now)
+	if keeper != nil && equalHoldNumbers(plan, n) {
 		return Step{}, false
 	}
 	if keeper == nil {
@@ -375,7 +375,7 @@ func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 
 // setRecordedBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change.
 func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	a := o.Autoscaler
 	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
@@ -391,12 +391,12 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
 	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.Autoscaler.boundsSeen(now)) {
-		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
+		return Step{Kind: Rest, Hold: -1}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
 }

@@ -124,7 +124,7 @@ func TestNextStep(t *testing.T) {
 		"open, and told that the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Open, hold.Change{Was: 4, Set: 4}, 4
 			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas, h.Status.Told = 4, 4, []string{"Open", "Yielded"}
-			h.Status.Conditions = setHoldCondition(nil, conditionYielded, metav1.ConditionTrue, yieldedToMaximum, o.maximumFailure(h, benchStart), benchStart)
+			h.Status.Conditions = setHoldCondition(nil, conditionYielded, metav1.ConditionTrue, yieldedToMaximum, o.maxReplicasFailure(h, benchStart), benchStart)
 		}, Rest, ""},
 		"ready, and the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Ready, hold.Change{Was: 4, Set: 4}, 4

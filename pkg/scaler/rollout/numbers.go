@@ -20,7 +20,7 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 		to.MaxReplicas = max(to.MaxReplicas, h.CountedNumbers().MaxReplicas)
 	}
 	if held := o.listCountedHolds(fieldMinReplicas, now); len(held) > 0 {
-		to.MinReplicas = combineHolds(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
+		to.MinReplicas = combineHoldNumbers(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
 		if o.isFieldYielded(fieldMinReplicas, now) {
 			to.MinReplicas = max(to.MinReplicas, n.MinReplicas.Was)
 		}
@@ -29,20 +29,20 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 	return to
 }
 
-// combineHolds returns the highest number of the holds. It is below the original number only if a hold may lower it.
-func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
+// combineHoldNumbers returns the highest number of the holds. It is below the original number only if a hold may lower it.
+func combineHoldNumbers(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
 	var highest int32
 	for _, h := range held {
 		highest = max(highest, number(h))
 	}
-	if isLowered(held) {
+	if mayHoldsLower(held) {
 		return highest
 	}
 	return max(highest, was)
 }
 
-// isLowered reports whether one of the holds may lower the workload. A hold that asks for other numbers by now does not.
-func isLowered(held []*hold.Object) bool {
+// mayHoldsLower reports whether one of the holds may lower the workload. A hold that asks for other numbers by now does not.
+func mayHoldsLower(held []*hold.Object) bool {
 	return slices.ContainsFunc(held, func(h *hold.Object) bool { return h.Spec.Lower && !h.IsKept() })
 }
 
@@ -55,13 +55,13 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 	held := o.listCountedHolds(fieldReplicas, now)
 	to := n.Replicas.Was
 	if len(held) > 0 {
-		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.CountedNumbers().Replicas })
+		to = combineHoldNumbers(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.CountedNumbers().Replicas })
 		if o.isFieldYielded(fieldReplicas, now) {
 			to = max(to, n.Replicas.Was)
 		}
 	}
 	if o.Autoscaler == nil {
-		if n.Autoscaler != "" && len(held) > 0 && !isLowered(held) { // the autoscaler that went had asked for as many
+		if n.Autoscaler != "" && len(held) > 0 && !mayHoldsLower(held) { // the autoscaler that went had asked for as many
 			to = max(to, n.Replicas.Set)
 		}
 		return to, true
@@ -95,8 +95,8 @@ func (o *Observed) areReplicasCut(from int32) bool {
 	return a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < from || found == a.Bounds.MinReplicas && found > from)
 }
 
-// planNumbers returns the record with the numbers that everything should have now.
-func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
+// planHoldNumbers returns the record with the numbers that everything should have now.
+func (o *Observed) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
 	if found != nil {
 		n.Replicas = o.replicasOfWorkload(n, now)
@@ -198,14 +198,14 @@ func isAutoscalerCopy(n hold.Numbers, a *Autoscaler) bool {
 	return n.Autoscaler == a.Name && n.MinReplicas.Set == a.Bounds.MinReplicas
 }
 
-// equalNumbers reports whether two records are the same.
-func equalNumbers(a, b hold.Numbers) bool {
+// equalHoldNumbers reports whether two records are the same.
+func equalHoldNumbers(a, b hold.Numbers) bool {
 	return a.WorkloadUID == b.WorkloadUID && a.Autoscaler == b.Autoscaler && a.AutoscalerUID == b.AutoscalerUID && a.MinReplicas.Equal(b.MinReplicas) &&
 		a.MaxReplicas.Equal(b.MaxReplicas) && a.Replicas.Equal(b.Replicas)
 }
 
-// confirmNumbers returns the record without the intents that are carried out.
-func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
+// confirmHoldNumbers returns the record without the intents that are carried out.
+func (o *Observed) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n.MinReplicas, n.MaxReplicas = n.MinReplicas.Confirm(a.Bounds.MinReplicas), n.MaxReplicas.Confirm(a.Bounds.MaxReplicas)
 	}
@@ -215,8 +215,8 @@ func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
 	return n
 }
 
-// foreignNumbers returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
-func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
+// numbersOfOtherClients returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
+func (o *Observed) numbersOfOtherClients(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n, fields = recordForeignBounds(n, a.Bounds)

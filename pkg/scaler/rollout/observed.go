@@ -101,8 +101,8 @@ func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
-// leavesField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
-func leavesField(h *hold.Object, field string) bool {
+// leavesYieldedField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
+func leavesYieldedField(h *hold.Object, field string) bool {
 	return hasYieldedField(h, field) && !isInLaterWindow(h)
 }
 
@@ -116,7 +116,7 @@ func (o *Observed) isFieldYielded(field string, now time.Time) bool {
 
 // isWorkloadReplaced reports whether the record is of another workload with the same name, which was deleted.
 func (o *Observed) isWorkloadReplaced() bool {
-	n, keeper := o.findNumbers()
+	n, keeper := o.findHoldNumbers()
 	return keeper != nil && o.Scale != nil && n.WorkloadUID != "" && n.WorkloadUID != o.Scale.UID
 }
 
@@ -152,15 +152,15 @@ func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 // listCountedHolds lists the holds that count towards a number; an empty field: towards any.
 func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesField(h, field) {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesYieldedField(h, field) {
 			all = append(all, h)
 		}
 	}
 	return all
 }
 
-// findNumbers returns the record in force, and the hold that carries it; nil: the workload has no record.
-func (o *Observed) findNumbers() (hold.Numbers, *hold.Object) {
+// findHoldNumbers returns the record in force, and the hold that carries it; nil: the workload has no record.
+func (o *Observed) findHoldNumbers() (hold.Numbers, *hold.Object) {
 	var keeper *hold.Object
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -192,17 +192,17 @@ func (o *Observed) scaledObject() string {
 	return o.Autoscaler.ScaledObject
 }
 
-// neededPods returns how many pods must be ready for a hold: as many as it asks for or, where the autoscaler may go below, as many as
+// podsNeededByHold returns how many pods must be ready for a hold: as many as it asks for or, where the autoscaler may go below, as many as
 // the autoscaler asks for.
-func (o *Observed) neededPods(h *hold.Object) int32 {
+func (o *Observed) podsNeededByHold(h *hold.Object) int32 {
 	if o.Autoscaler != nil && h.Spec.MinReplicas > 0 && o.Scale != nil {
 		return max(h.Spec.MinReplicas, min(h.Spec.Replicas, o.Scale.Replicas))
 	}
 	return h.Spec.Replicas
 }
 
-// listGroupMembers lists the other holds of a hold's group.
-func (o *Observed) listGroupMembers(h *hold.Object) (all []*hold.Object) {
+// listHoldGroupMembers lists the other holds of a hold's group.
+func (o *Observed) listHoldGroupMembers(h *hold.Object) (all []*hold.Object) {
 	if h.Spec.Group == nil {
 		return nil
 	}

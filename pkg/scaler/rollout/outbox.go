@@ -39,12 +39,12 @@ func kindOfOutcome(name string) notify.Kind {
 	return notificationKinds[name]
 }
 
-// owedOutcome returns the outcome that the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
-func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome string) {
-	if name, outcome = o.owedPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
+// owedHoldOutcome returns the outcome that the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
+func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome string) {
+	if name, outcome = o.owedHoldPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
 		return name, outcome
 	}
-	told := func(name string) bool { return wasTold(h, name) }
+	told := func(name string) bool { return wasTroubleTold(h, name) }
 	troubles := o.listHoldTroubles(h, now)
 	untold := slices.IndexFunc(troubles, func(t holdTrouble) bool { return !told(t.outcome) })
 	switch s := h.Status.State; {
@@ -70,18 +70,18 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 // would end that message at a receiver.
 func owesHoldEnd(h *hold.Object) bool {
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(wasTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTold(h, string(hold.RolledBack)) || wasTold(h, toldBefore)) &&
-		!wasTold(h, string(hold.Released)) && wasTold(h, reasonPaused) == wasTold(h, reasonResumed)
+		(wasTroubleTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTroubleTold(h, string(hold.RolledBack)) || wasTroubleTold(h, toldBefore)) &&
+		!wasTroubleTold(h, string(hold.Released)) && wasTroubleTold(h, reasonPaused) == wasTroubleTold(h, reasonResumed)
 }
 
-// wasTold reports whether the notifiers of a hold were told an outcome.
-func wasTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
+// wasTroubleTold reports whether the notifiers of a hold were told an outcome.
+func wasTroubleTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
 
 // toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.
 const toldBefore = "Before"
 
-// forgetOutcome returns the told outcomes without one, so that it is told again.
-func forgetOutcome(told []string, name string) []string {
+// forgetHoldOutcome returns the told outcomes without one, so that it is told again.
+func forgetHoldOutcome(told []string, name string) []string {
 	kept := slices.DeleteFunc(told, func(t string) bool { return t == name })
 	if len(kept) == len(told) || slices.Contains(kept, toldBefore) {
 		return kept
@@ -89,8 +89,8 @@ func forgetOutcome(told []string, name string) []string {
 	return append(kept, toldBefore)
 }
 
-// forgetOutcomes returns the rest of the told outcomes of a hold that begins again with an outbox.
-func forgetOutcomes(told []string, outbox []hold.OutboxMessage) []string {
+// forgetHoldOutcomes returns the rest of the told outcomes of a hold that begins again with an outbox.
+func forgetHoldOutcomes(told []string, outbox []hold.OutboxMessage) []string {
 	if len(told)+len(outbox) == 0 || slices.Contains(told, string(hold.Released)) { // its end was told
 		return nil
 	}
@@ -105,17 +105,17 @@ func forgetContraryOutcomes(told []string, name string) []string {
 	if name == string(hold.Open) {
 		for _, t := range slices.Clone(told) {
 			if isTroubleOutcome(t) {
-				told = forgetOutcome(told, t)
+				told = forgetHoldOutcome(told, t)
 			}
 		}
 	}
-	return forgetOutcome(told, contraryOutcomes[name])
+	return forgetHoldOutcome(told, contraryOutcomes[name])
 }
 
-// endTrouble returns the told outcomes after a trouble has ended: if it was told, it is told again that the hold is up.
-func endTrouble(told []string, trouble string) []string {
+// endWatchTrouble returns the told outcomes after a trouble of the watch has ended: if it was told, it is told again that the hold is up.
+func endWatchTrouble(told []string, trouble string) []string {
 	if slices.Contains(told, trouble) {
-		return forgetOutcome(told, string(hold.Open))
+		return forgetHoldOutcome(told, string(hold.Open))
 	}
 	return told
 }
@@ -128,11 +128,11 @@ func (o *Observed) describeRollback() string {
 	return "failed and rolled back to " + o.describeReplicas()
 }
 
-// storeOutcome stores an outcome in the hold's outbox, before it is posted. The step that led to the outcome has the Event.
-func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
+// storeHoldOutcome stores an outcome in the hold's outbox, before it is posted. The step that led to the outcome has the Event.
+func (o *Observed) storeHoldOutcome(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		name, outcome := o.owedOutcome(h, now)
+		name, outcome := o.owedHoldOutcome(h, now)
 		if name == "" || !o.Gated || len(h.Status.Outbox) >= maxOutboxMessages {
 			continue // a command does not know the notifiers
 		}
@@ -161,11 +161,11 @@ func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Obje
 	})
 }
 
-// keepFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
-func (o *Observed) keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
+// keepHoldFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
+func (o *Observed) keepHoldFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
-	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasTold(h, name) {
+	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasTroubleTold(h, name) {
 		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox

@@ -30,14 +30,14 @@ func TestOwnZero(t *testing.T) {
 				o.Scale.Replicas, o.Pods = 0, nil
 				o.Autoscaler.Bounds.MinReplicas, o.Autoscaler.ScaledToZero = tc.minReplicas, tc.scaledToZero
 			})
-			n := o.planNumbers(hold.Numbers{}, benchStart)
+			n := o.planHoldNumbers(hold.Numbers{}, benchStart)
 			if n.Replicas.Set != max(1, tc.minReplicas) && n.Replicas.Set != 1 || n.MinReplicas.Set != max(1, tc.minReplicas) {
 				t.Fatalf("the hold plans %+v, want a pod", n)
 			}
 			n.Sequence++
 			o.Scale.Replicas, o.Autoscaler.Bounds.MinReplicas = n.Replicas.Set, n.MinReplicas.Set
-			n = o.confirmNumbers(n)
-			n = o.planNumbers(n, benchStart.Add(2*time.Hour))
+			n = o.confirmHoldNumbers(n)
+			n = o.planHoldNumbers(n, benchStart.Add(2*time.Hour))
 			if isZero := n.Replicas.Set == 0; isZero != tc.want || n.MinReplicas.Set != tc.minReplicas {
 				t.Errorf("after the hold it plans %+v, want zero: %t, minReplicas %d", n, tc.want, tc.minReplicas)
 			}

@@ -83,7 +83,7 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 // resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
-	if wasTold(h, reasonPaused) {
+	if wasTroubleTold(h, reasonPaused) {
 		status.Told = append(status.Told, reasonPaused)
 	}
 	status.Conditions = setHoldCondition(h.Status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the hold counts again", now)
@@ -91,13 +91,13 @@ func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step
 	return o.writeStatusStep(i, status).withStepEvent(reasonResumed, "hold %s is resumed: %d replicas%s", h.HoldID(), h.Spec.Replicas, formatHoldUntil(h))
 }
 
-// owedPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
+// owedHoldPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
 // never began is paused in silence.
-func (o *Observed) owedPause(h *hold.Object, now time.Time) (name, outcome string) {
+func (o *Observed) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasTold(h, reasonPaused):
+	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasTroubleTold(h, reasonPaused):
 		return reasonPaused, "paused: " + o.describeReplicas()
-	case s.IsActive() && !h.IsOver(now) && wasTold(h, reasonPaused) && !wasTold(h, reasonResumed):
+	case s.IsActive() && !h.IsOver(now) && wasTroubleTold(h, reasonPaused) && !wasTroubleTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()
 	}
 	return "", ""

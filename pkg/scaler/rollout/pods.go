@@ -80,7 +80,7 @@ func (o *Observed) countProvenPods(h *hold.Object) (n int32) {
 // describeMissingPods counts the pods that a hold still needs, by cause; empty if enough are ready. More pods of the autoscaler's own do
 // not matter.
 func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
-	need, ready := o.neededPods(h), o.countProvenPods(h)
+	need, ready := o.podsNeededByHold(h), o.countProvenPods(h)
 	if o.PodsOutdated && need > 0 {
 		return "the scale has just changed"
 	}

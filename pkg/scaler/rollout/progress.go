@@ -34,10 +34,10 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 				reason, retry = o.yieldFailure(h), false
 			}
 			if reason == "" {
-				reason, retry = o.groupFailure(h)
+				reason, retry = o.holdGroupFailure(h)
 			}
 			if reason == "" {
-				reason, retry = o.progressFailure(h, now), true
+				reason, retry = o.holdProgressFailure(h, now), true
 			}
 			if reason == "" && (s == hold.Received || s == hold.Raised) {
 				reason, retry = o.Denied, true
@@ -50,10 +50,10 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// failOpenGroup rolls an open hold of a failed group back: its gates are shut already.
-func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
+// failOpenGateGroup rolls an open hold of a failed group back: its gates are shut already.
+func (o *Observed) failOpenGateGroup(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
-		if reason, _ := o.groupFailure(&o.Holds[i]); reason != "" {
+		if reason, _ := o.holdGroupFailure(&o.Holds[i]); reason != "" {
 			return o.rollBackStep(i, reason, false, now), true
 		}
 	}
@@ -112,7 +112,7 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	}
 	if h.Status.State != hold.Received {
 		if o.isAutoscalerRecorded() { // it may have come, or be another, since the hold began
-			return o.maximumFailure(h, now)
+			return o.maxReplicasFailure(h, now)
 		}
 		return ""
 	}
@@ -127,26 +127,26 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	case h.Spec.Replicas == 0:
 		return fmt.Sprintf("autoscaler %s keeps at least one replica: delete it, or set 1", o.Autoscaler.Name)
 	}
-	return o.maximumFailure(h, now)
+	return o.maxReplicasFailure(h, now)
 }
 
 // yieldFailure returns why a hold lost its numbers to another client; empty: it did not. A higher number is no loss.
 func (o *Observed) yieldFailure(h *hold.Object) string {
 	switch a := o.Autoscaler; {
-	case a != nil && leavesField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
+	case a != nil && leavesYieldedField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
 		return fmt.Sprintf("another client set minReplicas %d; the hold needs %d", a.Bounds.MinReplicas, h.MinReplicasOrReplicas())
-	case a != nil && leavesField(h, fieldMaxReplicas) && a.Bounds.MaxReplicas < h.Spec.Replicas:
+	case a != nil && leavesYieldedField(h, fieldMaxReplicas) && a.Bounds.MaxReplicas < h.Spec.Replicas:
 		return fmt.Sprintf("another client set maxReplicas %d; the hold needs %d", a.Bounds.MaxReplicas, h.Spec.Replicas)
-	case a == nil && leavesField(h, fieldReplicas) && o.Scale.Replicas < h.Spec.Replicas:
+	case a == nil && leavesYieldedField(h, fieldReplicas) && o.Scale.Replicas < h.Spec.Replicas:
 		return fmt.Sprintf("another client set %d replicas; the hold needs %d", o.Scale.Replicas, h.Spec.Replicas)
 	}
 	return ""
 }
 
-// groupFailure returns why the group of a hold failed, and whether the group will be tried again; empty: it did not fail. A member that failed no more
+// holdGroupFailure returns why the group of a hold failed, and whether the group will be tried again; empty: it did not fail. A member that failed no more
 // often than a hold that is not open yet waits for the same try.
-func (o *Observed) groupFailure(h *hold.Object) (reason string, retry bool) {
-	for _, m := range o.listGroupMembers(h) {
+func (o *Observed) holdGroupFailure(h *hold.Object) (reason string, retry bool) {
+	for _, m := range o.listHoldGroupMembers(h) {
 		again := !m.Status.RetryAt.IsZero()
 		if m.Status.State != hold.RolledBack || again && m.Status.Failures <= h.Status.Failures && h.Status.State != hold.Open {
 			continue
@@ -159,8 +159,8 @@ func (o *Observed) groupFailure(h *hold.Object) (reason string, retry bool) {
 	return reason, retry
 }
 
-// progressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
-func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
+// holdProgressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
+func (o *Observed) holdProgressFailure(h *hold.Object, now time.Time) string {
 	entered := h.Status.Entered.Time
 	if o.PodsOutdated {
 		return ""
@@ -183,7 +183,7 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 	case hold.Verified:
 		return o.gateFailure(h, now)
 	case hold.Received:
-		return o.awaitFailure(h, now)
+		return o.awaitedWorkloadFailure(h, now)
 	case hold.Raised, hold.Open, hold.RolledBack, hold.Released:
 	}
 	return ""
@@ -245,7 +245,7 @@ func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
-		need, proven := o.neededPods(h), o.countProvenPods(h)
+		need, proven := o.podsNeededByHold(h), o.countProvenPods(h)
 		if o.PodsOutdated || proven >= need || o.countReadyPods() < need {
 			continue
 		}
@@ -278,12 +278,12 @@ func (o *Observed) holdToVerify(now time.Time) int {
 	return first
 }
 
-// isGroupVerified reports whether all other holds of a hold's group are verified.
-func (o *Observed) isGroupVerified(h *hold.Object) bool {
+// isHoldGroupVerified reports whether all other holds of a hold's group are verified.
+func (o *Observed) isHoldGroupVerified(h *hold.Object) bool {
 	if h.Spec.Group == nil {
 		return true
 	}
-	members := o.listGroupMembers(h)
+	members := o.listHoldGroupMembers(h)
 	for _, m := range members {
 		if missing, known := o.MissingMembers[m.UID]; !known || missing != "" {
 			return false

@@ -31,8 +31,8 @@ type Observer struct {
 // permanent error. All its goroutines have ended when it returns.
 func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
 	d := workloadReconciler{Engine: e, workload: t, Observer: f, verified: make(chan Verdict, 1), watched: make(chan struct{}, 1)}
-	defer d.stopVerification()
-	defer d.stopWatch()
+	defer d.stopHoldVerification()
+	defer d.stopGateWatch()
 	for {
 		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
@@ -71,7 +71,7 @@ type workloadReconciler struct {
 func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
 	if d.verifying != "" && r.HoldToVerify != d.verifying {
-		d.stopVerification()
+		d.stopHoldVerification()
 	}
 	if r.HoldToVerify != "" && !r.PodsMissing && d.verifying == "" {
 		d.verifying = r.HoldToVerify
@@ -79,7 +79,7 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
 	}
 	if r.HoldToWatch != "" && d.cancelWatch == nil {
-		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopWatch and waitForNextPass cancel it
+		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopGateWatch and waitForNextPass cancel it
 		go func(id types.UID) {
 			d.ReadHoldWatch(ctx, d.workload, id, time.Now())
 			d.watched <- struct{}{}
@@ -90,8 +90,8 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	}
 }
 
-// stopWatch cancels the read of a watch, if any, and waits for its end.
-func (d *workloadReconciler) stopWatch() {
+// stopGateWatch cancels the read of a watch, if any, and waits for its end.
+func (d *workloadReconciler) stopGateWatch() {
 	if d.cancelWatch != nil {
 		d.cancelWatch()
 		<-d.watched
@@ -99,8 +99,8 @@ func (d *workloadReconciler) stopWatch() {
 	}
 }
 
-// stopVerification cancels the verification, if any, and waits for its end.
-func (d *workloadReconciler) stopVerification() {
+// stopHoldVerification cancels the verification, if any, and waits for its end.
+func (d *workloadReconciler) stopHoldVerification() {
 	if d.verifying != "" {
 		d.cancelVerification()
 		<-d.verified
@@ -196,7 +196,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no verdict after %s", limit))
 	defer cancel()
 	report, err := p.runCheckerSafely(ctx, h, pods, old)
-	if p.havePodsGone(ctx, h, pods) {
+	if p.haveVerifiedPodsGone(ctx, h, pods) {
 		return Verdict{}
 	}
 	v.Report, v.Passed, v.Message = &report, report.Passed, ""
@@ -208,9 +208,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	return v
 }
 
-// havePodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
+// haveVerifiedPodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
 // for that, and another pod takes its place. The verdict stands after the time for new pods to become ready.
-func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
+func (p *pass) haveVerifiedPodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
 	if !p.now.Before(h.Status.Entered.Add(h.WithinOrDefault())) {
 		return false
 	}
@@ -219,7 +219,7 @@ func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.P
 		return false
 	}
 	there := map[types.UID]bool{}
-	for _, pod := range keepOwnPods(all, p.workload, p.observed.Scale.UID) {
+	for _, pod := range keepWorkloadPods(all, p.workload, p.observed.Scale.UID) {
 		there[pod.UID] = true
 	}
 	i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return !there[pod.UID] })
@@ -249,7 +249,7 @@ func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Sp
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	var ready []corev1.Pod
-	for _, pod := range keepOwnPods(pods, t, scale.UID) {
+	for _, pod := range keepWorkloadPods(pods, t, scale.UID) {
 		if isRolloutPodReady(&pod) {
 			ready = append(ready, pod)
 		}

@@ -46,7 +46,6 @@ type Step struct {
 	// GateStep is the step of OpenGate, counted from 0, of GateSteps.
 	GateStep, GateSteps int
 	To                  int32              // replicas, for SetReplicas
-	At                  time.Time          // for Rest; zero: only a change
 	Post                hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
 	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
 	// an effect outside of the cluster's objects.
@@ -98,7 +97,7 @@ func (s Step) withStepWarning(reason, format string, args ...any) Step {
 // writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms the finished changes.
 func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 	if status.Numbers != nil {
-		n := o.confirmNumbers(*status.Numbers)
+		n := o.confirmHoldNumbers(*status.Numbers)
 		status.Numbers = &n
 	}
 	return Step{Kind: WriteStatus, Hold: i, Status: status}
@@ -108,7 +107,7 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	if to != hold.Open {
-		status = clearMaximumYield(status, now)
+		status = clearMaxReplicasYield(status, now)
 	}
 	switch to {
 	case hold.Open:

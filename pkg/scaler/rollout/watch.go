@@ -88,35 +88,35 @@ func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
 		r, since := o.Readings[h.UID], h.Status.BreachedSince
 		switch read := !r.At.IsZero() && !r.At.Before(h.Status.Entered.Time); {
 		case read && r.Over && since.IsZero():
-			s := o.watchStep(i, watchAbove, metav1.ConditionFalse, r.Text, now)
+			s := o.watchGateStep(i, watchAbove, metav1.ConditionFalse, r.Text, now)
 			s.Status.BreachedSince = metav1.NewMicroTime(r.At)
 			return s.withStepWarning(reasonBreached, "hold %s: %s", h.HoldID(), r.Text), true
 		case read && r.Over && r.At.Sub(since.Time) >= r.Breach:
 			reason := fmt.Sprintf("after the gate opened: %s, for %s", r.Text, strict.FormatDuration(r.At.Sub(since.Time).Round(time.Second)))
 			return o.rollBackStep(i, reason, false, now), true
 		case read && r.Err != "" && findWatchedReason(h) != watchUnread:
-			s := o.watchStep(i, watchUnread, metav1.ConditionUnknown, r.Err, now)
+			s := o.watchGateStep(i, watchUnread, metav1.ConditionUnknown, r.Err, now)
 			return s.withStepWarning(reasonUnwatched, "hold %s: %s", h.HoldID(), r.Err), true
 		case read && r.Err == "" && !r.Over && findWatchedReason(h) != watchReading:
-			s := o.watchStep(i, watchReading, metav1.ConditionTrue, r.Text, now)
+			s := o.watchGateStep(i, watchReading, metav1.ConditionTrue, r.Text, now)
 			return s.withStepEvent(reasonWatched, "hold %s: %s", h.HoldID(), r.Text), true
 		case read && since.IsZero() && !r.At.Before(h.Status.WatchUntil.Add(-watchInterval)) && !now.Before(h.Status.WatchUntil.Time):
-			return o.endWatchStep(i, now), true
+			return o.endGateWatchStep(i, now), true
 		}
 	}
 	return Step{}, false
 }
 
-// watchStep returns the step that writes how the watch over a hold's gates goes. A breach is over with it.
-func (o *Observed) watchStep(i int, reason string, is metav1.ConditionStatus, text string, now time.Time) Step {
+// watchGateStep returns the step that writes how the watch over a hold's gates goes. A breach is over with it.
+func (o *Observed) watchGateStep(i int, reason string, is metav1.ConditionStatus, text string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	status.BreachedSince = metav1.MicroTime{}
 	status.Conditions = setHoldCondition(status.Conditions, conditionWatched, is, reason, shortenStatusText(text), now)
 	return o.writeStatusStep(i, status)
 }
 
-// endWatchStep returns the step that ends the watch over a hold's gates. An unread watch stays unread in the condition.
-func (o *Observed) endWatchStep(i int, now time.Time) Step {
+// endGateWatchStep returns the step that ends the watch over a hold's gates. An unread watch stays unread in the condition.
+func (o *Observed) endGateWatchStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	reason, is, text := watchPassed, metav1.ConditionTrue, o.Readings[h.UID].Text
 	if why := findWatchedReason(h); why != watchReading {
@@ -125,10 +125,10 @@ func (o *Observed) endWatchStep(i int, now time.Time) Step {
 			text = c.Message
 		}
 	}
-	s := o.watchStep(i, reason, is, text, now)
+	s := o.watchGateStep(i, reason, is, text, now)
 	s.Status.WatchUntil = metav1.MicroTime{}
 	if reason == watchPassed {
-		s.Status.Told = endTrouble(s.Status.Told, reasonUnwatched)
+		s.Status.Told = endWatchTrouble(s.Status.Told, reasonUnwatched)
 	}
 	return s.withStepEvent(reasonWatched, "hold %s: the watch over the gate has ended: %s", h.HoldID(), text)
 }

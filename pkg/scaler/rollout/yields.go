@@ -19,7 +19,7 @@ func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed boo
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
 		changed = true
 	}
-	status.YieldedUntil, status.YieldedWindow = timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
+	status.YieldedUntil, status.YieldedWindow = metaTimeOrZero(h.Spec.Until), metaTimeOrZero(h.Spec.WindowStart)
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {
 			status.Yielded, changed = append(status.Yielded, f), true
@@ -56,7 +56,7 @@ func dropYields(status hold.Status, now time.Time, fields ...string) hold.Status
 // of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
 // that is open leaves them if it asks for the same numbers until the same end.
 func keepYields(h *hold.Object, now time.Time) hold.Status {
-	s, until, start := h.Status.DeepCopy(), timeOrZero(h.Spec.Until), timeOrZero(h.Spec.WindowStart)
+	s, until, start := h.Status.DeepCopy(), metaTimeOrZero(h.Spec.Until), metaTimeOrZero(h.Spec.WindowStart)
 	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
 	switch numbers := openHoldNumbers(h); {
 	case len(s.Yielded) == 0 || c == nil || isPauseNoted(h) || s.State == "" || s.State == hold.Released:
@@ -101,8 +101,8 @@ func keepYieldTime(all []metav1.Condition) []metav1.Condition {
 	return slices.DeleteFunc(slices.Clone(all), func(c metav1.Condition) bool { return c.Type != conditionYielded })
 }
 
-// timeOrZero returns a time that may be unknown: zero then.
-func timeOrZero(t *metav1.Time) (at metav1.Time) {
+// metaTimeOrZero returns a time that may be unknown: zero then.
+func metaTimeOrZero(t *metav1.Time) (at metav1.Time) {
 	if t != nil {
 		at = *t
 	}
@@ -113,7 +113,7 @@ func timeOrZero(t *metav1.Time) (at metav1.Time) {
 func isLeftToOther(h *hold.Object, s hold.Status) bool {
 	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
 	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
-	start := timeOrZero(h.Spec.WindowStart)
+	start := metaTimeOrZero(h.Spec.WindowStart)
 	return settled && isKept && start.Equal(&s.YieldedWindow)
 }
 
@@ -136,7 +136,7 @@ func (o *Observed) findWindowBefore(h *hold.Object, now time.Time) *hold.Object 
 // takeOverYields returns the status of a new hold with the numbers that the hold before it left to another client. Without gates it has nothing to do
 // before its end.
 func takeOverYields(h, before *hold.Object, now time.Time) hold.Status {
-	s := hold.Status{Yielded: slices.Clone(before.Status.Yielded), YieldedUntil: timeOrZero(h.Spec.Until), YieldedWindow: *h.Spec.WindowStart}
+	s := hold.Status{Yielded: slices.Clone(before.Status.Yielded), YieldedUntil: metaTimeOrZero(h.Spec.Until), YieldedWindow: *h.Spec.WindowStart}
 	s.Conditions = keepYieldTime(before.Status.Conditions)
 	if before.Status.State == hold.Open && len(h.Spec.Gates) == 0 {
 		s.State, s.Since, s.Entered = hold.Open, metav1.NewMicroTime(now), metav1.NewMicroTime(now)

@@ -52,10 +52,10 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":      d.Text(&s.Name),
 		"namespace": d.Text(&namespace),
-		"workloads": workloads.keepDeferredNode,
+		"workloads": workloads.keepDeferredYAMLNode,
 		"zone":      func(path string, n *yaml.Node) { s.Zone = d.timeZoneFromYAML(path, n) },
-		"windows":   windows.keepDeferredNode,
-		"except":    except.keepDeferredNode,
+		"windows":   windows.keepDeferredYAMLNode,
+		"except":    except.keepDeferredYAMLNode,
 		"paused":    d.Bool(&s.Paused),
 		"verify":    d.Text(&s.Verify),
 		"gates":     func(path string, n *yaml.Node) { s.Gates = d.DecodeTexts(path, n) },
@@ -67,9 +67,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.Require(path, "name", "namespace", "workloads", "windows")
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
-	workloads.decodeDeferredNode(func(path string, n *yaml.Node) { s.Workloads = d.workloadsFromYAML(path, n, namespace) })
-	except.decodeDeferredNode(func(path string, n *yaml.Node) { s.Except = d.exceptionsFromYAML(path, n) })
-	windows.decodeDeferredNode(func(path string, n *yaml.Node) { s.Windows = d.windowsFromYAML(path, n, &s) })
+	workloads.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Workloads = d.scheduleWorkloadsFromYAML(path, n, namespace) })
+	except.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Except = d.exceptionsFromYAML(path, n) })
+	windows.decodeDeferredYAMLNode(func(path string, n *yaml.Node) { s.Windows = d.scheduleWindowsFromYAML(path, n, &s) })
 	d.resolveExceptions(path+".except", &s)
 	return s
 }
@@ -80,9 +80,9 @@ type deferredNode struct {
 	node *yaml.Node
 }
 
-func (l *deferredNode) keepDeferredNode(path string, n *yaml.Node) { l.path, l.node = path, n }
+func (l *deferredNode) keepDeferredYAMLNode(path string, n *yaml.Node) { l.path, l.node = path, n }
 
-func (l *deferredNode) decodeDeferredNode(f strict.FieldDecoder) {
+func (l *deferredNode) decodeDeferredYAMLNode(f strict.FieldDecoder) {
 	if l.node != nil {
 		f(l.path, l.node)
 	}
@@ -114,9 +114,9 @@ func (d *scheduleDecoder) timeZoneFromYAML(path string, n *yaml.Node) *time.Loca
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) workloadsFromYAML(path string, n *yaml.Node, namespace string) []hold.Workload {
+func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []hold.Workload {
 	var all []hold.Workload
-	d.listItemsFromYAML(path, n, func(path string, n *yaml.Node) {
+	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) {
 		var text string
 		d.Text(&text)(path, n)
 		if d.HasFault(path) {
@@ -137,8 +137,8 @@ func (d *scheduleDecoder) workloadsFromYAML(path string, n *yaml.Node, namespace
 	return all
 }
 
-// listItemsFromYAML decodes a list and rejects an empty one.
-func (d *scheduleDecoder) listItemsFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
+// scheduleItemsFromYAML decodes a list and rejects an empty one.
+func (d *scheduleDecoder) scheduleItemsFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
 	d.RejectEmpty(path, n)
 }
@@ -149,8 +149,8 @@ func isPlausibleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2
 // momentFormats are the formats of a point in time without an offset, read on the clocks of the schedule's zone.
 var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
-// momentFromYAML decodes a point in time, with an offset or on the clocks of the zone.
-func (d *scheduleDecoder) momentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
+// scheduleMomentFromYAML decodes a point in time, with an offset or on the clocks of the zone.
+func (d *scheduleDecoder) scheduleMomentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}

@@ -17,13 +17,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func (d *scheduleDecoder) windowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
-	d.listItemsFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.windowFromYAML(path, n, s)) })
+	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.scheduleWindowFromYAML(path, n, s)) })
 	return all
 }
 
-func (d *scheduleDecoder) windowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
+func (d *scheduleDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
@@ -34,8 +34,8 @@ func (d *scheduleDecoder) windowFromYAML(path string, n *yaml.Node, s *Schedule)
 		"start":       func(path string, n *yaml.Node) { w.Start = d.timeOfDayFromYAML(path, n, false) },
 		"end":         func(path string, n *yaml.Node) { w.End = d.timeOfDayFromYAML(path, n, true) },
 		"days":        func(path string, n *yaml.Node) { w.Days = d.weekdaysFromYAML(path, n) },
-		"from":        func(path string, n *yaml.Node) { w.From = d.momentFromYAML(path, n, s.Zone) },
-		"to":          func(path string, n *yaml.Node) { w.To = d.momentFromYAML(path, n, s.Zone) },
+		"from":        func(path string, n *yaml.Node) { w.From = d.scheduleMomentFromYAML(path, n, s.Zone) },
+		"to":          func(path string, n *yaml.Node) { w.To = d.scheduleMomentFromYAML(path, n, s.Zone) },
 		"minReplicas": d.Integer(&minReplicas, 0, maxReplicaCount),
 		"maxReplicas": d.Integer(&maxReplicas, 1, maxReplicaCount),
 		"ramp":        func(path string, n *yaml.Node) { w.Ramp = d.rampFromYAML(path, n) },
@@ -49,7 +49,7 @@ func (d *scheduleDecoder) windowFromYAML(path string, n *yaml.Node, s *Schedule)
 	if len(d.Faults) > before { // further faults would only be consequences
 		return Window{}
 	}
-	d.completeWindow(path, &w, s)
+	d.completeScheduleWindow(path, &w, s)
 	return w
 }
 
@@ -82,8 +82,8 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 // maxWindowName is the most characters of a window's name.
 const maxWindowName = 80
 
-// completeWindow checks keys that depend on each other, and sets the window's starts.
-func (d *scheduleDecoder) completeWindow(path string, w *Window, s *Schedule) {
+// completeScheduleWindow checks keys that depend on each other, and sets the window's starts.
+func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
 	if plaintext.Clean(w.Name) != w.Name || utf8.RuneCountInString(w.Name) > maxWindowName {
 		d.AddFault(path+".name", "has control characters or more than %d characters", maxWindowName)
@@ -120,21 +120,21 @@ func (w *Window) windowWallDuration() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
-// skipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
-func (d *scheduleDecoder) skipsWindow(w *Window) bool {
+// exceptionSkipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
+func (d *scheduleDecoder) exceptionSkipsWindow(w *Window) bool {
 	since, _ := w.From.ZoneBounds()
 	return since.Equal(w.From) && zonedWallTime(since, w.From.Location()).After(zonedWallTime(since.Add(-1), w.From.Location()).Add(1))
 }
 
 func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
-	case length == 0 && d.skipsWindow(w):
+	case length == 0 && d.exceptionSkipsWindow(w):
 		d.AddFault(path+".to", "is the time of from: the clocks of %s jump over both, to %s", s.Zone, w.From.In(s.Zone).Format(minuteFormat))
 	case length <= 0:
 		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
 		d.AddFault(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
-	case s.exceptionOn(w.From.In(s.Zone)) != nil:
+	case s.scheduleExceptionOn(w.From.In(s.Zone)) != nil:
 		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", calendarDateOf(w.From.In(s.Zone)))
 	}
 }
@@ -209,7 +209,7 @@ func (d *scheduleDecoder) timeOfDayFromYAML(path string, n *yaml.Node, end bool)
 // weekdaysFromYAML decodes days of the week and ranges such as mon-fri.
 func (d *scheduleDecoder) weekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
-	d.listItemsFromYAML(path, n, func(path string, n *yaml.Node) {
+	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
 		if !ranged {
 			last = first

@@ -26,8 +26,8 @@ type Exception struct {
 // UseNone is the Use of a day on which nothing stands in: the workloads have their own numbers.
 const UseNone = "none"
 
-// exceptionOn returns the exception on the day of t, a wall-clock time, or nil.
-func (s *Schedule) exceptionOn(t time.Time) *Exception {
+// scheduleExceptionOn returns the exception on the day of t, a wall-clock time, or nil.
+func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
 	date := calendarDateOf(t)
 	for i := range s.Except {
 		if s.Except[i].Date == date {
@@ -54,7 +54,7 @@ func (s *Schedule) substituteWindow(o windowOccurrence, others []*Schedule, budg
 			continue
 		}
 		if !decided {
-			goesOn = s.findOtherWindow(t, others, budget)
+			goesOn = s.findOtherScheduleWindow(t, others, budget)
 		}
 		o.window, o.goesOnFrom = goesOn.window, goesOn.occurrenceStart()
 		return o
@@ -66,8 +66,8 @@ func (s *Schedule) substituteWindow(o windowOccurrence, others []*Schedule, budg
 // them.
 const maxSubstituteSchedules = 64
 
-// findOtherWindow returns the window with the highest minimum of the other schedules that ran just before t, or none.
-func (s *Schedule) findOtherWindow(t time.Time, others []*Schedule, budget *int) (found windowOccurrence) {
+// findOtherScheduleWindow returns the window with the highest minimum of the other schedules that ran just before t, or none.
+func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budget *int) (found windowOccurrence) {
 	for _, other := range others {
 		if other == s || other.Paused || *budget == 0 {
 			continue

@@ -8,10 +8,10 @@ import "time"
 
 // zonedWallTime returns the time on the clocks of the zone at t.
 func zonedWallTime(t time.Time, zone *time.Location) time.Time {
-	return t.UTC().Add(zoneOffset(t, zone))
+	return t.UTC().Add(timeZoneOffset(t, zone))
 }
 
-func zoneOffset(t time.Time, zone *time.Location) time.Duration {
+func timeZoneOffset(t time.Time, zone *time.Location) time.Duration {
 	_, seconds := t.In(zone).Zone()
 	return time.Duration(seconds) * time.Second
 }
@@ -28,7 +28,7 @@ func firstWallInstant(w time.Time, zone *time.Location) time.Time {
 	case since.IsZero():
 		return t
 	}
-	if first := w.Add(-zoneOffset(since.Add(-1), zone)); first.Before(since) { // the clocks also showed w before they went back
+	if first := w.Add(-timeZoneOffset(since.Add(-1), zone)); first.Before(since) { // the clocks also showed w before they went back
 		return first.In(zone)
 	}
 	return t

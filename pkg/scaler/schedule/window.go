@@ -118,7 +118,7 @@ func (o windowOccurrence) occurrenceStart() time.Time {
 	return o.goesOnFrom
 }
 
-func (o windowOccurrence) coversTime(now time.Time) bool {
+func (o windowOccurrence) windowCoversTime(now time.Time) bool {
 	return !now.Before(o.since) && now.Before(o.until)
 }
 
@@ -146,7 +146,7 @@ func (s *Schedule) plannedOccurrences(now time.Time) []windowOccurrence {
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (windowOccurrence{window: w, since: w.From, until: w.To, exception: s.exceptionOn(w.From.In(s.Zone))}); o.coversTime(now) {
+			if o := (windowOccurrence{window: w, since: w.From, until: w.To, exception: s.scheduleExceptionOn(w.From.In(s.Zone))}); o.windowCoversTime(now) {
 				all = append(all, o)
 			}
 			continue
@@ -154,7 +154,7 @@ func (s *Schedule) plannedOccurrences(now time.Time) []windowOccurrence {
 		first := len(all)
 		until := latestWallTime(now, s.Zone)
 		for t := w.starts.Next(latestWallTime(now.Add(-w.maxWindowDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
-			if o := s.newWindowOccurrence(w, t); o.coversTime(now) {
+			if o := s.newWindowOccurrence(w, t); o.windowCoversTime(now) {
 				all = append(all, o)
 			}
 		}
@@ -173,7 +173,7 @@ func (w *Window) maxWindowDuration() time.Duration {
 
 // newWindowOccurrence returns the occurrence of a window that starts at the wall-clock time start.
 func (s *Schedule) newWindowOccurrence(w *Window, start time.Time) windowOccurrence {
-	since, exception := firstWallInstant(start, s.Zone), s.exceptionOn(start)
+	since, exception := firstWallInstant(start, s.Zone), s.scheduleExceptionOn(start)
 	if w.For > 0 {
 		return windowOccurrence{window: w, since: since, until: since.Add(w.For), exception: exception}
 	}

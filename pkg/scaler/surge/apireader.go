@@ -46,17 +46,17 @@ func NewAPIReader(config *rest.Config, mapper meta.RESTMapper) (*APIReader, erro
 // ReadMetrics implements MetricsReader.
 func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
 	choice := &replicaChoice{other: otherThan}
-	ctx = withReplicaChoice(ctx, choice)
+	ctx = contextWithReplicaChoice(ctx, choice)
 	readings := make([]Reading, len(a.Spec.Metrics))
 	for i, m := range a.Spec.Metrics {
 		var err error
 		switch {
 		case m.Pods != nil:
-			readings[i], err = r.readPodsMetric(ctx, a.Namespace, selector, m.Pods.Metric)
+			readings[i], err = r.readSurgePodsMetric(ctx, a.Namespace, selector, m.Pods.Metric)
 		case m.Object != nil:
-			readings[i], err = r.readObjectMetric(ctx, a.Namespace, m.Object)
+			readings[i], err = r.readSurgeObjectMetric(ctx, a.Namespace, m.Object)
 		case m.External != nil:
-			readings[i], err = r.readExternalMetric(ctx, a.Namespace, m.External.Metric)
+			readings[i], err = r.readSurgeExternalMetric(ctx, a.Namespace, m.External.Metric)
 		default:
 			readings[i], err = Reading{IsUnread: true}, errUnread
 		}
@@ -65,19 +65,19 @@ func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizontal
 	return readings
 }
 
-// readPodsMetric reads a metric of the pods that a selector selects.
-func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+// readSurgePodsMetric reads a metric of the pods that a selector selects.
+func (r *APIReader) readSurgePodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	values, err := r.listCustomMetric(ctx, metric.Selector, map[string]string{"labelSelector": selector},
 		"namespaces", namespace, "pods", "*", metric.Name)
 	reading := Reading{Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
 	for _, v := range values {
-		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
+		reading.addSurgeReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.Pods[v.DescribedObject.Name] = hpa.PodValue{Value: v.Value.MilliValue(), Time: v.Timestamp.Time, Window: reading.Window}
 	}
 	return reading, err
 }
 
-func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
+func (r *APIReader) readSurgeObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
 	kind := schema.FromAPIVersionAndKind(m.DescribedObject.APIVersion, m.DescribedObject.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -99,11 +99,11 @@ func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *a
 		return Reading{}, err
 	}
 	reading := Reading{Answer: hpa.Answer{Object: values[0].Value.MilliValue()}}
-	reading.addReadingSample(values[0].Timestamp, values[0].WindowSeconds)
+	reading.addSurgeReadingSample(values[0].Timestamp, values[0].WindowSeconds)
 	return reading, nil
 }
 
-func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+func (r *APIReader) readSurgeExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	selector, err := formatMetricSelector(metric.Selector)
 	if err != nil {
 		return Reading{}, err
@@ -118,7 +118,7 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 	}
 	var reading Reading
 	for _, v := range list.Items {
-		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
+		reading.addSurgeReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.External = append(reading.External, v.Value.MilliValue())
 	}
 	return reading, nil
@@ -154,9 +154,9 @@ func formatMetricSelector(s *metav1.LabelSelector) (string, error) {
 	return parsed.String(), nil
 }
 
-// addReadingSample adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
+// addSurgeReadingSample adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
 // step shortens all of them.
-func (r *Reading) addReadingSample(at metav1.Time, windowSeconds *int64) {
+func (r *Reading) addSurgeReadingSample(at metav1.Time, windowSeconds *int64) {
 	if at.After(r.Newest) {
 		r.Newest = at.Time
 	}

@@ -106,7 +106,7 @@ func Decide(o Observed, before Memory) Decision {
 	d.noteWishAgreement(&o, w)
 	switch raise := d.Memory.Raise; {
 	case d.isDemandCertain(&o, w) && (raise == nil || d.Memory.Agreement.Low > raise.Replicas):
-		d.raiseForWish(&o, w)
+		d.raiseForSurgeWish(&o, w)
 	case raise != nil && d.needsHoldExtension(&o, w):
 		raise.Until = o.Now.Add(holdFor)
 		d.Place = true
@@ -119,7 +119,7 @@ func Decide(o Observed, before Memory) Decision {
 // noteGoodAnswers notes whether the answers are good, and the longest windows. After an outage the good answers begin anew.
 func (d *Decision) noteGoodAnswers(o *Observed) {
 	m := &d.Memory
-	if o.hasFailedReading() {
+	if o.hasFailedSurgeReading() {
 		if m.FailedSince.IsZero() {
 			m.FailedSince = o.Now
 		}
@@ -141,8 +141,8 @@ func (d *Decision) noteGoodAnswers(o *Observed) {
 	}
 }
 
-// hasFailedReading reports whether a metric that the lane reads has no answer.
-func (o *Observed) hasFailedReading() bool {
+// hasFailedSurgeReading reports whether a metric that the lane reads has no answer.
+func (o *Observed) hasFailedSurgeReading() bool {
 	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil })
 }
 
@@ -235,13 +235,13 @@ func (d *Decision) findRaiseObstacle(o *Observed) Skip {
 		return SkipShared
 	case o.isScaleUpDisabled():
 		return SkipDisabled
-	case o.Replicas == 0 && !o.isOwnZero():
+	case o.Replicas == 0 && !o.scaledItselfToZero():
 		return SkipZero
 	case o.Now.Before(m.OffUntil):
 		return SkipOff
-	case o.isHeldByPerson():
+	case o.isWorkloadHeldByPerson():
 		return SkipHeld
-	case o.hasFailedReading():
+	case o.hasFailedSurgeReading():
 		return SkipUnanswered
 	case len(o.Readings) == 0:
 		return SkipUnread
@@ -340,17 +340,17 @@ func (d *Decision) hasYoungRaise(o *Observed) bool {
 	return d.Memory.Raise != nil && o.Now.Sub(d.Memory.Raise.Began) < hpaPeriod
 }
 
-// replicasBeforeRaise returns the replicas that the autoscaler itself wanted last, as far as the lane knows.
-func (d *Decision) replicasBeforeRaise(o *Observed) int32 {
+// replicasBeforeSurge returns the replicas that the autoscaler itself wanted last, as far as the lane knows.
+func (d *Decision) replicasBeforeSurge(o *Observed) int32 {
 	if d.Memory.Raise != nil {
 		return d.Memory.Raise.From
 	}
 	return o.Replicas
 }
 
-// raiseForWish begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
+// raiseForSurgeWish begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
 // rises, as part of the same raise.
-func (d *Decision) raiseForWish(o *Observed, w surgeWish) {
+func (d *Decision) raiseForSurgeWish(o *Observed, w surgeWish) {
 	m := &d.Memory
 	to := Raise{Replicas: m.Agreement.Low, From: o.Replicas, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
 	switch {
@@ -359,7 +359,7 @@ func (d *Decision) raiseForWish(o *Observed, w surgeWish) {
 	case d.hasYoungRaise(o) && !m.Raise.IsWake:
 		to.From, to.Began, to.IsSeen = m.Raise.From, m.Raise.Began, m.Raise.IsSeen
 	case len(m.Raises) >= o.Terms.Budget:
-		d.skipForBudget(o, to)
+		d.skipForSurgeBudget(o, to)
 		return
 	default:
 		m.Raises = append(m.Raises, o.Now)
@@ -378,8 +378,8 @@ func (d *Decision) raiseForWish(o *Observed, w surgeWish) {
 	}
 }
 
-// skipForBudget leaves a raise to the autoscaler, and tells it once in a period.
-func (d *Decision) skipForBudget(o *Observed, to Raise) {
+// skipForSurgeBudget leaves a raise to the autoscaler, and tells it once in a period.
+func (d *Decision) skipForSurgeBudget(o *Observed, to Raise) {
 	m := &d.Memory
 	d.Skip = SkipBudget
 	if m.BudgetToldAt.IsZero() || o.Now.Sub(m.BudgetToldAt) >= budgetPeriod {

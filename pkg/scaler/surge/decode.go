@@ -16,7 +16,7 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 		"mode": func(path string, n *yaml.Node) {
 			c.Mode = Mode(d.DecodeEnum(path, n, string(ModeObserve), string(ModeAct), string(ModeOff)))
 		},
-		"budget": decodePodBudget(d, &c.Budget),
+		"budget": decodeSurgePodBudget(d, &c.Budget),
 		"notify": func(path string, n *yaml.Node) { c.Notify = d.DecodeTexts(path, n) },
 		"autoscalers": func(path string, n *yaml.Node) {
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
@@ -33,9 +33,9 @@ func decodeAutoscalerRule(d *strict.Decoder, path string, n *yaml.Node) Autoscal
 	maximum := 0
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"namespace":   d.Text(&r.Namespace),
-		"selector":    decodeLabelSelector(d, &r.Selector),
+		"selector":    decodeSurgeSelector(d, &r.Selector),
 		"maxReplicas": d.Integer(&maximum, 1, maxHoldReplicas),
-		"budget":      decodePodBudget(d, &r.Budget),
+		"budget":      decodeSurgePodBudget(d, &r.Budget),
 	})
 	if r.Namespace == "" && !d.HasFault(path+".namespace") {
 		d.AddFault(path+".namespace", "required: the namespace of the autoscalers")
@@ -50,8 +50,8 @@ func decodeAutoscalerRule(d *strict.Decoder, path string, n *yaml.Node) Autoscal
 // maxHoldReplicas is the largest number that the schema of Holds allows.
 const maxHoldReplicas = 10_000
 
-// decodePodBudget returns the decoder of a budget such as 3/h.
-func decodePodBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
+// decodeSurgePodBudget returns the decoder of a budget such as 3/h.
+func decodeSurgePodBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		text := ""
 		d.Text(&text)(path, n)
@@ -65,7 +65,7 @@ func decodePodBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
 	}
 }
 
-func decodeLabelSelector(d *strict.Decoder, to *labels.Selector) strict.FieldDecoder {
+func decodeSurgeSelector(d *strict.Decoder, to *labels.Selector) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		text := ""
 		d.Text(&text)(path, n)

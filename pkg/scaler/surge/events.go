@@ -20,8 +20,8 @@ import (
 // maxEventText bounds the text of an Event: the API allows 1,024 bytes.
 const maxEventText = 1000
 
-// describeMetricSpec returns the name of a metric for people. It is short: the reason of a hold is bounded.
-func describeMetricSpec(m autoscalingv2.MetricSpec) string {
+// describeSurgeMetricSpec returns the name of a metric for people. It is short: the reason of a hold is bounded.
+func describeSurgeMetricSpec(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return "pods metric " + describeMetricIdentifier(m.Pods.Metric)

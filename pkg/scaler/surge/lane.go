@@ -186,7 +186,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			if m := l.memories[a.UID]; m == nil || m.Target != target {
 				l.memories[a.UID] = &Memory{Target: target}
 			}
-			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[target.WithoutVersion()] > 1 || isAmbiguous(a)})
+			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[target.WithoutVersion()] > 1 || sharesPodsWithAnother(a)})
 		}
 	}
 	if isComplete {
@@ -196,8 +196,8 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 	return members
 }
 
-// isAmbiguous reports whether the HPA controller found pods of an autoscaler that another one has too.
-func isAmbiguous(a *autoscalingv2.HorizontalPodAutoscaler) bool {
+// sharesPodsWithAnother reports whether the HPA controller found pods of an autoscaler that another one has too.
+func sharesPodsWithAnother(a *autoscalingv2.HorizontalPodAutoscaler) bool {
 	return slices.ContainsFunc(a.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
 		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && c.Reason == "AmbiguousSelector"
 	})

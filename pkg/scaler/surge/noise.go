@@ -75,7 +75,7 @@ func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time
 	}
 	gap := now.Sub(m.SteadyAt)
 	switch {
-	case m.SteadyAt.IsZero() && m.scoreChange(m.SteadyDemand, demand, r.Window) >= minScore:
+	case m.SteadyAt.IsZero() && m.scoreDemandChange(m.SteadyDemand, demand, r.Window) >= minScore:
 		m.Recent = [2]noiseSum{}
 	case now.Sub(m.ShortAt) < m.Longest/3: // the rest of the step is about to leave the window
 	case !m.SteadyAt.IsZero() && gap <= maxNoiseGap:
@@ -83,7 +83,7 @@ func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time
 		if r.Window > 0 {
 			change *= r.Window.Seconds()
 		}
-		m.addNoise(noiseSum{change * change / 2, gap.Seconds()})
+		m.addDemandNoise(noiseSum{change * change / 2, gap.Seconds()})
 	}
 	m.SteadyDemand, m.SteadyAt = demand, now
 }
@@ -93,8 +93,8 @@ func (m *MetricMemory) interruptSteadyDemand(now time.Time) {
 	m.SteadyAt, m.ShortAt = time.Time{}, now
 }
 
-// addNoise adds the noise of a time.
-func (m *MetricMemory) addNoise(n noiseSum) {
+// addDemandNoise adds the noise of a time.
+func (m *MetricMemory) addDemandNoise(n noiseSum) {
 	m.Recent[1].Squares += n.Squares
 	m.Recent[1].Seconds += n.Seconds
 	if m.Recent[1].Seconds < noiseDelay.Seconds() {
@@ -112,14 +112,14 @@ func (m *MetricMemory) scoreDemand(demand float64, window time.Duration, replica
 	if demand <= steady {
 		return 0
 	}
-	return m.scoreChange(steady, demand, window)
+	return m.scoreDemandChange(steady, demand, window)
 }
 
-// scoreChange returns the standard deviations between two demands, of which the second was taken over a window.
+// scoreDemandChange returns the standard deviations between two demands, of which the second was taken over a window.
 //
 // Over a window the demand is a count of independent batches, of size v/steady each. A Poisson count has a longer tail than a normal
 // one. The score is the root of its likelihood ratio, √(2 (k ln(k/k₀) - k + k₀)), for k batches where k₀ are expected.
-func (m *MetricMemory) scoreChange(steady, demand float64, window time.Duration) float64 {
+func (m *MetricMemory) scoreDemandChange(steady, demand float64, window time.Duration) float64 {
 	seconds := m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds
 	if demand == steady || seconds < settleFor.Seconds()/2 {
 		return 0

@@ -134,8 +134,8 @@ func (o *Observed) isSurgeHold(h hold.Object) bool {
 	return h.HoldID() == HoldID && h.Name == hold.ObjectName(workloadOfAutoscaler(o.Autoscaler), HoldID)
 }
 
-// isHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
-func (o *Observed) isHeldByPerson() bool {
+// isWorkloadHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
+func (o *Observed) isWorkloadHeldByPerson() bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		id := h.HoldID()
 		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, hold.SchedulePrefix) || strings.HasPrefix(id, hold.EventPrefix)
@@ -143,8 +143,8 @@ func (o *Observed) isHeldByPerson() bool {
 	})
 }
 
-// isOwnZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
-func (o *Observed) isOwnZero() bool {
+// scaledItselfToZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
+func (o *Observed) scaledItselfToZero() bool {
 	return hpa.IsOwnZero(o.Autoscaler, hpa.DefaultSettings(hpaMinor))
 }
 

@@ -25,7 +25,7 @@ type replicaChooser struct{ next http.RoundTripper }
 
 var _ http.RoundTripper = replicaChooser{}
 
-func withReplicaChoice(ctx context.Context, c *replicaChoice) context.Context {
+func contextWithReplicaChoice(ctx context.Context, c *replicaChoice) context.Context {
 	return context.WithValue(ctx, replicaChoiceKey{}, c)
 }
 

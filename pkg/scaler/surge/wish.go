@@ -25,7 +25,7 @@ type surgeWish struct {
 
 // computeLaneWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
 func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
-	if o.hasFailedReading() {
+	if o.hasFailedSurgeReading() {
 		return surgeWish{}, false
 	}
 	in := hpa.Input{HPA: o.Autoscaler, SpecReplicas: o.Replicas, StatusReplicas: o.Replicas, Pods: o.Pods, Now: o.Now}
@@ -36,13 +36,13 @@ func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
 	if decided.Winner < 0 {
 		return surgeWish{}, false
 	}
-	d.limitCountedPods(o, decided.Metrics)
+	d.limitPodsOfSurgeBudget(o, decided.Metrics)
 	i := d.findWishMetric(o, decided.Metrics)
 	m, demand := decided.Metrics[i], measureMetricDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
 		replicas: min(m.Replicas, o.maxRaisedReplicas()), demand: demand, metric: i, reading: o.Readings[i],
 		score: d.scoreWishMetric(o, i, demand),
-		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeMetricSpec(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
+		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetricSpec(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
 	if d.hasYoungRaise(o) { // it follows any change that the autoscaler would not tolerate
@@ -58,10 +58,10 @@ func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
 	return w, true
 }
 
-// limitCountedPods limits the ready pods that a target of the type Value multiplies to the workload's pods before a raise. The pods of a
+// limitPodsOfSurgeBudget limits the ready pods that a target of the type Value multiplies to the workload's pods before a raise. The pods of a
 // raise or of a rollout are no further load, and such a wish would grow by its own pods.
-func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
-	before := max(1, d.replicasBeforeRaise(o))
+func (d *Decision) limitPodsOfSurgeBudget(o *Observed, metrics []hpa.MetricDecision) {
+	before := max(1, d.replicasBeforeSurge(o))
 	for i := range metrics {
 		m := &metrics[i]
 		if isValueTarget(o.Autoscaler.Spec.Metrics[i]) && m.Counted > int(before) {
@@ -89,7 +89,7 @@ func (d *Decision) findWishMetric(o *Observed, metrics []hpa.MetricDecision) (fo
 
 // scoreWishMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
 func (d *Decision) scoreWishMetric(o *Observed, metric int, demand float64) float64 {
-	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeRaise(o))
+	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeSurge(o))
 }
 
 // isValueTarget reports whether the target of a metric is a number for the whole workload.

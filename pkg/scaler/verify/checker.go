@@ -50,13 +50,13 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 	}
 	r := &podVerification{Checker: c, spec: spec, newTotal: newRequestTally(), oldTotal: newRequestTally()}
 	for i := range now {
-		a, err := resolvePodChecks(spec, &now[i])
+		a, err := resolveVerifiedPodChecks(spec, &now[i])
 		if err != nil {
 			return Report{}, err
 		}
 		r.newPods = append(r.newPods, a)
 	}
-	r.sampleOldPods(old)
+	r.sampleOldPodsForVerify(old)
 	r.boundPodRequests()
 	return r.runPodVerification(ctx)
 }
@@ -75,14 +75,14 @@ type podVerification struct {
 	newTotal, oldTotal *requestTally
 }
 
-// sampleOldPods selects the old pods to compare with, spread evenly over the serving old pods.
-func (r *podVerification) sampleOldPods(old []corev1.Pod) {
+// sampleOldPodsForVerify selects the old pods to compare with, spread evenly over the serving old pods.
+func (r *podVerification) sampleOldPodsForVerify(old []corev1.Pod) {
 	if r.spec.Slower == 0 {
 		return
 	}
 	var all []podChecks
 	for i := range old {
-		if a, err := resolvePodChecks(r.spec, &old[i]); err == nil && isPodServing(&old[i]) {
+		if a, err := resolveVerifiedPodChecks(r.spec, &old[i]); err == nil && isPodServing(&old[i]) {
 			all = append(all, a)
 		}
 	}
@@ -113,7 +113,7 @@ func (r *podVerification) runPodVerification(ctx context.Context) (Report, error
 	if limited.Err() == nil {
 		report.Verdicts = append(report.Verdicts, decideReadinessVerdict(pods))
 		if measured = r.spec.URL != "" && report.Verdicts[0].Passed; measured {
-			report.Pods = r.measurePods(limited, pods)
+			report.Pods = r.measureVerifiedPods(limited, pods)
 			report.New, report.Old = r.newTotal.summarizeRequests(), r.oldTotal.summarizeRequests()
 		}
 	}
@@ -176,24 +176,24 @@ func (r *podVerification) requestPodReadiness(ctx context.Context, a *podChecks)
 	return report
 }
 
-// measurePods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
-func (r *podVerification) measurePods(ctx context.Context, pods []PodReport) []PodReport {
+// measureVerifiedPods sends the requests to every new pod, and at the same time to an old pod, so that both have the same conditions.
+func (r *podVerification) measureVerifiedPods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
 	r.forEachCheckedPod(ctx, func(i int) {
 		var beside sync.WaitGroup
 		if i < len(r.oldPods) {
 			beside.Go(func() {
-				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measurePod(ctx, &r.oldPods[i], r.oldTotal)}
+				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measureVerifiedPod(ctx, &r.oldPods[i], r.oldTotal)}
 			})
 		}
-		pods[i].Summary = r.measurePod(ctx, &r.newPods[i], r.newTotal)
+		pods[i].Summary = r.measureVerifiedPod(ctx, &r.newPods[i], r.newTotal)
 		beside.Wait()
 	})
 	return append(pods, older...)
 }
 
-// measurePod sends the requests to a pod.
-func (r *podVerification) measurePod(ctx context.Context, a *podChecks, total *requestTally) Summary {
+// measureVerifiedPod sends the requests to a pod.
+func (r *podVerification) measureVerifiedPod(ctx context.Context, a *podChecks, total *requestTally) Summary {
 	c := newPodClient(r.opts.Transport, a.load.host, r.spec.Concurrency)
 	defer c.closeIdle()
 	t := c.sendPodRequests(ctx, a.load, r.spec)

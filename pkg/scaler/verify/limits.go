@@ -86,11 +86,11 @@ func (s Spec) findSpecErrors() []fieldError {
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
 	check(s.Slower == 0 || s.URL != "", "slower", "needs url: it limits the latency of these requests")
-	return append(all, s.findLatencyErrors()...)
+	return append(all, s.findLatencySpecErrors()...)
 }
 
-// findLatencyErrors returns the errors of the latency thresholds.
-func (s Spec) findLatencyErrors() []fieldError {
+// findLatencySpecErrors returns the errors of the latency thresholds.
+func (s Spec) findLatencySpecErrors() []fieldError {
 	var all []fieldError
 	var before time.Duration
 	var above string

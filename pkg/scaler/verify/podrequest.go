@@ -37,8 +37,8 @@ type podChecks struct {
 	load       *podRequest  // nil: only the readiness is tested
 }
 
-// resolvePodChecks returns the requests to a pod.
-func resolvePodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
+// resolveVerifiedPodChecks returns the requests to a pod.
+func resolveVerifiedPodChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
 	if ip, err := netip.ParseAddr(pod.Status.PodIP); err != nil {
 		return a, fmt.Errorf("pod %s has no IP address", pod.Name)

@@ -38,7 +38,7 @@ func TestResolve(t *testing.T) {
 			t.Parallel()
 			p := newProbedPod("web-0", "10.0.0.1", 8080)
 			c.edit(&p)
-			a, err := resolvePodChecks(Spec{URL: c.url}.WithDefaults(), &p)
+			a, err := resolveVerifiedPodChecks(Spec{URL: c.url}.WithDefaults(), &p)
 			if err != nil || c.err != "" {
 				if err == nil || c.err == "" || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("error %v, want %q", err, c.err)

@@ -137,7 +137,7 @@ func (s *Summary) formatSummaryCells(name, readiness string) []string {
 	if s.Requests > 0 {
 		cells[2], cells[3] = fmt.Sprint(s.Requests), fmt.Sprint(s.Failed)
 	}
-	if s.hasLatencies() {
+	if s.hasRequestLatencies() {
 		for i, d := range []metav1.Duration{s.P50, s.P95, s.P99, s.Max} {
 			cells[4+i] = formatRequestLatency(d.Duration)
 		}

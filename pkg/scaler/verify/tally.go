@@ -42,7 +42,7 @@ func (t *requestTally) tallyRequest(took time.Duration, cause string) {
 	t.requests++
 	if cause != "" {
 		t.failed++
-		t.tallyCause(cause, 1)
+		t.tallyRequestCause(cause, 1)
 	}
 	if cause == "" || cause == timeoutCause {
 		took = min(max(took, time.Microsecond), maxTrackedLatency)
@@ -51,7 +51,7 @@ func (t *requestTally) tallyRequest(took time.Duration, cause string) {
 	}
 }
 
-func (t *requestTally) tallyCause(cause string, n int) {
+func (t *requestTally) tallyRequestCause(cause string, n int) {
 	_, known := t.causes[cause]
 	if others := min(t.causes[otherCause], 1); !known && len(t.causes)-others >= maxCauses {
 		cause = otherCause
@@ -73,7 +73,7 @@ func (t *requestTally) mergeRequestTally(from *requestTally) {
 	t.requests += from.requests
 	t.failed += from.failed
 	for _, cause := range slices.Sorted(maps.Keys(from.causes)) { // sorted, so that equal responses make equal reports
-		t.tallyCause(cause, from.causes[cause])
+		t.tallyRequestCause(cause, from.causes[cause])
 	}
 	t.latencies.Merge(from.latencies)
 	t.max = max(t.max, from.max)
@@ -98,11 +98,11 @@ func (t *requestTally) summarizeRequests() Summary {
 // up by as much as a thousandth; without this rounding, a latency could break a threshold equal to its printed value.
 func (t *requestTally) latencyPercentile(percentile float64) metav1.Duration {
 	us := t.latencies.ValueAtPercentile(percentile)
-	return metav1.Duration{Duration: min(roundLatency(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}
+	return metav1.Duration{Duration: min(roundRequestLatency(time.Duration(us)*time.Microsecond), t.max.Truncate(time.Microsecond))}
 }
 
-// roundLatency rounds to three digits, and to microseconds.
-func roundLatency(d time.Duration) time.Duration {
+// roundRequestLatency rounds to three digits, and to microseconds.
+func roundRequestLatency(d time.Duration) time.Duration {
 	step := time.Microsecond
 	for d >= 1000*step {
 		step *= 10

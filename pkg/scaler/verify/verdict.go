@@ -96,7 +96,7 @@ func (r *podVerification) decideWorstPodVerdict(pods []PodReport) Verdict {
 // decideLatencyVerdict compares a latency with its limit. Without responses the latency is unknown, and does not pass.
 func decideLatencyVerdict(name string, s *Summary, got, limit time.Duration, comparison string) Verdict {
 	v := Verdict{What: name, Got: formatRequestLatency(got), Limit: "at most " + limit.String() + comparison, Passed: got <= limit}
-	if !s.hasLatencies() {
+	if !s.hasRequestLatencies() {
 		v.Got, v.Passed = "no answers", false
 	}
 	return v
@@ -105,7 +105,7 @@ func decideLatencyVerdict(name string, s *Summary, got, limit time.Duration, com
 // decideSlowdownVerdicts compares p50 and p95 with the old pods'. Without measured old pods it passes, and the verdict says so: the new pods are
 // not at fault.
 func (r *podVerification) decideSlowdownVerdicts(report *Report) []Verdict {
-	if !report.Old.hasLatencies() {
+	if !report.Old.hasRequestLatencies() {
 		got := "no ready old pods"
 		if len(r.oldPods) > 0 {
 			got = "no answers of old pods"
@@ -115,14 +115,14 @@ func (r *podVerification) decideSlowdownVerdicts(report *Report) []Verdict {
 	var all []Verdict
 	for _, l := range r.spec.specLatencyLimits()[:2] {
 		theirs := l.percentile(&report.Old)
-		limit := roundLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
+		limit := roundRequestLatency(max(time.Duration(float64(theirs)*r.spec.Slower), theirs+minLatencyDifference))
 		all = append(all, decideLatencyVerdict(l.name+" beside old pods", &report.New, l.percentile(&report.New), limit, ", theirs "+formatRequestLatency(theirs)))
 	}
 	return all
 }
 
-// hasLatencies reports whether a latency was measured: Max is at least a microsecond then.
-func (s *Summary) hasLatencies() bool { return s.Max.Duration > 0 }
+// hasRequestLatencies reports whether a latency was measured: Max is at least a microsecond then.
+func (s *Summary) hasRequestLatencies() bool { return s.Max.Duration > 0 }
 
 // formatRequestShare formats a share as a percentage, rounded down, so that only a full share is 100%.
 func formatRequestShare(share float64) string {
@@ -131,4 +131,4 @@ func formatRequestShare(share float64) string {
 }
 
 // formatRequestLatency formats a latency with the measured digits.
-func formatRequestLatency(d time.Duration) string { return roundLatency(d).String() }
+func formatRequestLatency(d time.Duration) string { return roundRequestLatency(d).String() }

@@ -220,7 +220,7 @@ func TestCausesAreBounded(t *testing.T) {
 	}
 	b.mergeRequestTally(a)
 	s := b.summarizeRequests()
-	if len(s.Causes) != maxCauses+1 || s.Causes["nonsense 9"] != 1 || s.Causes[otherCause] != 100-maxCauses || s.Failed != 100 || s.hasLatencies() {
+	if len(s.Causes) != maxCauses+1 || s.Causes["nonsense 9"] != 1 || s.Causes[otherCause] != 100-maxCauses || s.Failed != 100 || s.hasRequestLatencies() {
 		t.Errorf("summary %+v", s)
 	}
 }

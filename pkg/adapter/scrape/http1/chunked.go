@@ -64,7 +64,7 @@ func (r *responseReader) readChunkLine() ([]byte, error) {
 		if len(at) > maxChunkLine {
 			return nil, errMalformedChunks
 		}
-		if err := r.readMoreBody(); err != nil {
+		if err := r.readMoreHTTPBody(); err != nil {
 			return nil, err
 		}
 	}

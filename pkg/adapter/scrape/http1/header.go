@@ -19,7 +19,7 @@ func (r *responseReader) readResponseHeader() error {
 			return r.readHeaderByNetHTTP()
 		}
 		if end < 0 {
-			if err := r.readMoreHeader(); err != nil {
+			if err := r.readMoreHTTPHeader(); err != nil {
 				return err
 			}
 			continue
@@ -36,9 +36,9 @@ func (r *responseReader) readResponseHeader() error {
 	}
 }
 
-// readMoreHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
-func (r *responseReader) readMoreHeader() error {
-	err := r.fillReaderBuffer()
+// readMoreHTTPHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
+func (r *responseReader) readMoreHTTPHeader() error {
+	err := r.fillHTTPReaderBuffer()
 	if err == nil {
 		if r.answered.IsZero() {
 			r.answered = time.Now()

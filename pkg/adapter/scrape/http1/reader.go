@@ -81,9 +81,9 @@ func (r *responseReader) isConnReusable() bool {
 	return r.bodyEnded && !r.hasTrailer && r.lo == r.hi
 }
 
-// isBodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
+// isHTTPBodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
 // nobody asked for, does not make it a part.
-func (r *responseReader) isBodyCut() bool {
+func (r *responseReader) isHTTPBodyCut() bool {
 	behind := r.buf[r.lo:r.hi]
 	if r.fallback != nil {
 		behind, _ = r.fallback.reader.Peek(r.fallback.reader.Buffered())
@@ -92,8 +92,8 @@ func (r *responseReader) isBodyCut() bool {
 	return r.response.Length >= 0 && len(behind) > 0 && !bytes.HasPrefix(behind, []byte("HTTP/"))
 }
 
-// fillReaderBuffer reads bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillReaderBuffer() error {
+// fillHTTPReaderBuffer reads bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillHTTPReaderBuffer() error {
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[r.hi:])
 		if r.hi += n; n > 0 {
@@ -106,24 +106,24 @@ func (r *responseReader) fillReaderBuffer() error {
 	return io.ErrNoProgress
 }
 
-// readMoreBody makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
+// readMoreHTTPBody makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
 // buffer: a page of 50 KB then takes two or three reads.
-func (r *responseReader) readMoreBody() error {
+func (r *responseReader) readMoreHTTPBody() error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
 		r.largeBuf = r.client.borrowLargeBuffer()
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
-	err := r.fillReaderBuffer()
+	err := r.fillHTTPReaderBuffer()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// nextBodyPiece returns the next piece of the body, which is valid until the next call.
-func (r *responseReader) nextBodyPiece() ([]byte, error) {
+// nextHTTPBodyPiece returns the next piece of the body, which is valid until the next call.
+func (r *responseReader) nextHTTPBodyPiece() ([]byte, error) {
 	if r.chunked && r.bytesLeft == 0 {
 		if err := r.readChunkHeader(); err != nil {
 			return nil, err
@@ -133,7 +133,7 @@ func (r *responseReader) nextBodyPiece() ([]byte, error) {
 		return nil, io.EOF
 	}
 	if r.lo == r.hi {
-		if err := r.readMoreBody(); err != nil {
+		if err := r.readMoreHTTPBody(); err != nil {
 			return nil, err
 		}
 	}

@@ -299,7 +299,7 @@ func TestResponseCostsNoAllocation(t *testing.T) {
 				t.Fatal(err)
 			}
 			for {
-				if _, err := r.nextBodyPiece(); err != nil {
+				if _, err := r.nextHTTPBodyPiece(); err != nil {
 					break
 				}
 			}

@@ -27,8 +27,8 @@ type Response struct {
 
 // responseBody is the body of a response.
 type responseBody interface {
-	// nextBodyPiece has the contract of Response.NextPiece.
-	nextBodyPiece() ([]byte, error)
+	// nextHTTPBodyPiece has the contract of Response.NextPiece.
+	nextHTTPBodyPiece() ([]byte, error)
 }
 
 // NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
@@ -52,11 +52,11 @@ func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
 
 // NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
-func (r *Response) NextPiece() ([]byte, error) { return r.body.nextBodyPiece() }
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextHTTPBodyPiece() }
 
 // IsCut reports, behind the last piece, whether the server has sent more bytes than the body's Content-Length: the length is wrong, and
 // the body is a part. It is false of a response of NewResponse, which net/http cuts.
-func (r *Response) IsCut() bool { return r.reader != nil && r.reader.isBodyCut() }
+func (r *Response) IsCut() bool { return r.reader != nil && r.reader.isHTTPBodyCut() }
 
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
@@ -76,7 +76,7 @@ type netHTTPBody struct {
 	ended  bool
 }
 
-func (b *netHTTPBody) nextBodyPiece() ([]byte, error) {
+func (b *netHTTPBody) nextHTTPBodyPiece() ([]byte, error) {
 	for range maxEmptyReads {
 		n, err := b.reader.Read(b.buffer)
 		b.ended = errors.Is(err, io.EOF)

@@ -111,7 +111,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
 		s := &kafkaSession{Consumer: c, client: client, unzip: unzip, errors: t, from: from, last: last, next: map[int32]int64{}}
-		s.consumeRecords(ctx)
+		s.consumeKafkaRecords(ctx)
 		last = s.last
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
@@ -131,10 +131,10 @@ type kafkaSession struct {
 	next   map[int32]int64 // the offset behind the last handled record, by partition
 }
 
-// consumeRecords reads until ctx ends, or until the topic was replaced.
-func (s *kafkaSession) consumeRecords(ctx context.Context) {
+// consumeKafkaRecords reads until ctx ends, or until the topic was replaced.
+func (s *kafkaSession) consumeKafkaRecords(ctx context.Context) {
 	for ctx.Err() == nil {
-		polled := s.pollRecords(ctx, s.client, s.errors)
+		polled := s.pollKafkaRecords(ctx, s.client, s.errors)
 		topicReplaced := false
 		var tooLarge error
 		polled.EachError(func(_ string, partition int32, err error) {
@@ -148,7 +148,7 @@ func (s *kafkaSession) consumeRecords(ctx context.Context) {
 			}
 		})
 		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
-			s.handleRecord(ctx, records.Next())
+			s.handleKafkaRecord(ctx, records.Next())
 		}
 		if s.client.BufferedFetchRecords() == 0 {
 			s.unzip.forgetHandledRecords()
@@ -163,7 +163,7 @@ func (s *kafkaSession) consumeRecords(ctx context.Context) {
 	}
 }
 
-func (s *kafkaSession) handleRecord(ctx context.Context, r *kgo.Record) {
+func (s *kafkaSession) handleKafkaRecord(ctx context.Context, r *kgo.Record) {
 	s.last = time.Now()
 	s.metrics.records.Inc()
 	s.metrics.lag.Observe(s.last.Sub(r.Timestamp).Seconds())
@@ -178,7 +178,7 @@ func (s *kafkaSession) skipLargeBatch(ctx context.Context, err error) bool {
 	if !errors.As(err, &large) {
 		return false
 	}
-	s.continuePartition(large.Partition, large.NextOffset, large.Epoch)
+	s.continueKafkaPartition(large.Partition, large.NextOffset, large.Epoch)
 	s.metrics.skippedBatches.Inc()
 	klog.FromContext(ctx).Error(nil, "Batch skipped, because it is above a limit; find its producer", "partition", large.Partition, "offset", large.Offset,
 		"records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes, "limitRecords", maxBatchRecords, "limitHeaders", maxBatchHeaders)
@@ -186,8 +186,8 @@ func (s *kafkaSession) skipLargeBatch(ctx context.Context, err error) bool {
 	return true
 }
 
-// continuePartition makes the client read a partition from an offset on. It drops the records that the client has read of it before.
-func (s *kafkaSession) continuePartition(partition int32, next int64, epoch int32) {
+// continueKafkaPartition makes the client read a partition from an offset on. It drops the records that the client has read of it before.
+func (s *kafkaSession) continueKafkaPartition(partition int32, next int64, epoch int32) {
 	s.next[partition] = next
 	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.cfg.Topic: {partition: {Epoch: epoch, Offset: next}}})
 }
@@ -224,9 +224,9 @@ func newKafkaMessage(r *kgo.Record) event.Message {
 	return m
 }
 
-// pollRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
+// pollKafkaRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits
 // silently for a missing topic.
-func (c *Consumer) pollRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
+func (c *Consumer) pollKafkaRecords(ctx context.Context, client *kgo.Client, t *brokerErrorLog) kgo.Fetches {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, topicCheckInterval)
 		polled := client.PollRecords(waiting, maxPollRecords)

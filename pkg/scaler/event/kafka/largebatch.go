@@ -59,7 +59,7 @@ type largeBatchReader struct {
 func (r *largeBatchReader) readEachPartition(ctx context.Context) (found bool, err error) {
 	searching, cancel := context.WithTimeout(ctx, largeReadTimeout)
 	defer cancel()
-	if err := r.loadPartitions(searching); err != nil {
+	if err := r.loadKafkaPartitions(searching); err != nil {
 		return false, err
 	}
 	var first error
@@ -76,8 +76,8 @@ func (r *largeBatchReader) readEachPartition(ctx context.Context) (found bool, e
 	return found, first
 }
 
-// loadPartitions asks the brokers for the topic's partitions.
-func (r *largeBatchReader) loadPartitions(ctx context.Context) error {
+// loadKafkaPartitions asks the brokers for the topic's partitions.
+func (r *largeBatchReader) loadKafkaPartitions(ctx context.Context) error {
 	of := kmsg.NewMetadataRequestTopic()
 	of.Topic = kmsg.StringPtr(r.cfg.Topic)
 	req := kmsg.NewPtrMetadataRequest()
@@ -185,8 +185,8 @@ func newLargeBatch(response *kmsg.FetchResponseTopicPartition, offset int64) *la
 	return b
 }
 
-// nextOffset returns the offset behind the last record.
-func (b *largeBatch) nextOffset() int64 { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
+// nextPartitionOffset returns the offset behind the last record.
+func (b *largeBatch) nextPartitionOffset() int64 { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
 
 // decodeBatchRecords returns the records from the offset on, and the offset behind the batch. The error is a kgo.ErrDecompressTooLarge for a batch
 // above the limits.
@@ -194,7 +194,7 @@ func (b *largeBatch) decodeBatchRecords(topic string) (records []*kgo.Record, ne
 	const compression = 7
 	if b.Attributes&compression == 0 {
 		if count, headers := countBatchRecords(b.Records); count > maxBatchRecords || headers > maxBatchHeaders {
-			next = b.nextOffset()
+			next = b.nextPartitionOffset()
 			return nil, next, &kgo.ErrDecompressTooLarge{Topic: topic, Partition: b.partition, Offset: b.FirstOffset, Epoch: b.PartitionLeaderEpoch, NextOffset: next}
 		}
 	}
@@ -218,7 +218,7 @@ func (r *largeBatchReader) handleLargeBatch(ctx context.Context, b *largeBatch) 
 		if ctx.Err() != nil {
 			return
 		}
-		r.handleRecord(ctx, record)
+		r.handleKafkaRecord(ctx, record)
 	}
-	r.continuePartition(b.partition, b.nextOffset(), b.PartitionLeaderEpoch)
+	r.continueKafkaPartition(b.partition, b.nextPartitionOffset(), b.PartitionLeaderEpoch)
 }
