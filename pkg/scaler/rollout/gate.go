@@ -181,7 +181,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	s.Status.GateSteps, s.Status.GateStepAt = at+1, metav1.NewMicroTime(now)
 	if at+1 < len(steps) {
 		s.Status.State, s.Status.Entered, s.Status.Up = hold.Verified, h.Status.Entered, h.Status.Up
-		return s.withStepEvent(string(hold.Verified), "hold %s: the gate is open at %d %%", h.HoldID(), steps[at])
+		return s // the wait for the next step has the Event
 	}
 	if plan.Approval || len(steps) > 1 || strings.HasPrefix(h.Status.Message, gateErrorPrefix) { // the message has the condition that the gate waited for
 		s.Status.Message = "the gate is open"

@@ -187,6 +187,9 @@ func (d *demo) playBadRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.printEvents(ctx); err != nil {
+		return err
+	}
 	d.printLine("rolled back, the gate stayed shut: %s", d.describeWorld(ctx))
 	d.printLine("the alert:")
 	return d.printAlert(d.market.Alerts()[told])
