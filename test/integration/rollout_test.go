@@ -402,5 +402,5 @@ func TestJudgedBad(t *testing.T) {
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}
-	h.tells(t, "rolled back to minReplicas 2; the autoscaler lowers the 20 replicas", "p99: 312ms, wanted at most 200ms", 18)
+	h.tells(t, "rolled back to 2 replicas", "p99: 312ms, wanted at most 200ms", 18)
 }
