@@ -46,3 +46,17 @@ func (b *bench) wantOneEvent(t *testing.T, state hold.State, text string) {
 		t.Errorf("Events %q; want one %s with %q", b.events, state, text)
 	}
 }
+
+// TestRollbackSentence: an active autoscaler lowers the replicas after a rollback; without one they are the original ones.
+func TestRollbackSentence(t *testing.T) {
+	t.Parallel()
+	for want, autoscaler := range map[string]*Autoscaler{
+		"failed and rolled back to minReplicas 2; the autoscaler lowers the 20 replicas": {Active: true, Bounds: hold.ReplicaBounds{MinReplicas: 2}},
+		"failed and rolled back to 20 replicas":                                          {Bounds: hold.ReplicaBounds{MinReplicas: 2}},
+	} {
+		o := Observed{Scale: &Scale{Replicas: 20}, Autoscaler: autoscaler}
+		if got := o.describeRollback(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
