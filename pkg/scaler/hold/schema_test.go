@@ -52,7 +52,8 @@ func newOldServer(t *testing.T, stored *int) *Client {
 func TestD5OldSchema(t *testing.T) {
 	t.Parallel()
 	at := metav1.NewTime(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC))
-	window, yielded, plain := &Object{}, &Object{}, &Object{}
+	meta := metav1.ObjectMeta{Namespace: "sale", Name: "shop"}
+	window, yielded, plain := &Object{ObjectMeta: meta}, &Object{ObjectMeta: meta}, &Object{ObjectMeta: meta}
 	window.Spec.WindowStart, yielded.Status.YieldedWindow = &at, at
 	for name, c := range map[string]struct {
 		object *Object
@@ -70,7 +71,6 @@ func TestD5OldSchema(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			stored := 0
-			c.object.Namespace, c.object.Name = "sale", "shop"
 			_, err := c.write(newOldServer(t, &stored), c.object.DeepCopy())
 			if IsSchemaError(err) != (c.field != "") || (stored == 0) != (c.field != "") {
 				t.Fatalf("%d stored: %v", stored, err)
