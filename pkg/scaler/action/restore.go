@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
@@ -84,7 +85,7 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 			return nil, err
 		}
 		var merge any
-		if err := json.Unmarshal(text, &merge); err != nil {
+		if err := unmarshalExactly(text, &merge); err != nil {
 			return nil, fmt.Errorf("read the merge patch: %w", err)
 		}
 		listMergeChanges("", object.Object, true, merge, func(path, was, set string) {
@@ -162,6 +163,9 @@ func marshalRecordedValue(v any, exists bool) string {
 	return string(text)
 }
 
+// unmarshalExactly decodes JSON as the clients of the API do: whole numbers of 64 bits keep their digits.
+func unmarshalExactly(text []byte, to any) error { return utiljson.Unmarshal(text, to) }
+
 var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func escapePointerKey(key string) string { return actionPointerEscapes.Replace(key) }
@@ -230,7 +234,7 @@ func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Ch
 
 // decodeMergePattern returns the merge patch with its placeholders; nil if it is not valid JSON.
 func (p *Patch) decodeMergePattern() (pattern any) {
-	if json.Unmarshal(p.Merge, &pattern) != nil {
+	if unmarshalExactly(p.Merge, &pattern) != nil {
 		return nil
 	}
 	return pattern
@@ -299,6 +303,7 @@ type actionOperation struct {
 // newRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
 // and stays.
 func newRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
+	made := map[string]bool{}
 	for _, c := range changes {
 		var isThere bool
 		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path); !isThere {
@@ -318,11 +323,33 @@ func newRestoreOperations(object map[string]any, pattern any, changes []Change) 
 		case exists:
 			all = append(all, actionOperation{"replace", c.Path, json.RawMessage(was)})
 		default:
+			all = append(all, newParentOperations(object, c.Path, made)...)
 			all = append(all, actionOperation{"add", c.Path, json.RawMessage(was)})
 		}
 	}
 	return all
 }
+
+// newParentOperations returns the operations that make the objects above a place, once each: the API server drops an object without fields. The version of
+// the whole object is tested, because they would replace an object that another client has just made.
+func newParentOperations(object map[string]any, path string, made map[string]bool) (all []actionOperation) {
+	tokens := strings.Split(path, "/")
+	for i := 2; i < len(tokens); i++ {
+		parent := strings.Join(tokens[:i], "/")
+		if _, exists := lookUpJSONPointer(object, parent); exists || made[parent] {
+			continue
+		}
+		if version, exists := lookUpJSONPointer(object, versionPath); exists && len(made) == 0 {
+			all = append(all, actionOperation{"test", versionPath, json.RawMessage(marshalRecordedValue(version, true))})
+		}
+		made[parent] = true
+		all = append(all, actionOperation{"add", parent, json.RawMessage("{}")})
+	}
+	return all
+}
+
+// versionPath is the place of an object's version.
+const versionPath = "/metadata/resourceVersion"
 
 // locateRestoredPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
 func locateRestoredPlace(object, pattern any, path string) (string, bool) {
@@ -361,13 +388,13 @@ func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bo
 	}
 	var before []any
 	list, isList := found.([]any)
-	isOther := c.Was != "" && json.Unmarshal([]byte(c.Was), &before) != nil // no list
+	isOther := c.Was != "" && unmarshalExactly([]byte(c.Was), &before) != nil // no list
 	if !isList || isOther || len(before) > 0 && len(before) <= len(list) && matchesMergePattern(list[:len(before)], before) {
 		return "", false
 	}
 	for _, set := range c.Set {
 		var own []any
-		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesMergePattern(list, own) {
+		if unmarshalExactly([]byte(set), &own) != nil || len(own) == 0 || !matchesMergePattern(list, own) {
 			continue
 		}
 		if len(list) == len(own) {
@@ -384,5 +411,5 @@ func equalRecordedValue(found any, exists bool, recorded string) bool {
 		return !exists && recorded == ""
 	}
 	var want, got any
-	return json.Unmarshal([]byte(recorded), &want) == nil && json.Unmarshal([]byte(marshalRecordedValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
+	return unmarshalExactly([]byte(recorded), &want) == nil && unmarshalExactly([]byte(marshalRecordedValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
 }
