@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,6 +66,33 @@ func TestQuery(t *testing.T) {
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || got != c.want {
 			t.Errorf("%s: %v, %v; want %v, %q", name, got, err, c.want, c.err)
 		}
+	}
+}
+
+// TestQueryUpgrade: a server that goes over to another protocol, and leaves the connection open, gives no number.
+func TestQueryUpgrade(t *testing.T) {
+	t.Parallel()
+	r, address := newReader(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	})
+	read := make(chan error, 1)
+	go func() {
+		_, err := r.ReadWatch(t.Context(), "shop", "", action.Watch{Query: "sum(errors)", Prometheus: address})
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err == nil || !strings.Contains(err.Error(), "status 101") {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(3 * readTimeout):
+		t.Error("no end")
 	}
 }
 
