@@ -162,7 +162,7 @@ func (r *Reader) queryWatchBackend(ctx context.Context, w action.Watch) (float64
 func (q *queryResponse) highestQueryValue() (float64, error) {
 	var scalar []any
 	var vector []struct {
-		Value []any `json:"value"`
+		Value []any `json:"value"` // of a number
 	}
 	var texts []any
 	switch {
@@ -170,9 +170,10 @@ func (q *queryResponse) highestQueryValue() (float64, error) {
 		texts = append(texts, scalar[1])
 	case q.Data.ResultType == "vector" && json.Unmarshal(q.Data.Result, &vector) == nil:
 		for _, v := range vector {
-			if len(v.Value) == 2 {
-				texts = append(texts, v.Value[1])
+			if len(v.Value) != 2 {
+				return 0, errors.New("the query gives a native histogram: write one that gives a number, such as histogram_quantile(0.99, …)")
 			}
+			texts = append(texts, v.Value[1])
 		}
 	default:
 		return 0, fmt.Errorf("the query gives a %s: write one that gives a number", q.Data.ResultType)

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,6 +49,10 @@ func TestQuery(t *testing.T) {
 		"a scalar":         {`{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}`, 200, 3, ""},
 		"nothing":          {vector(), 200, 0, "has no value"},
 		"no traffic":       {vector("NaN"), 200, 0, "not a number"},
+		"a histogram":      {`{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"0.1"]},{"metric":{},"histogram":[1,{"count":"3","sum":"4"}]}]}}`, 200, 0, "gives a native histogram"},
+		"more than all":    {vector("0.02", "+Inf", "-Inf"), 200, math.Inf(1), ""},
+		"no number":        {vector("0.02", "many"), 200, 0, "no number"},
+		"a text":           {`{"status":"success","data":{"resultType":"string","result":[1,"3"]}}`, 200, 0, "gives a string"},
 		"a matrix":         {`{"status":"success","data":{"resultType":"matrix","result":[]}}`, 200, 0, "gives a matrix"},
 		"a wrong query":    {`{"status":"error","errorType":"bad_data","error":"parse error"}`, 400, 0, "status 400: parse error"},
 		"a partial answer": {`{"status":"success","warnings":["store away"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "partial response: store away"},
