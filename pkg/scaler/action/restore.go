@@ -306,7 +306,7 @@ func newRestoreOperations(object map[string]any, pattern any, changes []Change) 
 	made := map[string]bool{}
 	for _, c := range changes {
 		var isThere bool
-		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path); !isThere {
+		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path, changes); !isThere {
 			continue
 		}
 		found, exists := lookUpJSONPointer(object, c.Path)
@@ -352,9 +352,10 @@ func newParentOperations(object map[string]any, path string, made map[string]boo
 const versionPath = "/metadata/resourceVersion"
 
 // locateRestoredPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
-func locateRestoredPlace(object, pattern any, path string) (string, bool) {
-	tokens := strings.Split(path, "/")[1:]
-	for n, token := range tokens {
+func locateRestoredPlace(object, pattern any, path string, changes []Change) (string, bool) {
+	recorded := strings.Split(path, "/")[1:]
+	tokens := slices.Clone(recorded)
+	for n, token := range recorded {
 		token = unescapePointerToken(token)
 		switch own := pattern.(type) {
 		case map[string]any:
@@ -367,7 +368,7 @@ func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 				return "", false
 			}
 			place := placeListElements(found, own)[i]
-			if place < 0 && len(found) == len(own) { // its own values changed
+			if len(found) == len(own) && (place < 0 || isRestoredList(found, "/"+strings.Join(recorded[:n], "/"), changes)) { // -1: its own values changed
 				place = i
 			}
 			if place < 0 {
@@ -378,6 +379,31 @@ func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 		}
 	}
 	return "/" + strings.Join(tokens, "/"), true
+}
+
+// isRestoredList reports whether a list at a recorded place has its elements from before the gate: an interrupted pass has restored it. An element of the
+// gate may look like another element of that time. Other clients may have changed a part since, but no element as a whole and no name.
+func isRestoredList(list []any, path string, changes []Change) bool {
+	var names, kept, changed int
+	for _, c := range changes {
+		place, isBelow := strings.CutPrefix(c.Path, path)
+		if !isBelow || !strings.HasPrefix(place, "/") {
+			continue
+		}
+		value, exists := lookUpJSONPointer(list, place)
+		_, field, isField := strings.Cut(place[1:], "/")
+		switch isWas := equalRecordedValue(value, exists, c.Was); {
+		case !isField || field == "name":
+			if names++; !isWas {
+				return false
+			}
+		case isWas:
+			kept++
+		default:
+			changed++
+		}
+	}
+	return changed == 0 || names > 0 && kept > 0
 }
 
 // findRestoredValue returns the restored value of a place, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and

@@ -1,6 +1,7 @@
 package action
 
 import (
+	gocmp "cmp"
 	"strings"
 	"testing"
 
@@ -97,6 +98,44 @@ func TestRestoreLists(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkShopPorts(t, client, c.after)
+		})
+	}
+}
+
+// TestRestoreListsAgain: to restore a list again changes nothing, though the gate had its elements in another order, or other elements.
+func TestRestoreListsAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ before, merge, edit, after string }{
+		"swapped":        {`[{"name":"old","port":100},{"name":"new","port":0}]`, `[{"name":"new","port":"<<.Percent>>"},{"name":"old","port":"<<.Remainder>>"}]`, ``, ``},
+		"shifted":        {`[{"name":"old","port":1},{"name":"new","port":2}]`, `[{"name":"new","port":2},{"name":"test","port":"<<.Percent>>"}]`, ``, ``},
+		"without a name": {`[{"nodePort":3,"port":1},{"nodePort":4,"port":2}]`, `[{"port":2,"nodePort":"<<.Percent>>"},{"port":5,"nodePort":4}]`, ``, ``},
+		"other kinds":    {`["old","new",3]`, `["new","<<.Percent>>","old"]`, ``, ``},
+		"edited then": {
+			`[{"name":"old","port":100},{"name":"new","port":0}]`, `[{"name":"new","port":"<<.Percent>>"},{"name":"old","port":"<<.Remainder>>"}]`,
+			`[{"name":"old","port":95},{"name":"new","port":0}]`, `[{"name":"old","port":95},{"name":"new","port":0}]`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, mapper := newFakeCluster()
+			setShopPorts(t, client, c.before)
+			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(`{"spec":{"ports":`+c.merge+`}}`, 30, 100)}})
+			changes, err := g.Record(t.Context(), "sale", "sale")
+			if err == nil {
+				err = g.Open(t.Context(), "sale", "sale", 30, changes)
+			}
+			if err == nil {
+				err = g.Shut(t.Context(), "sale", "sale", changes)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkShopPorts(t, client, c.before)
+			setShopPorts(t, client, c.edit)
+			if err := g.Shut(t.Context(), "sale", "sale", changes); err != nil {
+				t.Fatal(err)
+			}
+			checkShopPorts(t, client, gocmp.Or(c.after, c.before))
 		})
 	}
 }
