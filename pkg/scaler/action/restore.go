@@ -15,6 +15,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
@@ -108,6 +109,14 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 	return all, nil
 }
 
+// emptyObject is what a change sets at the place of an object that the patch makes: what it has is in the changes below.
+const emptyObject = "{}"
+
+// makesObject reports whether the change is of an object that a patch makes around its values.
+func (c *Change) makesObject() bool {
+	return c.Was == "" && !slices.ContainsFunc(c.Set, func(set string) bool { return set != emptyObject })
+}
+
 // listMergeChanges calls each for the places that a merge patch sets. A list of the same length is changed element by element, so that
 // restoring it keeps other changes of the list.
 func listMergeChanges(path string, was any, exists bool, merge any, each func(path, was, set string)) {
@@ -116,6 +125,9 @@ func listMergeChanges(path string, was any, exists bool, merge any, each func(pa
 		before, isObject := was.(map[string]any)
 		if exists && !isObject {
 			break
+		}
+		if !exists {
+			each(path, "", emptyObject)
 		}
 		for key, value := range merge {
 			old, found := before[key]
@@ -253,7 +265,7 @@ func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
 			return found
 		}
 	}
-	return false
+	return c.makesObject()
 }
 
 // isListPlace reports whether a place is a list of the pattern, or in one.
@@ -303,16 +315,19 @@ type actionOperation struct {
 // newRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
 // and stays.
 func newRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
-	made := map[string]bool{}
-	for _, c := range changes {
+	made, changing := map[string]bool{}, runtime.DeepCopyJSON(object)
+	for _, c := range slices.Backward(changes) { // what is in an object before the object
 		var isThere bool
 		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path, changes); !isThere {
 			continue
 		}
-		found, exists := lookUpJSONPointer(object, c.Path)
+		found, exists := lookUpJSONPointer(changing, c.Path)
 		was, isOwn := c.findRestoredValue(found, exists)
 		if !isOwn || equalRecordedValue(found, exists, was) {
 			continue
+		}
+		if was == "" {
+			removeAtPointer(changing, c.Path)
 		}
 		if exists {
 			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalRecordedValue(found, true))})
@@ -328,6 +343,15 @@ func newRestoreOperations(object map[string]any, pattern any, changes []Change) 
 		}
 	}
 	return all
+}
+
+// removeAtPointer removes a field of an object at a JSON pointer.
+func removeAtPointer(object map[string]any, path string) {
+	at := strings.LastIndex(path, "/")
+	parent, _ := lookUpJSONPointer(object, path[:at])
+	if fields, isObject := parent.(map[string]any); isObject {
+		delete(fields, unescapePointerToken(path[at+1:]))
+	}
 }
 
 // newParentOperations returns the operations that make the objects above a place, once each: the API server drops an object without fields. The version of
