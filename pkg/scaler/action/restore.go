@@ -112,8 +112,8 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 // emptyObject is what a change sets at the place of an object that the patch makes: what it has is in the changes below.
 const emptyObject = "{}"
 
-// makesObject reports whether the change is of an object that a patch makes around its values.
-func (c *Change) makesObject() bool {
+// MakesObject reports whether the change is of an object that a patch makes around its values.
+func (c *Change) MakesObject() bool {
 	return c.Was == "" && !slices.ContainsFunc(c.Set, func(set string) bool { return set != emptyObject })
 }
 
@@ -265,7 +265,7 @@ func (p *Patch) isPatchOf(c Change, namespace string, pattern any) bool {
 			return found
 		}
 	}
-	return c.makesObject()
+	return c.MakesObject()
 }
 
 // isListPlace reports whether a place is a list of the pattern, or in one.
