@@ -7,16 +7,38 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name zones, and the image has no zone files
 
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/logs"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
-func main() { os.Exit(executeScaler(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { runScalerProgram() }
+
+// runScalerProgram runs the program as a process of its own, and ends the process.
+func runScalerProgram() {
+	utilruntime.ErrorHandlers = dropDiscoveryErrors(utilruntime.ErrorHandlers)
+	os.Exit(executeScaler(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// dropDiscoveryErrors returns handlers that leave out the errors of client-go's cached discovery: it returns each of them too, and a command prints it once.
+func dropDiscoveryErrors(handlers []utilruntime.ErrorHandler) []utilruntime.ErrorHandler {
+	const discoveryPrefix = "Couldn't get " // the group list, or a resource list
+	kept := make([]utilruntime.ErrorHandler, len(handlers))
+	for i, handle := range handlers {
+		kept[i] = func(ctx context.Context, err error, message string, fields ...any) {
+			if !strings.HasPrefix(message, discoveryPrefix) {
+				handle(ctx, err, message, fields...)
+			}
+		}
+	}
+	return kept
+}
 
 // executeScaler runs the program and returns its exit code, so that its deferred calls run before the exit.
 func executeScaler(args []string, out, errs io.Writer) int {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -289,5 +290,20 @@ func TestFailuresShowNoPath(t *testing.T) {
 	const want = "http://first: connection refused; https://second:9090: connection refused"
 	if got := c.mergeServerFailures([]*requestFailure{refused, refused}).text; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestUpgradeIsNotRead: the body of a response that switches protocols is the connection, whose end may never come.
+func TestUpgradeIsNotRead(t *testing.T) {
+	t.Parallel()
+	body, _ := net.Pipe()
+	defer body.Close()
+	if err := body.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	f := checkResponseStatus(&http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: body}, begin)
+	if f == nil || !strings.Contains(f.text, "HTTP 101") || time.Since(begin) > 30*time.Second {
+		t.Errorf("%+v after %s", f, time.Since(begin))
 	}
 }

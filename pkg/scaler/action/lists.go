@@ -42,7 +42,7 @@ func hasMergeLists(merge json.RawMessage) bool { return strings.Contains(string(
 // fillMergeLists returns the merge patch with the lists as they become. The API server rejects it if the object has changed meanwhile.
 func (p *Patch) fillMergeLists(object *unstructured.Unstructured, merge json.RawMessage, fill fillList) (json.RawMessage, error) {
 	var pattern, filled map[string]any
-	if err := errors.Join(json.Unmarshal(p.Merge, &pattern), json.Unmarshal(merge, &filled)); err != nil {
+	if err := errors.Join(unmarshalExactly(p.Merge, &pattern), unmarshalExactly(merge, &filled)); err != nil {
 		return nil, fmt.Errorf("read the merge patch: %w", err)
 	}
 	inObject := func(path string, found, pattern any, merge []any) (any, error) {

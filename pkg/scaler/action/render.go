@@ -22,7 +22,7 @@ func (p *Patch) RenderMerge(percent int) (json.RawMessage, error) {
 		return p.Merge, nil
 	}
 	var v map[string]any
-	if err := json.Unmarshal(p.Merge, &v); err != nil {
+	if err := unmarshalExactly(p.Merge, &v); err != nil {
 		return nil, fmt.Errorf("read the merge patch: %w", err)
 	}
 	isText := p.APIVersion == "v1" && (p.Kind == "ConfigMap" || p.Kind == "Secret")

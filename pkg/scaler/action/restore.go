@@ -15,7 +15,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
@@ -84,7 +86,7 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 			return nil, err
 		}
 		var merge any
-		if err := json.Unmarshal(text, &merge); err != nil {
+		if err := unmarshalExactly(text, &merge); err != nil {
 			return nil, fmt.Errorf("read the merge patch: %w", err)
 		}
 		listMergeChanges("", object.Object, true, merge, func(path, was, set string) {
@@ -107,6 +109,14 @@ func (r *Runner) recordPatchChanges(ctx context.Context, namespace string, g Gat
 	return all, nil
 }
 
+// emptyObject is what a change sets at the place of an object that the patch makes: what it has is in the changes below.
+const emptyObject = "{}"
+
+// MakesObject reports whether the change is of an object that a patch makes around its values.
+func (c *Change) MakesObject() bool {
+	return c.Was == "" && !slices.ContainsFunc(c.Set, func(set string) bool { return set != emptyObject })
+}
+
 // listMergeChanges calls each for the places that a merge patch sets. A list of the same length is changed element by element, so that
 // restoring it keeps other changes of the list.
 func listMergeChanges(path string, was any, exists bool, merge any, each func(path, was, set string)) {
@@ -115,6 +125,9 @@ func listMergeChanges(path string, was any, exists bool, merge any, each func(pa
 		before, isObject := was.(map[string]any)
 		if exists && !isObject {
 			break
+		}
+		if !exists {
+			each(path, "", emptyObject)
 		}
 		for key, value := range merge {
 			old, found := before[key]
@@ -161,6 +174,9 @@ func marshalRecordedValue(v any, exists bool) string {
 	}
 	return string(text)
 }
+
+// unmarshalExactly decodes JSON as the clients of the API do: whole numbers of 64 bits keep their digits.
+func unmarshalExactly(text []byte, to any) error { return utiljson.Unmarshal(text, to) }
 
 var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
@@ -230,7 +246,7 @@ func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Ch
 
 // decodeMergePattern returns the merge patch with its placeholders; nil if it is not valid JSON.
 func (p *Patch) decodeMergePattern() (pattern any) {
-	if json.Unmarshal(p.Merge, &pattern) != nil {
+	if unmarshalExactly(p.Merge, &pattern) != nil {
 		return nil
 	}
 	return pattern
@@ -249,7 +265,7 @@ func (p *Patch) isGatePatchOf(c Change, namespace string, pattern any) bool {
 			return found
 		}
 	}
-	return false
+	return c.MakesObject()
 }
 
 // isPatchedListPlace reports whether a place is a list of the pattern, or in one.
@@ -299,15 +315,19 @@ type actionOperation struct {
 // newRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
 // and stays.
 func newRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
-	for _, c := range changes {
+	made, changing := map[string]bool{}, runtime.DeepCopyJSON(object)
+	for _, c := range slices.Backward(changes) { // what is in an object before the object
 		var isThere bool
-		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path); !isThere {
+		if c.Path, isThere = locateRestoredPlace(object, pattern, c.Path, changes); !isThere {
 			continue
 		}
-		found, exists := lookUpJSONPointer(object, c.Path)
+		found, exists := lookUpJSONPointer(changing, c.Path)
 		was, isOwn := c.findRestoredValue(found, exists)
 		if !isOwn || equalRecordedValue(found, exists, was) {
 			continue
+		}
+		if was == "" {
+			removeAtPointer(changing, c.Path)
 		}
 		if exists {
 			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalRecordedValue(found, true))})
@@ -318,16 +338,48 @@ func newRestoreOperations(object map[string]any, pattern any, changes []Change) 
 		case exists:
 			all = append(all, actionOperation{"replace", c.Path, json.RawMessage(was)})
 		default:
+			all = append(all, newParentOperations(object, c.Path, made)...)
 			all = append(all, actionOperation{"add", c.Path, json.RawMessage(was)})
 		}
 	}
 	return all
 }
 
+// removeAtPointer removes a field of an object at a JSON pointer.
+func removeAtPointer(object map[string]any, path string) {
+	at := strings.LastIndex(path, "/")
+	parent, _ := lookUpJSONPointer(object, path[:at])
+	if fields, isObject := parent.(map[string]any); isObject {
+		delete(fields, unescapeJSONPointerKey(path[at+1:]))
+	}
+}
+
+// newParentOperations returns the operations that make the objects above a place, once each: the API server drops an object without fields. The version of
+// the whole object is tested, because they would replace an object that another client has just made.
+func newParentOperations(object map[string]any, path string, made map[string]bool) (all []actionOperation) {
+	tokens := strings.Split(path, "/")
+	for i := 2; i < len(tokens); i++ {
+		parent := strings.Join(tokens[:i], "/")
+		if _, exists := lookUpJSONPointer(object, parent); exists || made[parent] {
+			continue
+		}
+		if version, exists := lookUpJSONPointer(object, versionPath); exists && len(made) == 0 {
+			all = append(all, actionOperation{"test", versionPath, json.RawMessage(marshalRecordedValue(version, true))})
+		}
+		made[parent] = true
+		all = append(all, actionOperation{"add", parent, json.RawMessage("{}")})
+	}
+	return all
+}
+
+// versionPath is the place of an object's version.
+const versionPath = "/metadata/resourceVersion"
+
 // locateRestoredPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
-func locateRestoredPlace(object, pattern any, path string) (string, bool) {
-	tokens := strings.Split(path, "/")[1:]
-	for n, token := range tokens {
+func locateRestoredPlace(object, pattern any, path string, changes []Change) (string, bool) {
+	recorded := strings.Split(path, "/")[1:]
+	tokens := slices.Clone(recorded)
+	for n, token := range recorded {
 		token = unescapeJSONPointerKey(token)
 		switch own := pattern.(type) {
 		case map[string]any:
@@ -340,7 +392,7 @@ func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 				return "", false
 			}
 			place := placePatchedElements(found, own)[i]
-			if place < 0 && len(found) == len(own) { // its own values changed
+			if len(found) == len(own) && (place < 0 || isRestoredList(found, "/"+strings.Join(recorded[:n], "/"), changes)) { // -1: its own values changed
 				place = i
 			}
 			if place < 0 {
@@ -353,6 +405,31 @@ func locateRestoredPlace(object, pattern any, path string) (string, bool) {
 	return "/" + strings.Join(tokens, "/"), true
 }
 
+// isRestoredList reports whether a list at a recorded place has its elements from before the gate: an interrupted pass has restored it. An element of the
+// gate may look like another element of that time. Other clients may have changed a part since, but no element as a whole and no name.
+func isRestoredList(list []any, path string, changes []Change) bool {
+	var names, kept, changed int
+	for _, c := range changes {
+		place, isBelow := strings.CutPrefix(c.Path, path)
+		if !isBelow || !strings.HasPrefix(place, "/") {
+			continue
+		}
+		value, exists := lookUpJSONPointer(list, place)
+		_, field, isField := strings.Cut(place[1:], "/")
+		switch isWas := equalRecordedValue(value, exists, c.Was); {
+		case !isField || field == "name":
+			if names++; !isWas {
+				return false
+			}
+		case isWas:
+			kept++
+		default:
+			changed++
+		}
+	}
+	return changed == 0 || names > 0 && kept > 0
+}
+
 // findRestoredValue returns the restored value of a place, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
 // other clients elements at its end, which stay.
 func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bool) {
@@ -361,13 +438,13 @@ func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bo
 	}
 	var before []any
 	list, isList := found.([]any)
-	isOther := c.Was != "" && json.Unmarshal([]byte(c.Was), &before) != nil // no list
+	isOther := c.Was != "" && unmarshalExactly([]byte(c.Was), &before) != nil // no list
 	if !isList || isOther || len(before) > 0 && len(before) <= len(list) && matchesMergePattern(list[:len(before)], before) {
 		return "", false
 	}
 	for _, set := range c.Set {
 		var own []any
-		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesMergePattern(list, own) {
+		if unmarshalExactly([]byte(set), &own) != nil || len(own) == 0 || !matchesMergePattern(list, own) {
 			continue
 		}
 		if len(list) == len(own) {
@@ -384,5 +461,5 @@ func equalRecordedValue(found any, exists bool, recorded string) bool {
 		return !exists && recorded == ""
 	}
 	var want, got any
-	return json.Unmarshal([]byte(recorded), &want) == nil && json.Unmarshal([]byte(marshalRecordedValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
+	return unmarshalExactly([]byte(recorded), &want) == nil && unmarshalExactly([]byte(marshalRecordedValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
 }

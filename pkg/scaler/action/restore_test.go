@@ -1,6 +1,8 @@
 package action
 
 import (
+	gocmp "cmp"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -25,7 +27,7 @@ func TestGateRestores(t *testing.T) {
 		"sale": newSteppedGate(`{"metadata":{"annotations":{"weight":"<<.Percent>>%"}},"spec":{"selector":{"track":"new","app":null}}}`, 10, 100),
 	}})
 	changes, err := g.Record(t.Context(), "sale", "sale")
-	if err != nil || len(changes) != 3 {
+	if err != nil || len(changes) != 4 { // the third is of the annotations themselves
 		t.Fatalf("%d changes, %v", len(changes), err)
 	}
 	for _, percent := range []int{10, 100} {
@@ -52,6 +54,53 @@ func TestGateRestores(t *testing.T) {
 	o, err := shop.Get(t.Context(), "shop", metav1.GetOptions{})
 	if diff := cmp.Diff(map[string]string{"by": "a person"}, o.GetAnnotations()); diff != "" || err != nil {
 		t.Errorf("annotations (-want +got):\n%s%v", diff, err)
+	}
+}
+
+// TestRestoreMadeObjects: an object that the gate makes around its values goes with them, unless another client has added to it. One that was there stays.
+func TestRestoreMadeObjects(t *testing.T) {
+	t.Parallel()
+	const merge = `{"spec":{"affinity":{"cookie":{"name":"shop","weight":"<<.Percent>>"}},"limits":{"rate":{"burst":2}},"ports":[{"name":"http","probe":{"path":"/"}}]}}`
+	for name, c := range map[string]struct{ before, edit, after string }{
+		"not there":        {`{"ports":[{"name":"http"}]}`, `{}`, `{"ports":[{"name":"http"}]}`},
+		"there, and empty": {`{"affinity":{},"limits":{"rate":{}},"ports":[{"name":"http","probe":{}}]}`, `{}`, `{"affinity":{},"limits":{"rate":{}},"ports":[{"name":"http","probe":{}}]}`},
+		"added to":         {`{"ports":[{"name":"http"}]}`, `{"affinity":{"cookie":{"path":"/x"}},"limits":{"size":1}}`, `{"affinity":{"cookie":{"path":"/x"}},"limits":{"size":1},"ports":[{"name":"http"}]}`},
+		"removed":          {`{"ports":[{"name":"http"}]}`, `{"affinity":{"cookie":null},"limits":null}`, `{"ports":[{"name":"http"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, mapper := newFakeCluster()
+			shop := client.Resource(servicesResource).Namespace("sale")
+			edit := func(spec string) {
+				t.Helper()
+				if _, err := shop.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":`+spec+`}`), metav1.PatchOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			edit(`{"selector":null}`)
+			edit(c.before)
+			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(merge, 30, 100)}})
+			changes, err := g.Record(t.Context(), "sale", "sale")
+			if err == nil {
+				err = g.Open(t.Context(), "sale", "sale", 30, changes)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			edit(c.edit)
+			for range 2 {
+				if err := g.Shut(t.Context(), "sale", "sale", changes); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o, err := shop.Get(t.Context(), "shop", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := json.Marshal(o.Object["spec"]); err != nil || string(got) != c.after {
+				t.Errorf("got  %s\nwant %s", got, c.after)
+			}
+		})
 	}
 }
 
@@ -97,6 +146,44 @@ func TestRestoreLists(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkShopPorts(t, client, c.after)
+		})
+	}
+}
+
+// TestRestoreListsAgain: to restore a list again changes nothing, though the gate had its elements in another order, or other elements.
+func TestRestoreListsAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ before, merge, edit, after string }{
+		"swapped":        {`[{"name":"old","port":100},{"name":"new","port":0}]`, `[{"name":"new","port":"<<.Percent>>"},{"name":"old","port":"<<.Remainder>>"}]`, ``, ``},
+		"shifted":        {`[{"name":"old","port":1},{"name":"new","port":2}]`, `[{"name":"new","port":2},{"name":"test","port":"<<.Percent>>"}]`, ``, ``},
+		"without a name": {`[{"nodePort":3,"port":1},{"nodePort":4,"port":2}]`, `[{"port":2,"nodePort":"<<.Percent>>"},{"port":5,"nodePort":4}]`, ``, ``},
+		"other kinds":    {`["old","new",3]`, `["new","<<.Percent>>","old"]`, ``, ``},
+		"edited then": {
+			`[{"name":"old","port":100},{"name":"new","port":0}]`, `[{"name":"new","port":"<<.Percent>>"},{"name":"old","port":"<<.Remainder>>"}]`,
+			`[{"name":"old","port":95},{"name":"new","port":0}]`, `[{"name":"old","port":95},{"name":"new","port":0}]`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, mapper := newFakeCluster()
+			setShopPorts(t, client, c.before)
+			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(`{"spec":{"ports":`+c.merge+`}}`, 30, 100)}})
+			changes, err := g.Record(t.Context(), "sale", "sale")
+			if err == nil {
+				err = g.Open(t.Context(), "sale", "sale", 30, changes)
+			}
+			if err == nil {
+				err = g.Shut(t.Context(), "sale", "sale", changes)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkShopPorts(t, client, c.before)
+			setShopPorts(t, client, c.edit)
+			if err := g.Shut(t.Context(), "sale", "sale", changes); err != nil {
+				t.Fatal(err)
+			}
+			checkShopPorts(t, client, gocmp.Or(c.after, c.before))
 		})
 	}
 }

@@ -145,7 +145,7 @@ func (f *messageFields) decodeEventMessage() (err error) {
 		f.body, err = cloudEventDataFields(data)
 		return err
 	}
-	if len(data) == 0 { // the headers may be enough
+	if len(data) == 0 || string(data) == "null" { // the headers may be enough
 		return nil
 	}
 	if word, ok := bareMessageType(data); ok {
@@ -309,7 +309,7 @@ func (e *Event) validateCommonFields(at, ttl string) (err error) {
 	if len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type) {
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}
-	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {
+	if e.At, err = parseEventTime(strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {
 		return fmt.Errorf("at: must be a time such as 2026-11-27T08:00:00Z, not %q", strict.Shorten(at))
 	}
 	span, err := model.ParseDuration(ttl)
@@ -319,6 +319,19 @@ func (e *Event) validateCommonFields(at, ttl string) (err error) {
 	}
 	e.TTL = time.Duration(span)
 	return nil
+}
+
+// eventTimeFormats are the formats of a time with its offset: RFC 3339, without seconds (Java, on the full minute), and with an offset without a colon.
+var eventTimeFormats = []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700"}
+
+// parseEventTime parses a time in the first format that fits.
+func parseEventTime(text string) (at time.Time, err error) {
+	for _, format := range eventTimeFormats {
+		if at, err = time.Parse(format, text); err == nil {
+			return at, nil
+		}
+	}
+	return at, err
 }
 
 // isCommonEventField reports whether every event has the field.

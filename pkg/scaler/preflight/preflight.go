@@ -30,7 +30,7 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // crd, hold, kind, rights, workload, gate, watch, surge, notifier, kafka or http
+	Check   string `json:"check"`   // cluster, crd, hold, kind, rights, workload, gate, watch, surge, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
@@ -61,12 +61,30 @@ type Options struct {
 // checkTimeout bounds a check of a receiver or of a broker.
 const checkTimeout = 10 * time.Second
 
-// Run makes all checks, one after the other. It changes nothing in the cluster.
+// Run makes all checks, one after the other. It changes nothing in the cluster. If the API server does not answer, it leaves out the checks of the cluster, and
+// says so once.
 func Run(ctx context.Context, opts Options) []Result {
-	var all []Result
+	all := opts.checkAPIServer()
+	if len(all) == 0 {
+		all = opts.checkCluster(ctx)
+	}
+	return slices.Concat(all, opts.checkNotifiersConnect(ctx), opts.checkEventSources(ctx))
+}
+
+// checkAPIServer returns a result if the API server does not answer; none: it does.
+func (o *Options) checkAPIServer() []Result {
+	kind := hold.GroupVersion.WithKind(hold.Kind)
+	if _, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version); hasNoClusterAnswer(err) {
+		return []Result{{"cluster", "API server", Unknown, err.Error(), "nothing in the cluster was checked: make kubectl version work with the same flags, then check again"}}
+	}
+	return nil
+}
+
+// checkCluster makes the checks that ask the API server.
+func (o *Options) checkCluster(ctx context.Context) (all []Result) {
 	for _, check := range []func(context.Context) []Result{
-		opts.checkHoldResourceKind, opts.checkTrialHolds, opts.checkWorkloadKindsExist, opts.reviewControllerRights, opts.planLargestHolds, opts.dryRunGatePatches,
-		opts.checkGateConflicts, opts.checkGateWatches, opts.checkSurgeRights, opts.checkNotifiersConnect, opts.checkEventSources,
+		o.checkHoldResourceKind, o.checkTrialHolds, o.checkWorkloadKindsExist, o.reviewControllerRights, o.planLargestHolds, o.dryRunGatePatches,
+		o.checkGateConflicts, o.checkGateWatches, o.checkSurgeRights,
 	} {
 		all = append(all, check(ctx)...)
 	}

@@ -204,33 +204,9 @@ func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
 			p.observed.GateErrors[h.UID] = err.Error()
 			return nil
 		}
-		for _, c := range changes {
-			c.Gate = g
-			if earlier := p.observed.findGateChange(h, c); earlier != nil {
-				c.Was = earlier.Was
-			}
-			s.Status.GateChanges = append(s.Status.GateChanges, c)
-		}
+		s.Status.GateChanges = append(s.Status.GateChanges, p.observed.mergeGateRecord(h, g, changes)...)
 	}
 	return p.writeHoldStatus(ctx, s)
-}
-
-// findGateChange returns the record of a place by another hold with an open gate, or nil.
-func (o *Observed) findGateChange(h *hold.Object, c action.Change) *action.Change {
-	for _, list := range [][]hold.Object{o.Holds, o.Others} {
-		for i := range list {
-			m := &list[i]
-			if m.UID == h.UID || !m.Status.GateOpen {
-				continue
-			}
-			for j := range m.Status.GateChanges {
-				if e := &m.Status.GateChanges[j]; e.APIVersion == c.APIVersion && e.Kind == c.Kind && e.Namespace == c.Namespace && e.Name == c.Name && e.Path == c.Path {
-					return e
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.

@@ -83,6 +83,9 @@ func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took tim
 		return time.Since(begin), shortenRequestCause(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
+		return time.Since(begin), fmt.Sprintf("status %d", resp.StatusCode)
+	}
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
 	c.bytesLeft.Add(-n)
 	took = time.Since(begin)

@@ -67,11 +67,21 @@ func TestFailuresByCause(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, "short")
 	}
+	upgrade := func(w http.ResponseWriter, r *http.Request) { // and never closes the connection
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	}
 	for i, c := range []struct {
 		name    string
 		handler http.HandlerFunc
 		cause   string
 	}{
+		{"goes over to another protocol", upgrade, "status 101"},
 		{"status", unavailable, "status 503"},
 		{"missing", http.NotFound, "status 404"},
 		{"hangs", hang, "timeout"},

@@ -90,8 +90,8 @@ func buildProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Durati
 		return podRequest{}, err
 	}
 	u, err := url.Parse(get.Path)
-	if err != nil {
-		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, strict.Shorten(get.Path))
+	if err != nil { // such as /100%, which the kubelet escapes
+		u = &url.URL{Path: get.Path}
 	}
 	probeURL := url.URL{Scheme: probeURLScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
 	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, min(maxReadinessTimeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second))}

@@ -22,6 +22,7 @@ func TestResolve(t *testing.T) {
 		{"IPv6", "/", func(p *corev1.Pod) { p.Status.PodIP = "fd00::7" }, "http://[fd00::7]:8080/healthz", "http://[fd00::7]:8080/", ""},
 		{"TLS", "/", func(p *corev1.Pod) { readinessProbe(p).Scheme = corev1.URISchemeHTTPS }, "https://10.0.0.1:8080/healthz", "https://10.0.0.1:8080/", ""},
 		{"path without slash", "", func(p *corev1.Pod) { readinessProbe(p).Path = "up" }, "http://10.0.0.1:8080/up", "", ""},
+		{"path that is no URL", "", func(p *corev1.Pod) { readinessProbe(p).Path = "/100%?a=b" }, "http://10.0.0.1:8080/100%25%3Fa=b", "", ""},
 		{"whole URL", "http://shop.example/x", func(*corev1.Pod) {}, "http://10.0.0.1:8080/healthz", "http://10.0.0.1:80/x", ""},
 		{"whole URL, TLS", "https://shop.example/x", func(*corev1.Pod) {}, "http://10.0.0.1:8080/healthz", "https://10.0.0.1:443/x", ""},
 		{"probe of another host", "/", func(p *corev1.Pod) { readinessProbe(p).Host = "127.0.0.1" }, "", "http://10.0.0.1:8080/", ""},

@@ -138,6 +138,9 @@ func (r *Reader) queryWatchBackend(ctx context.Context, w action.Watch) (float64
 		return 0, fmt.Errorf("query Prometheus: %w", errors.Unwrap(err)) // without the long address
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
+		return 0, fmt.Errorf("query Prometheus: status %d, and no response of its API", response.StatusCode)
+	}
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes))
 	if err != nil {
 		return 0, fmt.Errorf("query Prometheus: %w", err)
@@ -159,7 +162,7 @@ func (r *Reader) queryWatchBackend(ctx context.Context, w action.Watch) (float64
 func (q *queryResponse) highestQueryValue() (float64, error) {
 	var scalar []any
 	var vector []struct {
-		Value []any `json:"value"`
+		Value []any `json:"value"` // of a number
 	}
 	var texts []any
 	switch {
@@ -167,9 +170,10 @@ func (q *queryResponse) highestQueryValue() (float64, error) {
 		texts = append(texts, scalar[1])
 	case q.Data.ResultType == "vector" && json.Unmarshal(q.Data.Result, &vector) == nil:
 		for _, v := range vector {
-			if len(v.Value) == 2 {
-				texts = append(texts, v.Value[1])
+			if len(v.Value) != 2 {
+				return 0, errors.New("the query gives a native histogram: write one that gives a number, such as histogram_quantile(0.99, …)")
 			}
+			texts = append(texts, v.Value[1])
 		}
 	default:
 		return 0, fmt.Errorf("the query gives a %s: write one that gives a number", q.Data.ResultType)

@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,6 +49,10 @@ func TestQuery(t *testing.T) {
 		"a scalar":         {`{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}`, 200, 3, ""},
 		"nothing":          {vector(), 200, 0, "has no value"},
 		"no traffic":       {vector("NaN"), 200, 0, "not a number"},
+		"a histogram":      {`{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"0.1"]},{"metric":{},"histogram":[1,{"count":"3","sum":"4"}]}]}}`, 200, 0, "gives a native histogram"},
+		"more than all":    {vector("0.02", "+Inf", "-Inf"), 200, math.Inf(1), ""},
+		"no number":        {vector("0.02", "many"), 200, 0, "no number"},
+		"a text":           {`{"status":"success","data":{"resultType":"string","result":[1,"3"]}}`, 200, 0, "gives a string"},
 		"a matrix":         {`{"status":"success","data":{"resultType":"matrix","result":[]}}`, 200, 0, "gives a matrix"},
 		"a wrong query":    {`{"status":"error","errorType":"bad_data","error":"parse error"}`, 400, 0, "status 400: parse error"},
 		"a partial answer": {`{"status":"success","warnings":["store away"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "partial response: store away"},
@@ -65,6 +71,33 @@ func TestQuery(t *testing.T) {
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || got != c.want {
 			t.Errorf("%s: %v, %v; want %v, %q", name, got, err, c.want, c.err)
 		}
+	}
+}
+
+// TestQueryUpgrade: a server that goes over to another protocol, and leaves the connection open, gives no number.
+func TestQueryUpgrade(t *testing.T) {
+	t.Parallel()
+	r, address := newReader(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	})
+	read := make(chan error, 1)
+	go func() {
+		_, err := r.ReadWatch(t.Context(), "shop", "", action.Watch{Query: "sum(errors)", Prometheus: address})
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err == nil || !strings.Contains(err.Error(), "status 101") {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(3 * readTimeout):
+		t.Error("no end")
 	}
 }
 

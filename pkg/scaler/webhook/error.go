@@ -86,10 +86,11 @@ func newWebhookResponseError(resp *http.Response, u *url.URL, answer []byte, now
 	return e
 }
 
-// parseWebhookRetryAfter parses the header Retry-After, which holds seconds or a date. It returns 0 for any other text.
+// parseWebhookRetryAfter parses the header Retry-After, which holds seconds or a date. It returns 0 for any other text, and cuts a number of seconds that is
+// longer than any pause.
 func parseWebhookRetryAfter(header string, now time.Time) time.Duration {
-	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(s) * time.Second
+	if s, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(s) * time.Second //nolint:gosec // of 31 bits
 	}
 	if t, err := http.ParseTime(header); err == nil {
 		return max(0, t.Sub(now))

@@ -86,6 +86,9 @@ func Post(ctx context.Context, client *http.Client, readURL func() (string, erro
 		return newWebhookTransportError(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
+		return newWebhookResponseError(resp, u, nil, time.Now())
+	}
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes)) // the status decides, with or without a body
 	if resp.StatusCode/100 == 2 {
 		return nil

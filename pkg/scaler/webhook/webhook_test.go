@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -160,6 +162,31 @@ func TestHangIsBounded(t *testing.T) {
 	}
 }
 
+// TestUpgradeIsNoDelivery: a receiver that goes over to another protocol, and leaves the connection open, has not taken the message.
+func TestUpgradeIsNoDelivery(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	}))
+	defer server.Close()
+	sent := make(chan error, 1)
+	go func() { sent <- Post(t.Context(), NewClient(nil), fixedURL(server.URL), nil, nil) }()
+	select {
+	case err := <-sent:
+		if err == nil || err.Error() != "status 101" {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(3 * DefaultTimeout):
+		t.Error("no end")
+	}
+}
+
 func TestWhatIsNoURL(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "hush", "ftp://T0SECRET/hush", "https://", "http://%zzhush", "http://T0SECRET:hush/", "https://a b/hush"} {
@@ -198,7 +225,7 @@ func TestAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
-		"120": 2 * time.Minute, "0": 0, "": 0, "-1": 0, "1.5": 0, "99999999999": 0,
+		"120": 2 * time.Minute, "0": 0, "": 0, "-1": 0, "1.5": 0, "99999999999": math.MaxInt32 * time.Second, "99999999999999999999999": math.MaxInt32 * time.Second, "-99999999999": 0,
 		"Fri, 27 Nov 2026 08:01:30 GMT": 90 * time.Second,
 		"Fri, 27 Nov 2026 07:00:00 GMT": 0,
 	} {

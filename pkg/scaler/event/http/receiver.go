@@ -27,6 +27,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -245,13 +246,24 @@ func newRequestMessage(sent string, header http.Header, body, mac []byte) event.
 		m.Time = time.Unix(seconds, 0)
 	}
 	for name, value := range cloudEventHeaders(header) {
-		if plain, err := url.PathUnescape(value); err == nil { // the HTTP binding of CloudEvents escapes values
-			value = plain
-		}
-		m.Headers[name] = value
+		m.Headers[name] = decodeCloudEventHeader(value)
 	}
 	return m
 }
+
+// decodeCloudEventHeader returns the value of an attribute. The HTTP binding of CloudEvents permits quotes around it, and escapes it.
+func decodeCloudEventHeader(value string) string {
+	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = quotedPairPattern.ReplaceAllString(value[1:len(value)-1], "$1")
+	}
+	if plain, err := url.PathUnescape(value); err == nil {
+		return plain
+	}
+	return value
+}
+
+// quotedPairPattern matches an escaped character between quotes.
+var quotedPairPattern = regexp.MustCompile(`\\(.)`)
 
 // outcomeResponse maps the outcome of an event to a response.
 func outcomeResponse(err error) eventResponse {

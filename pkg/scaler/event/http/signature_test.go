@@ -119,3 +119,16 @@ func TestWeakSecrets(t *testing.T) {
 		})
 	}
 }
+
+// TestQuotedAttributes: the attributes of a CloudEvent may stand in quotes, and are escaped within them.
+func TestQuotedAttributes(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{
+		`START`: "START", `"START"`: "START", `"a \"b\" \\c"`: `a "b" \c`, `"a%20b"`: "a b", `"`: `"`, `""`: "", `"open`: `"open`, `a"b"`: `a"b"`, `%zz`: "%zz",
+	} {
+		m := newRequestMessage("1700000000", http.Header{"Ce-Type": {sent}}, nil, make([]byte, 32))
+		if got := m.Headers["ce-type"]; got != want {
+			t.Errorf("%s: %q; want %q", sent, got, want)
+		}
+	}
+}
