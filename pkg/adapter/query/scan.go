@@ -3,14 +3,12 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -266,19 +264,6 @@ func (t currentTrack) namedQueriedTimes(sel exprSelector, times []int64) namedSa
 	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
 }
 
-// noteQueriedEnds keeps the ends of a counter's tracks, and its newest track if that ended.
-func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
-	p.ended = max(p.ended, times[track.start-1])
-	for i, v := range values[:track.start] {
-		if (value.IsStaleNaN(v) || i == track.start-1) && (len(p.ends) == 0 || p.ends[len(p.ends)-1] != times[i]) {
-			p.ends = append(p.ends, times[i])
-		}
-	}
-	if ended := times[track.first:]; sel.ranged && track.start == len(times) && track.first < track.start-1 {
-		p.endedTimes = append(p.endedTimes, track.namedQueriedTimes(sel, ended))
-	}
-}
-
 // describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
@@ -296,28 +281,6 @@ func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 	}
 	if before > 0 {
 		r.podEnded = max(r.podEnded, p.ends[before-1])
-	}
-}
-
-// extendQueriedTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
-// since their first samples, although they are gone.
-func (p *scannedPod) extendQueriedTimes() {
-	slices.Sort(p.ends)
-	p.ends = slices.Compact(p.ends)
-	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {
-		return cmp.Compare(b.times.lastQueriedSampleTime(), a.times.lastQueriedSampleTime())
-	})
-	for i := range p.sampleTimes {
-		t := &p.sampleTimes[i]
-		for _, ended := range p.endedTimes {
-			if ended.name != t.name || ended.times.lastQueriedSampleTime() < t.pagedSince {
-				continue
-			}
-			t.pagedSince, t.hasIncrement = min(t.pagedSince, ended.pagedSince), t.hasIncrement || ended.hasIncrement
-			if ended.since < t.since {
-				t.since, t.fromZero = ended.since, ended.fromZero
-			}
-		}
 	}
 }
 
