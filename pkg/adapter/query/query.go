@@ -91,7 +91,7 @@ type SampleSource interface {
 	// Visit calls visit for every series that all matchers match, with one of the values, which ascend, in its label.
 	// visit gets the samples in [mint, maxt], milliseconds, oldest first and with staleness markers. If label is
 	// empty, values is ignored. The slices are valid only during the call. Series of a metric name and a pod come one
-	// after the other, in the order of Select.
+	// after the other, in the order of Select. visit may call Visit.
 	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 		visit func(l labels.Labels, times []int64, values []float64))
 }

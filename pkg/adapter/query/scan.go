@@ -84,6 +84,8 @@ type scannedPod struct {
 	samples, decreases int
 	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateQueriedProcesses.
 	unexplained, unexplainedSince int
+	// steadyRates has the results of steadyQueriedRate by metric name, where they were needed.
+	steadyRates map[string]float64
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	endedTimes  []namedSampleTimes // of counters that ended
@@ -142,6 +144,9 @@ type seriesScanner struct {
 	selectors               []exprSelector
 	budget                  *reviewBudget // nil for a rule of the configuration
 
+	data  SampleSource
+	until int64 // the scan has samples up to then, milliseconds
+
 	seriesScan
 	latestKey podKey      // of latestPod
 	latestPod *scannedPod // the pod of the previous series
@@ -156,6 +161,7 @@ type scanReach struct {
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
 	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
+	s.data, s.until = data, now.UnixMilli()
 	s.budget.resetReviewBudget()
 	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
@@ -215,7 +221,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	decreases := track.decreases
 	if sel.isCounter && decreases > 0 {
 		unexplained, since := 0, 0
-		if times, values, unexplained, since = separateQueriedProcesses(times, values); unexplained > 0 {
+		if times, values, unexplained, since = s.separateProcessesOfQueriedPod(p, l, times, values); unexplained > 0 {
 			track = findQueriedTrack(sel, times, values, s.interval)
 			p.noteUnexplainedQueriedDecreases(unexplained, len(times)-since)
 		}

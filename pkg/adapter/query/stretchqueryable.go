@@ -5,6 +5,7 @@ package query
 import (
 	"context"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -80,9 +81,13 @@ func (s *stretchSeriesSet) At() storage.Series {
 		s.err = err
 	}
 	times, values := joinResumedQuerySeries(s.times, s.values)
-	times, values, _, _ = separateQueriedProcesses(times, values)
+	pod, known := s.pod(series.Labels()), 0.0
+	if pod != nil {
+		known = pod.steadyRates[series.Labels().Get(model.MetricNameLabel)]
+	}
+	times, values, _, _ = separateQueriedProcesses(times, values, known)
 	r := s.countedRange
-	r.describeQueriedSeries(s.pod(series.Labels()), series.Labels(), s.edgeCounts)
+	r.describeQueriedSeries(pod, series.Labels(), s.edgeCounts)
 	n, ok := promQLIncreaseBetween(times, values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)
