@@ -108,8 +108,10 @@ type commonStretch struct {
 	// begin is the end of the last time without any pod; math.MinInt64 if that is beyond the scan. Until end every
 	// punctual pod is known.
 	begin, end int64
-	tracks     []trackSpan // of all series, ascending by first
-	events     podEvents
+	// afterHole is set if the stretch may not reach back to before a time in which counts are missing.
+	afterHole bool
+	tracks    []trackSpan // of all series, ascending by first
+	events    podEvents
 }
 
 // podEvents are the latest times at which pods began and ended; 0: none did.
@@ -152,7 +154,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	c.begin = c.lastGapOfQuery(s.since, interval)
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
-			c.begin = max(c.begin, h.to+interval)
+			c.begin, c.afterHole = max(c.begin, h.to+interval), true
 		}
 	}
 	for _, p := range s.orderedPods { // load moved, so that the pod's earlier counts do not tell its present ones
