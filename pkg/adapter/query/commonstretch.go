@@ -330,7 +330,8 @@ func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
 	later := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
 		return timeSpan{t.times[i-1], t.times[i]}, isPauseInQuery(t.times[i]-t.times[i-1], interval)
 	}, func(gap timeSpan) int64 { return gap.to })
-	if later < c.end-interval {
+	// Without a pause, an increment of the present interval is enough, also while others are longer.
+	if later < c.end-interval || later == begin && begin < c.end-ev.scrapeInterval.Milliseconds() {
 		return queryMillisToDuration(c.end - later)
 	}
 	if earlier < c.begin {

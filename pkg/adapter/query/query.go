@@ -192,7 +192,7 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	defer func() { buffers.resetQueryEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.queriedSampleInterval(), maxWindow: settings.MaxWindow}
-	ev.mixedIntervals = settings.hasQueriedEarlierInterval()
+	ev.mixedIntervals, ev.scrapeInterval = settings.hasQueriedEarlierInterval(), settings.Interval
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}
