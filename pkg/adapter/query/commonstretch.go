@@ -137,13 +137,14 @@ func newPodEvents(tracks []trackSpan) (e podEvents) {
 	return e
 }
 
-// planQueryStretch plans the stretch of a group that moved; false if no pod is current.
-func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok bool) {
+// planQueryStretch plans the stretch of a group that moved; false if no pod is current. The newest samples of punctual pods have an interval of
+// their own.
+func (s *seriesScan) planQueryStretch(now, interval, newestInterval int64) (c commonStretch, ok bool) {
 	c.end = math.MaxInt64
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.queriedPodHasIncrement() && !p.silent && !isPauseInQuery(now-p.newest, interval) {
+		if p.queriedPodHasIncrement() && !p.silent && !isPauseInQuery(now-p.newest, newestInterval) {
 			c.end = min(c.end, p.newest)
 		}
 	}
@@ -273,7 +274,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	}
 	s.addEndedQueriedPods()
 	counters := ev.scan.queriedSelectorHistories()
-	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
+	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.newestInterval.Milliseconds())
 	if !ok {
 		return nil
 	}

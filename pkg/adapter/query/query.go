@@ -135,6 +135,7 @@ type activeSettings struct {
 	Settings
 	earlierInterval time.Duration
 	earlierUntil    time.Time // from then on, no window has a sample of the earlier interval
+	changed         time.Time // when the interval last changed
 }
 
 // hasQueriedEarlierInterval reports whether a window may have samples of two intervals.
@@ -148,6 +149,14 @@ func (s *activeSettings) queriedSampleInterval() time.Duration {
 	return s.Interval
 }
 
+// newestSampleInterval returns the interval that the newest samples of punctual pods have: the present one, soon after a change.
+func (s *activeSettings) newestSampleInterval(now time.Time) time.Duration {
+	if isPauseInQuery(now.Sub(s.changed).Milliseconds(), s.Interval.Milliseconds()) {
+		return s.Interval
+	}
+	return s.queriedSampleInterval()
+}
+
 // Reconfigure replaces the settings. Evaluations under way keep the previous settings. It must not be called concurrently with itself.
 func (e *Engine) Reconfigure(s Settings) {
 	s.setQuerySettingDefaults()
@@ -155,6 +164,9 @@ func (e *Engine) Reconfigure(s Settings) {
 	if before := e.settings.Load(); before != nil && (before.Interval != s.Interval || before.hasQueriedEarlierInterval()) {
 		next.earlierInterval = before.queriedSampleInterval()
 		next.earlierUntil = time.Now().Add(Retention(s.MaxWindow, max(s.Interval, next.earlierInterval)))
+		if next.changed = before.changed; before.Interval != s.Interval {
+			next.changed = time.Now()
+		}
 	}
 	e.settings.Store(next)
 }
@@ -193,6 +205,7 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.queriedSampleInterval(), maxWindow: settings.MaxWindow}
 	ev.mixedIntervals, ev.scrapeInterval = settings.hasQueriedEarlierInterval(), settings.Interval
+	ev.newestInterval = settings.newestSampleInterval(now)
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}
