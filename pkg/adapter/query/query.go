@@ -150,8 +150,8 @@ func (s *activeSettings) queriedSampleInterval() time.Duration {
 }
 
 // newestSampleInterval returns the interval that the newest samples of punctual pods have: the present one, soon after a change.
-func (s *activeSettings) newestSampleInterval(now time.Time) time.Duration {
-	if isPauseInQuery(now.Sub(s.changed).Milliseconds(), s.Interval.Milliseconds()) {
+func (s *activeSettings) newestSampleInterval() time.Duration {
+	if isPauseInQuery(time.Since(s.changed).Milliseconds(), s.Interval.Milliseconds()) {
 		return s.Interval
 	}
 	return s.queriedSampleInterval()
@@ -205,7 +205,7 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.queriedSampleInterval(), maxWindow: settings.MaxWindow}
 	ev.mixedIntervals, ev.scrapeInterval = settings.hasQueriedEarlierInterval(), settings.Interval
-	ev.newestInterval = settings.newestSampleInterval(now)
+	ev.newestInterval = settings.newestSampleInterval()
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}
