@@ -108,8 +108,10 @@ type commonStretch struct {
 	// begin is the end of the last time without any pod; math.MinInt64 if that is beyond the scan. Until end every
 	// punctual pod is known.
 	begin, end int64
-	tracks     []trackSpan // of all series, ascending by first
-	events     podEvents
+	// afterHole is set if the stretch may not reach back to before a time in which counts are missing.
+	afterHole bool
+	tracks    []trackSpan // of all series, ascending by first
+	events    podEvents
 }
 
 // podEvents are the latest times at which pods began and ended; 0: none did.
@@ -135,13 +137,14 @@ func newPodEvents(tracks []trackSpan) (e podEvents) {
 	return e
 }
 
-// planQueryStretch plans the stretch of a group that moved; false if no pod is current.
-func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok bool) {
+// planQueryStretch plans the stretch of a group that moved; false if no pod is current. The newest samples of punctual pods have an interval of
+// their own.
+func (s *seriesScan) planQueryStretch(now, interval, newestInterval int64) (c commonStretch, ok bool) {
 	c.end = math.MaxInt64
 	newest := int64(0)
 	for _, p := range s.orderedPods {
 		newest = max(newest, p.newest)
-		if p.hasCounterIncrement() && !p.silent && !isPauseBetweenSamples(now-p.newest, interval) {
+		if p.hasCounterIncrement() && !p.silent && !isPauseBetweenSamples(now-p.newest, newestInterval) {
 			c.end = min(c.end, p.newest)
 		}
 	}
@@ -152,7 +155,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	c.begin = c.endOfLastGapWithoutPods(s.since, interval)
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
-			c.begin = max(c.begin, h.to+interval)
+			c.begin, c.afterHole = max(c.begin, h.to+interval), true
 		}
 	}
 	for _, p := range s.orderedPods { // load moved, so that the pod's earlier counts do not tell its present ones
@@ -271,7 +274,7 @@ func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
 	}
 	s.addEndedPodsAsObjects()
 	counters := ev.scan.selectorHistories()
-	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
+	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.newestInterval.Milliseconds())
 	if !ok {
 		return nil
 	}
@@ -328,7 +331,8 @@ func (ev *evaluation) windowBesidePodPauses(c commonStretch) time.Duration {
 	later := ev.scan.leaveSampleGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {
 		return timeSpan{t.times[i-1], t.times[i]}, isPauseBetweenSamples(t.times[i]-t.times[i-1], interval)
 	}, func(gap timeSpan) int64 { return gap.to })
-	if later < c.end-interval {
+	// Without a pause, an increment of the present interval is enough, also while others are longer.
+	if later < c.end-interval || later == begin && begin < c.end-ev.scrapeInterval.Milliseconds() {
 		return evalMillisToDuration(c.end - later)
 	}
 	if earlier < c.begin {

@@ -25,6 +25,8 @@ type evaluation struct {
 	rule.Query
 	now                 time.Time
 	interval, maxWindow time.Duration
+	scrapeInterval      time.Duration // of new samples: interval, or less after a change
+	newestInterval      time.Duration // see newestSampleInterval
 
 	window      time.Duration // replaces $window for objects with samples that cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples

@@ -91,7 +91,7 @@ type SampleSource interface {
 	// Visit calls visit for every series that all matchers match, with one of the values, which ascend, in its label.
 	// visit gets the samples in [mint, maxt], milliseconds, oldest first and with staleness markers. If label is
 	// empty, values is ignored. The slices are valid only during the call. Series of a metric name and a pod come one
-	// after the other, in the order of Select.
+	// after the other, in the order of Select. visit may call Visit.
 	Visit(mint, maxt int64, matchers []*labels.Matcher, label string, values []string,
 		visit func(l labels.Labels, times []int64, values []float64))
 }
@@ -135,6 +135,7 @@ type activeSettings struct {
 	Settings
 	earlierInterval time.Duration
 	earlierUntil    time.Time // from then on, no window has a sample of the earlier interval
+	changed         time.Time // when the interval last changed
 }
 
 // mayHaveEarlierSampleInterval reports whether a window may have samples of two intervals.
@@ -150,6 +151,14 @@ func (s *activeSettings) longestSampleInterval() time.Duration {
 	return s.Interval
 }
 
+// newestSampleInterval returns the interval that the newest samples of punctual pods have: the present one, soon after a change.
+func (s *activeSettings) newestSampleInterval() time.Duration {
+	if isPauseBetweenSamples(time.Since(s.changed).Milliseconds(), s.Interval.Milliseconds()) {
+		return s.Interval
+	}
+	return s.longestSampleInterval()
+}
+
 // Reconfigure replaces the settings. Evaluations under way keep the previous settings. It must not be called concurrently with itself.
 func (e *Engine) Reconfigure(s Settings) {
 	s.setQuerySettingDefaults()
@@ -157,6 +166,9 @@ func (e *Engine) Reconfigure(s Settings) {
 	if before := e.settings.Load(); before != nil && (before.Interval != s.Interval || before.mayHaveEarlierSampleInterval()) {
 		next.earlierInterval = before.longestSampleInterval()
 		next.earlierUntil = time.Now().Add(Retention(s.MaxWindow, max(s.Interval, next.earlierInterval)))
+		if next.changed = before.changed; before.Interval != s.Interval {
+			next.changed = time.Now()
+		}
 	}
 	e.settings.Store(next)
 }
@@ -194,7 +206,8 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	defer func() { buffers.resetQueryEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
 	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.longestSampleInterval(), maxWindow: settings.MaxWindow}
-	ev.mixedIntervals = settings.mayHaveEarlierSampleInterval()
+	ev.mixedIntervals, ev.scrapeInterval = settings.mayHaveEarlierSampleInterval(), settings.Interval
+	ev.newestInterval = settings.newestSampleInterval()
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}

@@ -3,14 +3,12 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -86,6 +84,8 @@ type scannedPod struct {
 	samples, decreases int
 	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateCounterProcesses.
 	unexplained, unexplainedSince int
+	// steadyRates has the results of steadyQueriedRate by metric name, where they were needed.
+	steadyRates map[string]float64
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	endedTimes  []namedSampleTimes // of counters that ended
@@ -144,6 +144,9 @@ type seriesScanner struct {
 	selectors               []exprSelector
 	budget                  *reviewBudget // nil for a rule of the configuration
 
+	data  SampleSource
+	until int64 // the scan has samples up to then, milliseconds
+
 	seriesScan
 	latestKey podKey      // of latestPod
 	latestPod *scannedPod // the pod of the previous series
@@ -158,6 +161,7 @@ type scanReach struct {
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
 	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
+	s.data, s.until = data, now.UnixMilli()
 	s.budget.resetReviewBudget()
 	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
@@ -217,7 +221,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 	decreases := track.decreases
 	if sel.isCounter && decreases > 0 {
 		unexplained, since := 0, 0
-		if times, values, unexplained, since = separateCounterProcesses(times, values); unexplained > 0 {
+		if times, values, unexplained, since = s.separateProcessesOfQueriedPod(p, l, times, values); unexplained > 0 {
 			track = findCurrentTrack(sel, times, values, s.interval)
 			p.noteUnexplainedDecreases(unexplained, len(times)-since)
 		}
@@ -266,19 +270,6 @@ func (t currentTrack) namedTrackSampleTimes(sel exprSelector, times []int64) nam
 	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
 }
 
-// noteTrackEnds keeps the ends of a counter's tracks, and its newest track if that ended.
-func (p *scannedPod) noteTrackEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
-	p.ended = max(p.ended, times[track.start-1])
-	for i, v := range values[:track.start] {
-		if (value.IsStaleNaN(v) || i == track.start-1) && (len(p.ends) == 0 || p.ends[len(p.ends)-1] != times[i]) {
-			p.ends = append(p.ends, times[i])
-		}
-	}
-	if ended := times[track.first:]; sel.ranged && track.start == len(times) && track.first < track.start-1 {
-		p.endedTimes = append(p.endedTimes, track.namedTrackSampleTimes(sel, ended))
-	}
-}
-
 // setPodCountedRange sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
 	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
@@ -296,28 +287,6 @@ func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
 	}
 	if before > 0 {
 		r.podEnded = max(r.podEnded, p.ends[before-1])
-	}
-}
-
-// extendPodSampleTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
-// since their first samples, although they are gone.
-func (p *scannedPod) extendPodSampleTimes() {
-	slices.Sort(p.ends)
-	p.ends = slices.Compact(p.ends)
-	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {
-		return cmp.Compare(b.times.lastSampleTime(), a.times.lastSampleTime())
-	})
-	for i := range p.sampleTimes {
-		t := &p.sampleTimes[i]
-		for _, ended := range p.endedTimes {
-			if ended.name != t.name || ended.times.lastSampleTime() < t.pagedSince {
-				continue
-			}
-			t.pagedSince, t.hasIncrement = min(t.pagedSince, ended.pagedSince), t.hasIncrement || ended.hasIncrement
-			if ended.since < t.since {
-				t.since, t.fromZero = ended.since, ended.fromZero
-			}
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ package query
 import (
 	"context"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -80,9 +81,13 @@ func (s *stretchSeriesSet) At() storage.Series {
 		s.err = err
 	}
 	times, values := joinResumedCounter(s.times, s.values)
-	times, values, _, _ = separateCounterProcesses(times, values)
+	pod, known := s.pod(series.Labels()), 0.0
+	if pod != nil {
+		known = pod.steadyRates[series.Labels().Get(model.MetricNameLabel)]
+	}
+	times, values, _, _ = separateCounterProcesses(times, values, known)
 	r := s.countedRange
-	r.setSeriesCountedRange(s.pod(series.Labels()), series.Labels(), s.edgeCounts)
+	r.setSeriesCountedRange(pod, series.Labels(), s.edgeCounts)
 	n, ok := increaseBetweenSamples(times, values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 )
 
@@ -24,16 +26,16 @@ const (
 // separateCounterProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
 // a restart, and the step back up. Where a counter goes back and then goes on from where it was, the samples between are another's; likewise
 // increments above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
-// since the sample before. It returns the number of such changes, and the index of the first sample behind the last. It does not change the
-// slices.
-func separateCounterProcesses(times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
+// since the sample before, at its own rates or a known one, per millisecond. It returns the number of such changes, and the index of the first
+// sample behind the last. It does not change the slices.
+func separateCounterProcesses(times []int64, values []float64, known float64) (_ []int64, _ []float64, unexplained, since int) {
 	for i := 1; i < len(values); i++ {
 		if !(values[i] < values[i-1]) {
 			continue
 		}
-		from, to := i, findCounterReturn(times, values, i)
+		from, to := i, findCounterReturn(times, values, i, known)
 		if to == 0 {
-			if restartExplainsCounterValue(times, values, i) {
+			if restartExplainsCounterValue(times, values, i, known) {
 				continue
 			}
 			from, to = findCounterSpike(times, values, i)
@@ -54,14 +56,14 @@ func separateCounterProcesses(times []int64, values []float64) (_ []int64, _ []f
 }
 
 // findCounterReturn returns the index at which a counter that goes back at index i goes on from the value before, in a step that
-// neither its rates explain nor its count since index i; 0 if it does not.
-func findCounterReturn(times []int64, values []float64, i int) int {
+// neither its rates and the known rate explain nor its count since index i; 0 if it does not.
+func findCounterReturn(times []int64, values []float64, i int, known float64) int {
 	for j := i + 1; j < len(values); j++ {
 		if !(values[j] >= values[i-1]) {
 			continue
 		}
 		rate := max(fastestIncrementRate(times[:j], values[:j]), rateAfterSample(times, values, j))
-		explained := rateExplainsCounterStep(rate, times, values, j-1, j) || values[j]-values[j-1] <= maxRestartRatio*(values[j-1]-values[i])
+		explained := rateExplainsCounterStep(max(rate, known), times, values, j-1, j) || values[j]-values[j-1] <= maxRestartRatio*(values[j-1]-values[i])
 		if !explained && rateExplainsCounterStep(rate, times, values, i-1, j) {
 			return j
 		}
@@ -110,8 +112,8 @@ func rateExplainsCounterStep(rate float64, times []int64, values []float64, from
 }
 
 // restartExplainsCounterValue reports whether a process that restarted after the sample before may have counted to the value with an index: at
-// the rate of the next increment, or of the second fastest of all others, since the fastest may be an error.
-func restartExplainsCounterValue(times []int64, values []float64, i int) bool {
+// the known rate, that of the next increment, or of the second fastest of all others, since the fastest may be an error.
+func restartExplainsCounterValue(times []int64, values []float64, i int, known float64) bool {
 	if values[i] <= maxRestartEvents {
 		return values[i] >= 0
 	}
@@ -124,7 +126,7 @@ func restartExplainsCounterValue(times []int64, values []float64, i int) bool {
 			second = rate
 		}
 	}
-	second = max(second, rateAfterSample(times, values, i))
+	second = max(second, known, rateAfterSample(times, values, i))
 	return values[i] <= maxRestartRatio*second*float64(times[i]-times[i-1])
 }
 
@@ -135,6 +137,69 @@ func rateBeforeSample(times []int64, values []float64, i int) float64 {
 		return n / float64(times[i]-times[i-1])
 	}
 	return 0
+}
+
+// separateProcessesOfQueriedPod is separateCounterProcesses, with the rate of the pod's other counters if it is needed.
+func (s *seriesScanner) separateProcessesOfQueriedPod(p *scannedPod, l labels.Labels, times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
+	separated, left, unexplained, since := separateCounterProcesses(times, values, 0)
+	if unexplained > 0 {
+		if known := s.steadyQueriedRate(p, l); known > 0 {
+			return separateCounterProcesses(times, values, known)
+		}
+	}
+	return separated, left, unexplained, since
+}
+
+// steadyQueriedRate returns the second highest rate, per millisecond, at which a pod's counters of the same name counted together that never
+// decreased: load moves from series to series of a process, and one that begins again may get all of it. Counters of several processes
+// behind one port decrease.
+func (s *seriesScanner) steadyQueriedRate(p *scannedPod, l labels.Labels) float64 {
+	name := l.Get(model.MetricNameLabel)
+	if rate, ok := p.steadyRates[name]; ok {
+		return rate
+	}
+	matchers := []*labels.Matcher{
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name),
+		labels.MustNewMatcher(labels.MatchEqual, namespaceLabel, l.Get(namespaceLabel)),
+		labels.MustNewMatcher(labels.MatchEqual, podLabel, l.Get(podLabel)),
+	}
+	rates := map[int64]float64{} // by page
+	s.data.Visit(s.since, s.until, matchers, "", nil, func(_ labels.Labels, times []int64, values []float64) {
+		addSteadyQueriedRates(rates, times, values)
+	})
+	if p.steadyRates == nil {
+		p.steadyRates = map[string]float64{}
+	}
+	p.steadyRates[name] = secondHighestQueriedRate(rates)
+	return p.steadyRates[name]
+}
+
+// secondHighestQueriedRate returns the second highest of rates: the highest may be an error.
+func secondHighestQueriedRate(rates map[int64]float64) float64 {
+	highest, second := 0.0, 0.0
+	for _, rate := range rates {
+		second = max(second, min(highest, rate))
+		highest = max(highest, rate)
+	}
+	return second
+}
+
+// addSteadyQueriedRates adds the rates of a counter to those of its pages, unless it decreases.
+func addSteadyQueriedRates(rates map[int64]float64, times []int64, values []float64) {
+	last := math.Inf(-1)
+	for _, v := range values {
+		if v < last {
+			return
+		}
+		if !value.IsStaleNaN(v) {
+			last = v
+		}
+	}
+	for i := 1; i < len(values); i++ {
+		if rate := rateBeforeSample(times, values, i); rate > 0 {
+			rates[times[i]] += rate
+		}
+	}
 }
 
 // noteUnexplainedDecreases keeps the counter of a pod that went back most often, and the samples since it last did.

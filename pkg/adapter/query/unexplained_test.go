@@ -54,7 +54,7 @@ func TestSeparateCounterProcesses(t *testing.T) {
 			times[i] = int64(10 * i)
 		}
 		before := fmt.Sprint(tc.values)
-		got, values, unexplained, since := separateCounterProcesses(times, tc.values)
+		got, values, unexplained, since := separateCounterProcesses(times, tc.values, 0)
 		if fmt.Sprint(values) != tc.want || len(got) != len(values) || (unexplained > 0) != (fmt.Sprint(values) != before) {
 			t.Errorf("%s: %v, %d unexplained, want %s", name, values, unexplained, tc.want)
 		}
@@ -63,6 +63,31 @@ func TestSeparateCounterProcesses(t *testing.T) {
 		}
 		if fmt.Sprint(tc.values) != before {
 			t.Errorf("%s: the slice changed", name)
+		}
+	}
+}
+
+// TestRestartWithTheLoadOfOthers: a counter that begins again may get all the load of its process's other counters. Counters that decrease do
+// not tell that load: several processes may count in them.
+func TestRestartWithTheLoadOfOthers(t *testing.T) {
+	t.Parallel()
+	times, values := []int64{0, 10, 20, 30, 40, 50}, []float64{100, 110, 110, 110, 80, 80}
+	for name, tc := range map[string]struct {
+		others [][]float64
+		want   string
+	}{
+		"no other":           {nil, "[100 110 110 110 NaN 80 80]"},
+		"the load is there":  {[][]float64{{0, 0, 100, 200, 220, 220}}, "[100 110 110 110 80 80]"},
+		"in two others":      {[][]float64{{0, 0, 50, 100, 110, 110}, {9, 9, 59, 109, 119, 119}}, "[100 110 110 110 80 80]"},
+		"an error of a page": {[][]float64{{0, 0, 1000, 1000, 1000, 1000}}, "[100 110 110 110 NaN 80 80]"},
+		"another decreases":  {[][]float64{{100, 100, 200, 300, 20, 120}}, "[100 110 110 110 NaN 80 80]"},
+	} {
+		rates := map[int64]float64{}
+		for _, other := range tc.others {
+			addSteadyQueriedRates(rates, times, other)
+		}
+		if _, got, _, _ := separateCounterProcesses(times, values, secondHighestQueriedRate(rates)); fmt.Sprint(got) != tc.want {
+			t.Errorf("%s: %v, want %s", name, got, tc.want)
 		}
 	}
 }
