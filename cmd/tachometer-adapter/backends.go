@@ -34,7 +34,7 @@ type remoteBackend struct {
 	stop   func()
 }
 
-func newAdapterBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
+func newBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
 	return &backendSet{
 		embedded: embedded, components: c, metrics: metrics, transport: transport,
 		seed: rand.Uint64(), // spreads the queries of two replicas
@@ -82,7 +82,7 @@ func (b *backendSet) applyPrometheusBackends(configs []config.Backend) error {
 	}
 	for name, s := range next {
 		if s.stop == nil {
-			s.stop = b.components.addAdapterComponent("backend "+name, s.Run)
+			s.stop = b.components.addComponent("backend "+name, s.Run)
 		}
 	}
 	b.servers, b.order = next, order

@@ -56,16 +56,16 @@ var _ promadapter.ResourceLookup = clusterResources{}
 func (c clusterResources) LookupResource(name string) (promadapter.Resource, error) {
 	gvk, err := c.mapper.KindFor(schema.ParseGroupResource(name).WithVersion(""))
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
+		return promadapter.Resource{}, wrapMapperError(name, err)
 	}
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
+		return promadapter.Resource{}, wrapMapperError(name, err)
 	}
 	resource := mapping.Resource.GroupResource()
 	singular, err := c.mapper.ResourceSingularizer(resource.Resource)
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
+		return promadapter.Resource{}, wrapMapperError(name, err)
 	}
 	return promadapter.Resource{
 		Name: resource.String(), Singular: singular, Group: resource.Group,
@@ -73,7 +73,7 @@ func (c clusterResources) LookupResource(name string) (promadapter.Resource, err
 	}, nil
 }
 
-func wrapAdapterMapperError(name string, err error) error {
+func wrapMapperError(name string, err error) error {
 	if apimeta.IsNoMatchError(err) {
 		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
 	}

@@ -26,17 +26,17 @@ tachometer-adapter import --help: translate a configuration of prometheus-adapte
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
-// newAdapterCommand returns the command line of the adapter, which prints to out.
-func newAdapterCommand(out io.Writer) *cobra.Command {
-	opts := newAdapterOptions()
+// newCommandLine returns the command line of the adapter, which prints to out.
+func newCommandLine(out io.Writer) *cobra.Command {
+	opts := newDefaultOptions()
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          wrapArgsErrorAsUsage(validateAdapterArgs),
+		Args:          wrapArgsErrorAsUsage(validateProgramArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runAdapterCommand(cmd.Context(), opts, out)
+			return runCommandLine(cmd.Context(), opts, out)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -45,9 +45,9 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
 	cmd.SetOut(out)
-	cmd.AddCommand(newAdapterImportCommand(out))
+	cmd.AddCommand(newImportCommand(out))
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectAdapterTerminalWidth(out))
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectTerminalWidth(out))
 	return cmd
 }
 
@@ -66,8 +66,8 @@ func wrapArgsErrorAsUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// validateAdapterArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
-func validateAdapterArgs(cmd *cobra.Command, args []string) error {
+// validateProgramArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
+func validateProgramArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if name := path.Base(arg); name != cmd.Name() && name != "adapter" {
 			return fmt.Errorf("unexpected argument %q; see %s --help", arg, cmd.CommandPath())
@@ -76,8 +76,8 @@ func validateAdapterArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// detectAdapterTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
-func detectAdapterTerminalWidth(out io.Writer) int {
+// detectTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
+func detectTerminalWidth(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
 		return 0
@@ -89,9 +89,9 @@ func detectAdapterTerminalWidth(out io.Writer) int {
 	return columns
 }
 
-// checkAdapterConfig prints the warnings about the configuration. The error lists its faults, one a line.
-func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
-	c, err := readAdapterConfig(opts)
+// printConfigFaults prints the warnings about the configuration. The error lists its faults, one a line.
+func printConfigFaults(opts *commandLineOptions, out io.Writer) error {
+	c, err := readConfigOrDefaults(opts)
 	if err != nil {
 		return err
 	}
@@ -114,17 +114,17 @@ func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
 	return nil
 }
 
-// runAdapterCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
-func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
+// runCommandLine prints the version, checks the configuration, or runs the adapter, as the flags say.
+func runCommandLine(ctx context.Context, opts *commandLineOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil
 	}
-	if err := opts.validateAdapterFlags(); err != nil {
+	if err := opts.validateAllFlags(); err != nil {
 		return usageError{err}
 	}
 	if opts.checkConfig {
-		return checkAdapterConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
+		return printConfigFaults(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
 		return usageError{err}

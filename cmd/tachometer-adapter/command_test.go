@@ -17,11 +17,11 @@ func compareGolden(t *testing.T, path, got string) {
 	golden.Compare(t, path, got)
 }
 
-// adapterCommand runs the command line and returns its output.
-func adapterCommand(t *testing.T, args ...string) (string, error) {
+// runCommandWithArgs runs the command line and returns its output.
+func runCommandWithArgs(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newAdapterCommand(&out)
+	cmd := newCommandLine(&out)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -29,7 +29,7 @@ func adapterCommand(t *testing.T, args ...string) (string, error) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	help, err := adapterCommand(t, "--help")
+	help, err := runCommandWithArgs(t, "--help")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestHelp(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	if out, err := adapterCommand(t, "--version"); err != nil || out != "dev\n" {
+	if out, err := runCommandWithArgs(t, "--version"); err != nil || out != "dev\n" {
 		t.Errorf("--version = %q, %v", out, err)
 	}
 }
@@ -72,7 +72,7 @@ func TestCheckConfig(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := adapterCommand(t, "--check-config", "--config", tc.path)
+			out, err := runCommandWithArgs(t, "--check-config", "--config", tc.path)
 			if tc.want == nil {
 				if err != nil || !strings.Contains(out, "no faults") {
 					t.Errorf("%q, %v", out, err)
@@ -114,7 +114,7 @@ func TestFlagFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := adapterCommand(t, tc.args...)
+			_, err := runCommandWithArgs(t, tc.args...)
 			for _, want := range tc.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error %v does not say %q", err, want)
@@ -126,7 +126,7 @@ func TestFlagFaults(t *testing.T) {
 
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
-	if _, err := loadAdapterClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+	if _, err := loadClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestNoCluster(t *testing.T) {
 func TestCheckConfigWarns(t *testing.T) {
 	t.Parallel()
 	path := writeFile(t, strings.Replace(legacyRules, "(rate(<<.Series>>{<<.LabelMatchers>>}[2m]))", "(rate(<<.Series>>{<<.LabelMatchers>>}))", 1))
-	out, err := adapterCommand(t, "--check-config", "--config", path)
+	out, err := runCommandWithArgs(t, "--check-config", "--config", path)
 	for _, want := range []string{path + ": warning: line 11: rules[0].metricsQuery: is MetricsQL and not PromQL", path + ": no faults"} {
 		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("%q, %v; want %s", out, err, want)
@@ -146,7 +146,7 @@ func TestCheckConfigWarns(t *testing.T) {
 // TestImport translates a configuration, and finds the translation without faults.
 func TestImport(t *testing.T) {
 	t.Parallel()
-	out, err := adapterCommand(t, "import", "--from=prometheus-adapter", "--url=http://prometheus:9090", writeFile(t, legacyRules))
+	out, err := runCommandWithArgs(t, "import", "--from=prometheus-adapter", "--url=http://prometheus:9090", writeFile(t, legacyRules))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,11 +155,11 @@ func TestImport(t *testing.T) {
 			t.Errorf("%s\nlacks %s", out, want)
 		}
 	}
-	if out, err := adapterCommand(t, "--check-config", "--config", writeFile(t, out)); err != nil {
+	if out, err := runCommandWithArgs(t, "--check-config", "--config", writeFile(t, out)); err != nil {
 		t.Errorf("%s: %v", out, err)
 	}
 	// Without any counterpart the reasons are printed all the same.
-	out, err = adapterCommand(t, "import", "--from=prometheus-adapter", writeFile(t, strings.ReplaceAll(legacyRules, "{<<.LabelMatchers>>}", "")))
+	out, err = runCommandWithArgs(t, "import", "--from=prometheus-adapter", writeFile(t, strings.ReplaceAll(legacyRules, "{<<.LabelMatchers>>}", "")))
 	if err == nil || !strings.Contains(err.Error(), "no rule has a counterpart") || !strings.Contains(out, "# rules[0] for pods: metricsQuery: the native format adds matchers") {
 		t.Errorf("import without a counterpart: %q, %v", out, err)
 	}
@@ -170,11 +170,11 @@ func TestImport(t *testing.T) {
 		"none.yaml":      {"import", "--from=prometheus-adapter", "none.yaml"},
 		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{metricsQuery: a}]")},
 	} {
-		if _, err := adapterCommand(t, args...); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := runCommandWithArgs(t, args...); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("import %q: %v", args[1:], err)
 		}
 	}
-	if help, err := adapterCommand(t, "import", "--help"); err != nil || !strings.Contains(help, "--url url") || strings.Contains(help, "secure-port") {
+	if help, err := runCommandWithArgs(t, "import", "--help"); err != nil || !strings.Contains(help, "--url url") || strings.Contains(help, "secure-port") {
 		t.Errorf("help: %s, %v", help, err)
 	}
 }
@@ -201,12 +201,12 @@ func TestExitCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := newAdapterCommand(io.Discard)
+			cmd := newCommandLine(io.Discard)
 			cmd.SetArgs(tc.args)
 			err := cmd.ExecuteContext(t.Context())
 			got := 0
 			if err != nil {
-				got = adapterExitCode(err)
+				got = getExitCodeOfError(err)
 			}
 			if got != tc.want {
 				t.Errorf("exit code %d, want %d: %v", got, tc.want, err)

@@ -24,19 +24,19 @@ type component struct {
 	removed bool
 }
 
-func newAdapterComponentGroup() *componentGroup {
+func newComponentGroup() *componentGroup {
 	return &componentGroup{failed: make(chan error, 1)}
 }
 
-// addAdapterComponent starts a component: at once, or when Run begins. The returned function stops it, and does not wait for its end.
-func (c *componentGroup) addAdapterComponent(name string, run func(context.Context) error) (stop func()) {
+// addComponent starts a component: at once, or when Run begins. The returned function stops it, and does not wait for its end.
+func (c *componentGroup) addComponent(name string, run func(context.Context) error) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := &component{name: name, run: run}
 	if c.ctx == nil {
 		c.waiting = append(c.waiting, m)
 	} else {
-		c.startAdapterComponent(c.ctx, m)
+		c.startComponent(c.ctx, m)
 	}
 	return func() {
 		c.mu.Lock()
@@ -48,8 +48,8 @@ func (c *componentGroup) addAdapterComponent(name string, run func(context.Conte
 	}
 }
 
-// startAdapterComponent starts a component that is not removed yet. The caller holds c.mu.
-func (c *componentGroup) startAdapterComponent(ctx context.Context, m *component) {
+// startComponent starts a component that is not removed yet. The caller holds c.mu.
+func (c *componentGroup) startComponent(ctx context.Context, m *component) {
 	if m.removed || ctx.Err() != nil {
 		return
 	}
@@ -57,7 +57,7 @@ func (c *componentGroup) startAdapterComponent(ctx context.Context, m *component
 	m.cancel = cancel
 	c.wg.Go(func() {
 		defer cancel()
-		if err := superviseAdapterComponent(ctx, m.name, m.run); err != nil {
+		if err := superviseComponent(ctx, m.name, m.run); err != nil {
 			select {
 			case c.failed <- err:
 			default:
@@ -73,7 +73,7 @@ func (c *componentGroup) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.ctx = ctx
 	for _, m := range c.waiting {
-		c.startAdapterComponent(ctx, m)
+		c.startComponent(ctx, m)
 	}
 	c.waiting = nil
 	c.mu.Unlock()

@@ -27,9 +27,9 @@ func (c *parsedConfig) countLiveRules() int {
 	return len(c.config.Rules)
 }
 
-// readAdapterConfig returns the configuration of the file in the options, or the defaults without a file. The error lists every fault
+// readConfigOrDefaults returns the configuration of the file in the options, or the defaults without a file. The error lists every fault
 // of the file, one a line.
-func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
+func readConfigOrDefaults(opts *commandLineOptions) (*parsedConfig, error) {
 	if opts.configFile == "" {
 		cfg := config.Default()
 		set, err := rule.Compile(&cfg)
@@ -39,15 +39,15 @@ func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	c, err := opts.parseAdapterConfig(data)
+	c, err := opts.parseConfigOfEitherFormat(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", opts.configFile, err)
 	}
 	return c, nil
 }
 
-// parseAdapterConfig reads a configuration in either format.
-func (o *adapterOptions) parseAdapterConfig(data []byte) (*parsedConfig, error) {
+// parseConfigOfEitherFormat reads a configuration in either format.
+func (o *commandLineOptions) parseConfigOfEitherFormat(data []byte) (*parsedConfig, error) {
 	if !promadapter.IsConfig(data) {
 		if err := o.prometheus.rejectPrometheusFlags("with a configuration in Tachometer's own format"); err != nil {
 			return nil, err

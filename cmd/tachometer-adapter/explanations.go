@@ -84,7 +84,7 @@ func (a *adapter) addExplainAPI(cluster *rest.Config, deps *apiserver.Dependenci
 	if a.recorder == nil {
 		return nil
 	}
-	peers, err := a.newAdapterPeers(cluster)
+	peers, err := a.newReplicaPeers(cluster)
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func (a *adapter) addExplainAPI(cluster *rest.Config, deps *apiserver.Dependenci
 	return nil
 }
 
-// newAdapterPeers returns a reader of the other replicas' records, with the adapter's own credentials.
-func (a *adapter) newAdapterPeers(cluster *rest.Config) (*peer.Reader, error) {
+// newReplicaPeers returns a reader of the other replicas' records, with the adapter's own credentials.
+func (a *adapter) newReplicaPeers(cluster *rest.Config) (*peer.Reader, error) {
 	client, err := endpoints.NewForConfig(cluster)
 	if err != nil {
 		return nil, fmt.Errorf("make EndpointSlice client: %w", err)

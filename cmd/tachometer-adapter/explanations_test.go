@@ -10,7 +10,7 @@ import (
 // TestOwnAddress: a replica knows its own endpoint by its port and the machine's addresses.
 func TestOwnAddress(t *testing.T) {
 	t.Parallel()
-	a := &adapter{opts: &adapterOptions{server: apiserver.NewOptions()}}
+	a := &adapter{opts: &commandLineOptions{server: apiserver.NewOptions()}}
 	for address, want := range map[string]bool{
 		"127.0.0.1:6443":          true,
 		"[::ffff:127.0.0.1]:6443": true,
@@ -26,7 +26,7 @@ func TestOwnAddress(t *testing.T) {
 // TestRuleNames: a metric has the name of its rule, which is the pattern of a pattern rule, so that there are as many names as rules.
 func TestRuleNames(t *testing.T) {
 	t.Parallel()
-	start, err := readAdapterConfig(newAdapterOptions())
+	start, err := readConfigOrDefaults(newDefaultOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
-// adapterOptions holds the values of all flags.
-type adapterOptions struct {
+// commandLineOptions holds the values of all flags.
+type commandLineOptions struct {
 	configFile  string
 	checkConfig bool
 	version     bool
@@ -42,8 +42,8 @@ type adapterOptions struct {
 	logging *logsapi.LoggingConfiguration
 }
 
-func newAdapterOptions() *adapterOptions {
-	return &adapterOptions{
+func newDefaultOptions() *commandLineOptions {
+	return &commandLineOptions{
 		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
 		autoscalerEvents:  true,
@@ -51,15 +51,15 @@ func newAdapterOptions() *adapterOptions {
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
 		clientBurst:       rest.DefaultBurst,
-		prometheus:        newAdapterPrometheusFlags(),
-		resources:         newAdapterResourceOptions(),
+		prometheus:        newPrometheusOptions(),
+		resources:         newResourceOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logging.NewConfiguration("tachometer-adapter"),
 	}
 }
 
 // newFlagSets returns the flags, in the order of --help.
-func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
+func (o *commandLineOptions) newFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
 	fs.StringVar(&o.configFile, "config", o.configFile,
@@ -103,7 +103,7 @@ func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 
 // addIgnoredFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
 // unchanged. --help omits them.
-func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
+func (o *commandLineOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
 		fs.Bool(name, false, "no effect: the log goes to standard error")
@@ -119,16 +119,16 @@ func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 }
 
 // setClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
-func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
+func (o *commandLineOptions) setClientLimits(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
 		cluster.QPS = -1
 	}
 }
 
-// validateAdapterFlags returns every fault of the flags at once.
-func (o *adapterOptions) validateAdapterFlags() error {
-	errs := []error{o.server.Validate(), o.prometheus.validateAdapterPrometheusFlags(), o.resources.validateAdapterResourceFlags()}
+// validateAllFlags returns every fault of the flags at once.
+func (o *commandLineOptions) validateAllFlags() error {
+	errs := []error{o.server.Validate(), o.prometheus.validatePrometheusFlags(), o.resources.validateResourceFlags()}
 	if o.configFile == "" {
 		errs = append(errs, o.prometheus.rejectPrometheusFlags("without --config"))
 		if o.checkConfig {

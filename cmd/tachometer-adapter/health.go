@@ -14,15 +14,15 @@ import (
 	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 )
 
-// buildAdapterHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
+// newHealthChecks returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
 // responds with the reason is better than no replica.
-func (a *adapter) buildAdapterHealth() apiserver.Health {
+func (a *adapter) newHealthChecks() apiserver.Health {
 	live, ready := a.usage.listResourceChecks()
 	return apiserver.Health{
 		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.CheckLive(time.Now()) }}),
 		Ready: append(ready,
 			apiserver.Check{Name: "informers", Test: a.discovery.SyncError},
-			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkAdapterWarmup(time.Now()) }},
+			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkWarmupOver(time.Now()) }},
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
 			apiserver.Check{Name: "certificate", Test: a.checkServingCertificate}),
 		Notes: func() []string {
@@ -55,7 +55,7 @@ type warmupCheck struct {
 // fail, and another may be late. A service without traffic may have no value for much longer.
 const warmupIntervals = 3
 
-func (w *warmupCheck) checkAdapterWarmup(now time.Time) error {
+func (w *warmupCheck) checkWarmupOver(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

@@ -47,7 +47,7 @@ func TestWarmup(t *testing.T) {
 				},
 			}
 			for _, now = range steps {
-				if err := w.checkAdapterWarmup(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
+				if err := w.checkWarmupOver(time.Unix(1000, 0).Add(now.after)); (err == nil) != now.ready {
 					t.Errorf("after %v: %v", now.after, err)
 				}
 			}
@@ -82,7 +82,7 @@ func TestWarmupChecksEachDemandOnce(t *testing.T) {
 	probe := func(ready bool) {
 		t.Helper()
 		probes++
-		if err := w.checkAdapterWarmup(time.Unix(1000, 0)); (err == nil) != ready {
+		if err := w.checkWarmupOver(time.Unix(1000, 0)); (err == nil) != ready {
 			t.Errorf("%d of %d demands with a value: %v", warm, len(demands), err)
 		}
 	}

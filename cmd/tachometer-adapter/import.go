@@ -15,8 +15,8 @@ import (
 // legacyFormat is the one format that import reads.
 const legacyFormat = "prometheus-adapter"
 
-// newAdapterImportCommand returns the command that translates another adapter's configuration.
-func newAdapterImportCommand(out io.Writer) *cobra.Command {
+// newImportCommand returns the command that translates another adapter's configuration.
+func newImportCommand(out io.Writer) *cobra.Command {
 	var from, url string
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
@@ -26,7 +26,7 @@ func newAdapterImportCommand(out io.Writer) *cobra.Command {
 			if from != legacyFormat {
 				return usageError{fmt.Errorf("--from is %q; the one known format is %s", from, legacyFormat)}
 			}
-			return runAdapterImportCommand(out, args[0], url)
+			return importConfigOfPrometheusAdapter(out, args[0], url)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`format` of FILE: "+legacyFormat)
@@ -37,7 +37,7 @@ func newAdapterImportCommand(out io.Writer) *cobra.Command {
 	return cmd
 }
 
-func runAdapterImportCommand(out io.Writer, file, url string) error {
+func importConfigOfPrometheusAdapter(out io.Writer, file, url string) error {
 	data, err := filewatch.Read(file)
 	if err != nil {
 		return usageError{err}

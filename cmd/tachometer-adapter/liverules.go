@@ -116,8 +116,8 @@ func (d demandRules) TargetSources(resource, name string) []string {
 	return r.Namespaces
 }
 
-// listAdapterRuleTargets returns the targets that the rules of a configuration name, each source once.
-func listAdapterRuleTargets(cfg *config.Config) []discovery.RuleTarget {
+// listTargetsOfRules returns the targets that the rules of a configuration name, each source once.
+func listTargetsOfRules(cfg *config.Config) []discovery.RuleTarget {
 	var targets []discovery.RuleTarget
 	known := map[string]bool{}
 	for i := range cfg.Rules {

@@ -14,22 +14,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
-func main() { os.Exit(executeAdapter()) }
+func main() { os.Exit(executeCommandLine()) }
 
-// executeAdapter runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
-func executeAdapter() int {
+// executeCommandLine runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
+func executeCommandLine() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
+	if err := newCommandLine(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %s\n", plaintext.CleanLines(err.Error()))
-		return adapterExitCode(err)
+		return getExitCodeOfError(err)
 	}
 	return 0
 }
 
-// adapterExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
-func adapterExitCode(err error) int {
+// getExitCodeOfError returns the exit code of an error: 2 for a wrong use of the program, else 1.
+func getExitCodeOfError(err error) int {
 	if errors.As(err, new(usageError)) {
 		return 2
 	}

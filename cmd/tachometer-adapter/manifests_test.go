@@ -95,10 +95,10 @@ func resourceNames(rules []rbac.PolicyRule, resource string) []string {
 }
 
 // deployedOptions are the options that the Deployment's arguments give.
-func deployedOptions(t *testing.T) *adapterOptions {
+func deployedOptions(t *testing.T) *commandLineOptions {
 	t.Helper()
 	deployment := decodeManifests[apps.Deployment](t, "deployment.yaml", "Deployment")[0]
-	opts := newAdapterOptions()
+	opts := newDefaultOptions()
 	flags := pflag.NewFlagSet("adapter", pflag.ContinueOnError)
 	for _, group := range opts.newFlagSets().FlagSets {
 		flags.AddFlagSet(group)
@@ -111,7 +111,7 @@ func deployedOptions(t *testing.T) *adapterOptions {
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateAdapterFlags(); err != nil {
+	if err := opts.validateAllFlags(); err != nil {
 		t.Error(err)
 	}
 	if got := container.Ports[0].ContainerPort; int(got) != opts.server.Serving.BindPort {

@@ -86,12 +86,12 @@ func kindOf(c prometheus.Collector) string {
 
 func selfMetrics(t *testing.T) []registeredMetric {
 	t.Helper()
-	start, err := readAdapterConfig(newAdapterOptions())
+	start, err := readConfigOrDefaults(newDefaultOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &metricRecorder{Registry: prometheus.NewRegistry()}
-	opts := newAdapterOptions()
+	opts := newDefaultOptions()
 	opts.resources.kubelets = true
 	if _, err := newAdapter(opts, start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ type prometheusOptions struct {
 	flags                      *pflag.FlagSet // tells which flags were given; nil: none
 }
 
-func newAdapterPrometheusFlags() prometheusOptions {
+func newPrometheusOptions() prometheusOptions {
 	return prometheusOptions{
 		url: "https://localhost", verb: http.MethodGet, // prometheus-adapter's own defaults
 		relistInterval: 10 * time.Minute,
@@ -61,8 +61,8 @@ func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 		"greatest `age` of the last sample of a listed series; 0: --metrics-relist-interval")
 }
 
-// validateAdapterPrometheusFlags returns every fault of the flags at once.
-func (p *prometheusOptions) validateAdapterPrometheusFlags() error {
+// validatePrometheusFlags returns every fault of the flags at once.
+func (p *prometheusOptions) validatePrometheusFlags() error {
 	var errs []error
 	if p.relistInterval <= 0 {
 		errs = append(errs, fmt.Errorf("--metrics-relist-interval is not positive: %s", p.relistInterval))

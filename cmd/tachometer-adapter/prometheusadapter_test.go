@@ -21,9 +21,9 @@ import (
 )
 
 // parseFlags are the options of a command line.
-func parseFlags(t *testing.T, args ...string) *adapterOptions {
+func parseFlags(t *testing.T, args ...string) *commandLineOptions {
 	t.Helper()
-	opts := newAdapterOptions()
+	opts := newDefaultOptions()
 	groups, all := opts.newFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
 	for _, name := range groups.Order {
 		all.AddFlagSet(groups.FlagSets[name])
@@ -31,7 +31,7 @@ func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	if err := all.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateAdapterFlags(); err != nil {
+	if err := opts.validateAllFlags(); err != nil {
 		t.Fatal(err)
 	}
 	return opts
@@ -274,7 +274,7 @@ func TestUnusedCredentials(t *testing.T) {
 func TestFlagsOfTheOtherFormat(t *testing.T) {
 	t.Parallel()
 	opts := parseFlags(t, "--prometheus-url=http://p", "--config="+writeFile(t, configHeader))
-	if _, err := readAdapterConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
+	if _, err := readConfigOrDefaults(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 // configReloader applies each valid content of the configuration file. describeReloads may be called while Run runs.
 type configReloader struct {
-	opts    *adapterOptions
+	opts    *commandLineOptions
 	initial *parsedConfig
 	apply   func(next *parsedConfig) error
 
@@ -31,8 +31,8 @@ type configReloader struct {
 	rejectedAt  time.Time // when the rejected content was read
 }
 
-// newAdapterConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
-func newAdapterConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
+// newConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
+func newConfigReloader(opts *commandLineOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
 	return &configReloader{opts: opts, initial: start, apply: apply, metrics: filewatch.NewMetrics(r, "adapter")}
 }
 
@@ -50,17 +50,17 @@ func (r *configReloader) Run(ctx context.Context) error {
 	return filewatch.Watch(ctx, r.opts.configFile, r.initial.data, func(data []byte, err error) {
 		var next *parsedConfig
 		if err == nil {
-			next, err = r.opts.parseAdapterConfig(data) //nolint:contextcheck // a rule's trial evaluates in memory
+			next, err = r.opts.parseConfigOfEitherFormat(data) //nolint:contextcheck // a rule's trial evaluates in memory
 		}
 		if err == nil && (next.legacy == nil) != (r.initial.legacy == nil) {
 			err = errors.New("the file has another format than at the start; restart the adapter to change the format")
 		}
-		r.applyOrRejectAdapterConfig(ctx, next, err, time.Now())
+		r.applyOrRejectConfig(ctx, next, err, time.Now())
 	})
 }
 
-// applyOrRejectAdapterConfig applies next. With an error it keeps the previous configuration.
-func (r *configReloader) applyOrRejectAdapterConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
+// applyOrRejectConfig applies next. With an error it keeps the previous configuration.
+func (r *configReloader) applyOrRejectConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
 	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
 	if err == nil {
 		err = r.apply(next)
@@ -69,7 +69,7 @@ func (r *configReloader) applyOrRejectAdapterConfig(ctx context.Context, next *p
 	defer r.mu.Unlock()
 	r.rejected, r.rejectedAt = err, now
 	if err != nil {
-		r.metrics.RecordRejected(len(splitAdapterReloadError(err)))
+		r.metrics.RecordRejected(len(splitReloadFaults(err)))
 		log.Error(err, "Configuration rejected, keeping the previous one")
 		return
 	}
@@ -87,14 +87,14 @@ func (r *configReloader) describeReloads() []string {
 		source = "built-in rules"
 	}
 	notes := []string{fmt.Sprintf("config: %s active since %s", source, r.activeSince.UTC().Format(time.RFC3339))}
-	for _, line := range splitAdapterReloadError(r.rejected) {
+	for _, line := range splitReloadFaults(r.rejected) {
 		notes = append(notes, fmt.Sprintf("config: rejected at %s: %s", r.rejectedAt.UTC().Format(time.RFC3339), line))
 	}
 	return notes
 }
 
-// splitAdapterReloadError returns the faults in err, one a line; none for nil.
-func splitAdapterReloadError(err error) []string {
+// splitReloadFaults returns the faults in err, one a line; none for nil.
+func splitReloadFaults(err error) []string {
 	if err == nil {
 		return nil
 	}

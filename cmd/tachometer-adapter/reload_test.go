@@ -30,9 +30,9 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		}
 	}
 	write(configHeader + "scrape: {interval: 2s}\n")
-	opts := newAdapterOptions()
+	opts := newDefaultOptions()
 	opts.configFile = path
-	start, err := readAdapterConfig(opts)
+	start, err := readConfigOrDefaults(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		applied <- next.config.Scrape.Interval
 		return nil
 	}
-	r := newAdapterConfigReloader(opts, start, apply, registry)
+	r := newConfigReloader(opts, start, apply, registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
@@ -86,7 +86,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 
 func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	t.Parallel()
-	c, err := readAdapterConfig(newAdapterOptions())
+	c, err := readConfigOrDefaults(newDefaultOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

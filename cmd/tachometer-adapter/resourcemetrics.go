@@ -26,7 +26,7 @@ type resourceOptions struct {
 	kubeletsInterval time.Duration
 }
 
-func newAdapterResourceOptions() resourceOptions {
+func newResourceOptions() resourceOptions {
 	return resourceOptions{kubeletsInterval: 15 * time.Second} // the longest time between two measurements of a kubelet
 }
 
@@ -42,7 +42,7 @@ func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 		"`types` of node address to reach a kubelet by, the preferred first; empty: InternalIP, then the others")
 }
 
-func (r *resourceOptions) validateAdapterResourceFlags() error {
+func (r *resourceOptions) validateResourceFlags() error {
 	var errs []error
 	if r.kubeletsInterval < time.Second {
 		errs = append(errs, errors.New("--kubelet-interval is less than a second: kubelets measure about every ten seconds"))
@@ -61,7 +61,7 @@ type resourceMetrics struct {
 }
 
 // servesResourceMetrics reports whether a configuration serves metrics.k8s.io.
-func (o *adapterOptions) servesResourceMetrics(c *parsedConfig) bool {
+func (o *commandLineOptions) servesResourceMetrics(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 

@@ -13,15 +13,15 @@ import (
 )
 
 // runAdapter runs an adapter until ctx ends or a component fails. Several may run in one process, each with its own options.
-func runAdapter(ctx context.Context, opts *adapterOptions) error {
-	start, err := readAdapterConfig(opts) //nolint:contextcheck // a rule's trial evaluates in memory
+func runAdapter(ctx context.Context, opts *commandLineOptions) error {
+	start, err := readConfigOrDefaults(opts) //nolint:contextcheck // a rule's trial evaluates in memory
 	if err != nil {
 		return err
 	}
 	if err := opts.server.SignCertificate(); err != nil {
 		return err
 	}
-	cluster, err := loadAdapterClusterConfig(opts.kubeconfig)
+	cluster, err := loadClusterConfig(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	defer stopMeasuring()
 	parts, measuring := errgroup.WithContext(measuring)
 	start := func(name string, run func(context.Context) error) {
-		parts.Go(func() error { return superviseAdapterComponent(measuring, name, run) })
+		parts.Go(func() error { return superviseComponent(measuring, name, run) })
 	}
 	start("resource mapping", a.mapper.Run)
 	start("discovery", func(ctx context.Context) error {
@@ -81,8 +81,8 @@ func (a *adapter) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// superviseAdapterComponent runs a component, and returns an error if it ends before ctx.
-func superviseAdapterComponent(ctx context.Context, name string, run func(context.Context) error) error {
+// superviseComponent runs a component, and returns an error if it ends before ctx.
+func superviseComponent(ctx context.Context, name string, run func(context.Context) error) error {
 	err := run(ctx)
 	switch {
 	case err != nil:

@@ -30,12 +30,12 @@ type replica struct {
 
 func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 	t.Helper()
-	opts := newAdapterOptions()
+	opts := newDefaultOptions()
 	opts.configFile = configFile
 	return startWith(t, c, opts)
 }
 
-func startWith(t *testing.T, c *fakeCluster, opts *adapterOptions) *replica {
+func startWith(t *testing.T, c *fakeCluster, opts *commandLineOptions) *replica {
 	t.Helper()
 	opts.kubeconfig = c.kubeconfig
 	opts.allowHostNetwork = true // the pods are on loopback
@@ -171,7 +171,7 @@ func TestSupervise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := superviseAdapterComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
+			err := superviseComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
 			if got := errorText(err); got != tc.want {
 				t.Errorf("supervise = %q, want %q", got, tc.want)
 			}

@@ -63,7 +63,7 @@ type adapter struct {
 	replica   string                 // the name of this pod
 	server    *apiserver.Server
 
-	opts           *adapterOptions
+	opts           *commandLineOptions
 	catalogMetrics *promadapter.Metrics
 	components     *componentGroup
 	rules          liveRules
@@ -73,9 +73,9 @@ type adapter struct {
 }
 
 // newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
-func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
-	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newAdapterComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
-	a.reloader = newAdapterConfigReloader(opts, start, a.applyAdapterConfig, metrics)
+func newAdapter(opts *commandLineOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
+	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a.reloader = newConfigReloader(opts, start, a.applyNextConfig, metrics)
 	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	}
 	a.applyLiveRules(start)
 	a.provider = provider.New(a.newProviderDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterHealth(), Groups: a.usage.listAPIGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.newHealthChecks(), Groups: a.usage.listAPIGroups()}
 	if err := a.addExplainAPI(cluster, &deps); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (a *adapter) buildClusterClients(start *parsedConfig, cluster *rest.Config,
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
 		Now:              a.clock.Now,
 		Observer:         a.observeWatchedAutoscalers(),
-		Retention:        newAdapterStoreOptions(start.config).Retention,
+		Retention:        deriveStoreOptions(start.config).Retention,
 		Registerer:       metrics,
 		AllowHostNetwork: a.opts.allowHostNetwork,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
@@ -170,13 +170,13 @@ func (a *adapter) buildCertificateKeeper(services []string, client kubernetes.In
 
 // buildScrapePipeline builds the path of the data: targets to samples to values.
 func (a *adapter) buildScrapePipeline(cfg *config.Config, metrics metricsRegistry) {
-	storeOptions, scrapeOptions := newAdapterStoreOptions(cfg), newAdapterScrapeOptions(cfg)
+	storeOptions, scrapeOptions := deriveStoreOptions(cfg), deriveScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
 	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
 	scrapeOptions.Clock, storeOptions.Now = a.clock, a.clock.Now
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
-	a.engine = query.New(a.store, query.Options{Settings: newAdapterEngineSettings(cfg), Registerer: metrics})
+	a.engine = query.New(a.store, query.Options{Settings: deriveQuerySettings(cfg), Registerer: metrics})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmupCheck{
 		synced:         a.discovery.HasSynced,
@@ -194,7 +194,7 @@ func (a *adapter) buildPrometheusBackends(cfg *config.Config, metrics metricsReg
 	if err != nil {
 		return err
 	}
-	a.backends = newAdapterBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
+	a.backends = newBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
 	return a.backends.applyPrometheusBackends(cfg.Backends)
 }
 
@@ -205,13 +205,13 @@ func (a *adapter) applyLiveRules(next *parsedConfig) {
 		a.rules.setStaticRules(next.rules)
 	} else {
 		catalog := a.newPromAdapterCatalog(next)
-		a.rules.setCatalogRules(catalog, a.components.addAdapterComponent("series", func(ctx context.Context) error {
+		a.rules.setCatalogRules(catalog, a.components.addComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
 	a.discovery.SetRules(demandRules{a.rules.getLiveRules()})
-	a.discovery.SetRuleTargets(listAdapterRuleTargets(next.config))
+	a.discovery.SetRuleTargets(listTargetsOfRules(next.config))
 }
 
 // newPromAdapterCatalog returns the catalog of a prometheus-adapter configuration.
@@ -222,8 +222,8 @@ func (a *adapter) newPromAdapterCatalog(next *parsedConfig) *promadapter.Catalog
 	})
 }
 
-// applyAdapterConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
-func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
+// applyNextConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
+func (a *adapter) applyNextConfig(next *parsedConfig) error {
 	cfg := next.config
 	if a.opts.servesResourceMetrics(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
@@ -233,20 +233,20 @@ func (a *adapter) applyAdapterConfig(next *parsedConfig) error {
 	}
 	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
 	// samples for.
-	a.store.Reconfigure(newAdapterStoreOptions(cfg))
-	a.scraper.Reconfigure(newAdapterScrapeOptions(cfg))
-	a.discovery.SetRetention(newAdapterStoreOptions(cfg).Retention)
-	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
+	a.store.Reconfigure(deriveStoreOptions(cfg))
+	a.scraper.Reconfigure(deriveScrapeOptions(cfg))
+	a.discovery.SetRetention(deriveStoreOptions(cfg).Retention)
+	a.engine.Reconfigure(deriveQuerySettings(cfg))
 	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.applyLiveRules(next)
 	return nil
 }
 
-func newAdapterStoreOptions(cfg *config.Config) store.Options {
+func deriveStoreOptions(cfg *config.Config) store.Options {
 	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, MaxBytes: cfg.Scrape.MaxStoreBytes}
 }
 
-func newAdapterScrapeOptions(cfg *config.Config) scrape.Options {
+func deriveScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxLabelBytes: int(cfg.Scrape.MaxLabelBytes),
@@ -255,12 +255,12 @@ func newAdapterScrapeOptions(cfg *config.Config) scrape.Options {
 	}
 }
 
-func newAdapterEngineSettings(cfg *config.Config) query.Settings {
+func deriveQuerySettings(cfg *config.Config) query.Settings {
 	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
-// loadAdapterClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
-func loadAdapterClusterConfig(kubeconfig string) (*rest.Config, error) {
+// loadClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
+func loadClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {

@@ -25,7 +25,7 @@ type checkCommand struct {
 	send                                  bool
 }
 
-func newScalerCheckCommand(g *globalFlags) *cobra.Command {
+func newCheckCommand(g *globalFlags) *cobra.Command {
 	c := &checkCommand{globalFlags: g}
 	cmd := &cobra.Command{
 		Use: "check --config FILE", Short: "check the cluster and the receivers against the needs of a configuration",
@@ -40,7 +40,7 @@ Check has the rights of its user. To check the controller, run it in the control
 
 ` + command.ReadExitCodesHelp,
 		Args: command.RejectArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.runScalerCheckCommand(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runPreflightChecks(cmd.Context()) },
 	}
 	cmd.Flags().StringVar(&c.configFile, "config", "", "configuration `file` of the scaler")
 	cmd.Flags().BoolVar(&c.send, "send", false, "send a test message to every notifier")
@@ -52,13 +52,13 @@ Check has the rights of its user. To check the controller, run it in the control
 	return cmd
 }
 
-// runScalerCheckCommand runs tachometer-scaler check.
-func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
+// runPreflightChecks runs tachometer-scaler check.
+func (c *checkCommand) runPreflightChecks(ctx context.Context) error {
 	format, err := c.OutputFormat("auto", "text", "wide", "json", "yaml")
 	if err != nil {
 		return err
 	}
-	cfg, err := loadScalerConfig(c.configFile)
+	cfg, err := loadConfigFile(c.configFile)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 		return err
 	}
 	if c.leaseNamespace == "" {
-		c.leaseNamespace = readScalerNamespace("tachometer")
+		c.leaseNamespace = readPodNamespace("tachometer")
 	}
 	all := preflight.Run(ctx, preflight.Options{
 		Config: cfg, Client: conn.Client, Dynamic: conn.Dynamic, Mapper: conn.Mapper, Planner: conn.NewEngine(conn.Holds),
@@ -77,7 +77,7 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 	if format == "json" || format == "yaml" {
 		err = command.WriteObject(c.Out, format, map[string]any{"checks": all})
 	} else {
-		err = c.writeScalerCheckTable(all)
+		err = c.writeCheckTable(all)
 	}
 	if err != nil {
 		return err
@@ -85,8 +85,8 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 	return preflight.Err(all)
 }
 
-// writeScalerCheckTable writes a line for each check.
-func (c *checkCommand) writeScalerCheckTable(all []preflight.Result) error {
+// writeCheckTable writes a line for each check.
+func (c *checkCommand) writeCheckTable(all []preflight.Result) error {
 	t := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "CHECK\tSUBJECT\tSTATUS\tDETAIL\tFIX")
 	for _, r := range all {

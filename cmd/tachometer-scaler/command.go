@@ -29,16 +29,16 @@ type globalFlags struct {
 	commandStarted                     bool // cobra accepted command and flags
 }
 
-// newScalerFlags returns the flags, for a program with these outputs.
-func newScalerFlags(out, errs io.Writer) *globalFlags {
+// newGlobalFlags returns the flags, for a program with these outputs.
+func newGlobalFlags(out, errs io.Writer) *globalFlags {
 	g := &globalFlags{}
-	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadScalerKubeconfig}
+	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadKubeconfig}
 	return g
 }
 
-func newScalerRootCommand(g *globalFlags) *cobra.Command {
+func newRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: g.Name, Long: longHelp, Args: rejectUnknownScalerCommand, RunE: showScalerVersion,
+		Use: g.Name, Long: longHelp, Args: rejectUnknownCommand, RunE: showVersionOrHelp,
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
@@ -52,26 +52,26 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	g.AddOutputFlag(flags)
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
-	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
+	cmd.AddCommand(newScheduleCommand(g), newCheckCommand(g), newRunCommand(g))
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return command.WithExitCode(command.DescribeFlagError(err), command.ExitUsage)
 	})
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
-	g.recordScalerStart(cmd)
+	g.markFlagsAccepted(cmd)
 	return cmd
 }
 
-// rejectUnknownScalerCommand rejects an argument that names no command.
-func rejectUnknownScalerCommand(cmd *cobra.Command, args []string) error {
+// rejectUnknownCommand rejects an argument that names no command.
+func rejectUnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return command.UnknownCommandError(cmd, cmd.CommandPath(), args[0])
 	}
 	return nil
 }
 
-// showScalerVersion prints the version with --version, and the help without it.
-func showScalerVersion(cmd *cobra.Command, _ []string) error {
+// showVersionOrHelp prints the version with --version, and the help without it.
+func showVersionOrHelp(cmd *cobra.Command, _ []string) error {
 	if asked, err := cmd.Flags().GetBool("version"); err != nil || !asked {
 		return errors.Join(err, cmd.Help())
 	}
@@ -79,10 +79,10 @@ func showScalerVersion(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// recordScalerStart makes each command record that cobra accepted it and its flags.
-func (g *globalFlags) recordScalerStart(cmd *cobra.Command) {
+// markFlagsAccepted makes each command record that cobra accepted it and its flags.
+func (g *globalFlags) markFlagsAccepted(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.recordScalerStart(sub)
+		g.markFlagsAccepted(sub)
 	}
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -92,8 +92,8 @@ func (g *globalFlags) recordScalerStart(cmd *cobra.Command) {
 	}
 }
 
-// loadScalerKubeconfig returns the configuration of the cluster, and the namespace.
-func (g *globalFlags) loadScalerKubeconfig() (*rest.Config, string, error) {
+// loadKubeconfig returns the configuration of the cluster, and the namespace.
+func (g *globalFlags) loadKubeconfig() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}

@@ -25,11 +25,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// runScalerComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
+// runConfiguredComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
-func (s *componentReloader) runScalerComponents(ctx context.Context, cfg *preparedConfig) error {
+func (s *componentReloader) runConfiguredComponents(ctx context.Context, cfg *preparedConfig) error {
 	registry := prometheus.NewRegistry()
-	s.health.setScalerMetrics(registry)
+	s.health.setComponentMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
 	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
 	caches := rollout.NewCaches(live)
@@ -59,13 +59,13 @@ func (s *componentReloader) runScalerComponents(ctx context.Context, cfg *prepar
 	group.Go(func() error { return s.lead.runWhileLeading(ctx, control.Run) })
 	group.Go(func() error { return s.lead.runWhileLeading(ctx, lane.Run) })
 	if len(cfg.Events.Rules) > 0 {
-		s.runScalerEventSources(ctx, group, cfg, events, ids, registry)
+		s.runEventSources(ctx, group, cfg, events, ids, registry)
 	}
 	return group.Wait()
 }
 
-// runScalerEventSources starts the handler and its sources.
-func (s *componentReloader) runScalerEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+// runEventSources starts the handler and its sources.
+func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
 	cfg := prepared.Events
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })

@@ -35,22 +35,22 @@ type healthServer struct {
 	configLoadedAt   time.Time
 }
 
-func newScalerHealthServer(lead *leadership) *healthServer {
+func newHealthServer(lead *leadership) *healthServer {
 	registry := prometheus.NewRegistry()
 	h := &healthServer{lead: lead, registry: registry, configMetrics: filewatch.NewMetrics(registry, "scaler")}
-	registry.MustRegister(newScalerLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
-// setScalerMetrics replaces the metrics of the previous components.
-func (h *healthServer) setScalerMetrics(g prometheus.Gatherer) {
+// setComponentMetrics replaces the metrics of the previous components.
+func (h *healthServer) setComponentMetrics(g prometheus.Gatherer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.componentMetrics = g
 }
 
-// recordScalerConfigLoad records that a configuration was applied, or, with an error, rejected.
-func (h *healthServer) recordScalerConfigLoad(err error, now time.Time) {
+// recordConfigLoad records that a configuration was applied, or, with an error, rejected.
+func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.configError, h.configLoadedAt = err, now
@@ -63,32 +63,32 @@ func (h *healthServer) recordScalerConfigLoad(err error, now time.Time) {
 	h.configMetrics.RecordRejected(len(faults))
 }
 
-// checkScalerReadiness returns an error until the components run and a leader, this replica or another, is known.
-func (h *healthServer) checkScalerReadiness() error {
+// checkReadyToLead returns an error until the components run and a leader, this replica or another, is known.
+func (h *healthServer) checkReadyToLead() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
 		return errors.New("components have not started yet")
 	}
-	if _, leader, _ := h.lead.snapshotScalerLeader(); leader == "" {
+	if _, leader, _ := h.lead.getLeaderSnapshot(); leader == "" {
 		return errors.New("no leader is known yet; check the connection to the API server")
 	}
 	return nil
 }
 
-// writeScalerReadiness writes leader and configuration for people, on /readyz?verbose. Without reasons: the port is open to strangers.
-func (h *healthServer) writeScalerReadiness(w http.ResponseWriter) {
+// writeReadinessReport writes leader and configuration for people, on /readyz?verbose. Without reasons: the port is open to strangers.
+func (h *healthServer) writeReadinessReport(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, leader, _ := h.lead.snapshotScalerLeader()
+	_, leader, _ := h.lead.getLeaderSnapshot()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
 		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one; the log has the reason\n", h.configLoadedAt.UTC().Format(time.RFC3339))
 	}
 }
 
-// gatherScalerMetrics returns the metrics of the process and of the running components.
-func (h *healthServer) gatherScalerMetrics() ([]*dto.MetricFamily, error) {
+// gatherComponentMetrics returns the metrics of the process and of the running components.
+func (h *healthServer) gatherComponentMetrics() ([]*dto.MetricFamily, error) {
 	h.mu.Lock()
 	all := prometheus.Gatherers{h.registry}
 	if h.componentMetrics != nil {
@@ -98,42 +98,42 @@ func (h *healthServer) gatherScalerMetrics() ([]*dto.MetricFamily, error) {
 	return all.Gather()
 }
 
-// newScalerHealthHandler returns the handler of /livez, /readyz and /metrics.
-func (h *healthServer) newScalerHealthHandler() http.Handler {
+// newProbeHandler returns the handler of /livez, /readyz and /metrics.
+func (h *healthServer) newProbeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		if err := h.lead.checkScalerLiveness(time.Now()); err != nil {
+		if err := h.lead.checkElectionAlive(time.Now()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := h.checkScalerReadiness(); err != nil {
+		if err := h.checkReadyToLead(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		if r.URL.Query().Has("verbose") {
-			h.writeScalerReadiness(w)
+			h.writeReadinessReport(w)
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(h.gatherScalerMetrics), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(h.gatherComponentMetrics), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return mux
 }
 
-// serveScalerHealth serves on the address until ctx ends.
-func (h *healthServer) serveScalerHealth(ctx context.Context, address string) error {
+// serveProbesOnAddress serves on the address until ctx ends.
+func (h *healthServer) serveProbesOnAddress(ctx context.Context, address string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	return h.serveScalerListener(ctx, listener)
+	return h.serveProbesOnListener(ctx, listener)
 }
 
-// serveScalerListener serves on the listener until ctx ends.
-func (h *healthServer) serveScalerListener(ctx context.Context, listener net.Listener) error {
-	server := h.newScalerHTTPServer()
+// serveProbesOnListener serves on the listener until ctx ends.
+func (h *healthServer) serveProbesOnListener(ctx context.Context, listener net.Listener) error {
+	server := h.newProbeServer()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := fieldlimit.Serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)
@@ -144,10 +144,10 @@ func (h *healthServer) serveScalerListener(ctx context.Context, listener net.Lis
 // The connections of the kubelet and of monitoring are few. The port is open to strangers.
 const maxHealthConnections, maxAddressHealthConnections = 128, 32
 
-// newScalerHTTPServer returns the server of the handler.
-func (h *healthServer) newScalerHTTPServer() *http.Server {
+// newProbeServer returns the server of the handler.
+func (h *healthServer) newProbeServer() *http.Server {
 	server := &http.Server{
-		Handler: h.newScalerHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: h.newProbeHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: logging.NewServerLog(),
 	}
 	connlimit.New(maxHealthConnections, maxAddressHealthConnections).Apply(server)

@@ -22,8 +22,8 @@ import (
 func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		lead := newScalerLeadership("scaler/scaler")
-		handler := newScalerHealthServer(lead).newScalerHealthHandler()
+		lead := newElection("scaler/scaler")
+		handler := newHealthServer(lead).newProbeHandler()
 		want := func(when string, code int) {
 			t.Helper()
 			w := httptest.NewRecorder()
@@ -34,7 +34,7 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 		}
 		leading, lose := context.WithCancel(t.Context())
 		release, ended := make(chan struct{}), make(chan error)
-		lead.setScalerLeading(leading)
+		lead.setLeadershipContext(leading)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			ended <- lead.runWhileLeading(ctx, func(context.Context) error { <-release; return nil })
@@ -42,7 +42,7 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 		<-time.After(time.Hour)
 		want("a leader", http.StatusOK)
 		lose()
-		lead.setScalerLeading(nil) //nolint:staticcheck // no context: no leadership
+		lead.setLeadershipContext(nil) //nolint:staticcheck // no context: no leadership
 		<-time.After(maxLeaderStop)
 		synctest.Wait()
 		want("while the work ends", http.StatusOK)
@@ -61,9 +61,9 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 // TestHealthPortIsBounded: idle connections of strangers close each other, not the port, and their metrics are gathered few at a time.
 func TestHealthPortIsBounded(t *testing.T) {
 	t.Parallel()
-	health := newScalerHealthServer(newScalerLeadership("scaler/scaler"))
+	health := newHealthServer(newElection("scaler/scaler"))
 	gathering, release := make(chan struct{}, 100), make(chan struct{})
-	health.setScalerMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+	health.setComponentMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		gathering <- struct{}{}
 		<-release
 		return nil, nil
@@ -74,7 +74,7 @@ func TestHealthPortIsBounded(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- health.serveScalerListener(ctx, listener) }()
+	go func() { ended <- health.serveProbesOnListener(ctx, listener) }()
 	defer func() { stop(); <-ended }()
 
 	var scrapes errgroup.Group

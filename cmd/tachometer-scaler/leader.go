@@ -41,13 +41,13 @@ type leadership struct {
 // maxLeaderStop is far beyond the time that the work of a leader takes to end: a request to the API server has at most 30 s.
 const maxLeaderStop = 2 * time.Minute
 
-func newScalerLeadership(name string) *leadership {
+func newElection(name string) *leadership {
 	return &leadership{leaseName: name, changed: make(chan struct{}), watchdog: leaderelection.NewLeaderHealthzAdaptor(maxLeaderStop)}
 }
 
-// checkScalerLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
+// checkElectionAlive returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
 // which keeps a new leadership from starting its own.
-func (l *leadership) checkScalerLiveness(now time.Time) error {
+func (l *leadership) checkElectionAlive(now time.Time) error {
 	if err := l.watchdog.Check(nil); err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
@@ -59,7 +59,7 @@ func (l *leadership) checkScalerLiveness(now time.Time) error {
 	return nil
 }
 
-func (l *leadership) setScalerStopping(since time.Time) {
+func (l *leadership) setLeadershipStopping(since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stoppingSince = since
@@ -74,8 +74,8 @@ func (l *leadership) runLeaderElection(ctx context.Context, c *command.Connectio
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name, WatchDog: l.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { l.setScalerLeading(leading) },
-			OnStoppedLeading: func() { l.setScalerLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
+			OnStartedLeading: func(leading context.Context) { l.setLeadershipContext(leading) },
+			OnStoppedLeading: func() { l.setLeadershipContext(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
 				klog.FromContext(ctx).Info("Leader elected", "lease", l.leaseName, "leader", identity)
 				l.mu.Lock()
@@ -93,8 +93,8 @@ func (l *leadership) runLeaderElection(ctx context.Context, c *command.Connectio
 	return nil
 }
 
-// setScalerLeading sets the context of the leadership, and wakes all waiters.
-func (l *leadership) setScalerLeading(ctx context.Context) {
+// setLeadershipContext sets the context of the leadership, and wakes all waiters.
+func (l *leadership) setLeadershipContext(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leadingContext = ctx
@@ -102,8 +102,8 @@ func (l *leadership) setScalerLeading(ctx context.Context) {
 	l.changed = make(chan struct{})
 }
 
-// snapshotScalerLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
-func (l *leadership) snapshotScalerLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
+// getLeaderSnapshot returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
+func (l *leadership) getLeaderSnapshot() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leadingContext, l.leaderName, l.changed
@@ -112,7 +112,7 @@ func (l *leadership) snapshotScalerLeader() (ctx context.Context, leader string,
 // runWhileLeading runs do whenever this process leads, until ctx ends.
 func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
 	for {
-		leading, _, changed := l.snapshotScalerLeader()
+		leading, _, changed := l.getLeaderSnapshot()
 		if leading != nil && leading.Err() == nil {
 			if err := l.runUntilLeadershipEnds(ctx, leading, do); err != nil {
 				return err
@@ -135,11 +135,11 @@ func (l *leadership) runUntilLeadershipEnds(ctx, leading context.Context, do fun
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()
 	ending := make(chan struct{})
-	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setScalerStopping(time.Now()) })
+	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setLeadershipStopping(time.Now()) })
 	err := do(ctx)
 	if !stopped() { // it runs, or it has run
 		<-ending
-		l.setScalerStopping(time.Time{})
+		l.setLeadershipStopping(time.Time{})
 	}
 	return err
 }

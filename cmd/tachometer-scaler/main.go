@@ -23,7 +23,7 @@ func main() { runScalerProgram() }
 // runScalerProgram runs the program as a process of its own, and ends the process.
 func runScalerProgram() {
 	utilruntime.ErrorHandlers = dropDiscoveryErrors(utilruntime.ErrorHandlers)
-	os.Exit(executeScaler(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(executeProgram(os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // dropDiscoveryErrors returns handlers that leave out the errors of client-go's cached discovery: it returns each of them too, and a command prints it once.
@@ -40,13 +40,13 @@ func dropDiscoveryErrors(handlers []utilruntime.ErrorHandler) []utilruntime.Erro
 	return kept
 }
 
-// executeScaler runs the program and returns its exit code, so that its deferred calls run before the exit.
-func executeScaler(args []string, out, errs io.Writer) int {
+// executeProgram runs the program and returns its exit code, so that its deferred calls run before the exit.
+func executeProgram(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	g := newScalerFlags(out, errs)
-	cmd := newScalerRootCommand(g)
+	g := newGlobalFlags(out, errs)
+	cmd := newRootCommand(g)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {

@@ -25,10 +25,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 )
 
-// runScaler runs the program, and returns its output and exit code.
-func runScaler(args ...string) (out string, code int) {
+// runProgramWithArgs runs the program, and returns its output and exit code.
+func runProgramWithArgs(args ...string) (out string, code int) {
 	var b bytes.Buffer
-	code = executeScaler(append([]string{}, args...), &b, &b) // for nil cobra takes the arguments of the test
+	code = executeProgram(append([]string{}, args...), &b, &b) // for nil cobra takes the arguments of the test
 	return b.String(), code
 }
 
@@ -36,11 +36,11 @@ func runScaler(args ...string) (out string, code int) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	for _, flag := range []string{"--version", "-v"} {
-		if out, code := runScaler(flag); out != "dev\n" || code != 0 {
+		if out, code := runProgramWithArgs(flag); out != "dev\n" || code != 0 {
 			t.Errorf("%s: exit code %d, %q", flag, code, out)
 		}
 	}
-	if out, code := runScaler(); code != 0 || !strings.Contains(out, "raises a workload before the load comes") {
+	if out, code := runProgramWithArgs(); code != 0 || !strings.Contains(out, "raises a workload before the load comes") {
 		t.Errorf("without arguments: exit code %d, %q", code, out)
 	}
 }
@@ -72,7 +72,7 @@ func TestWrongUse(t *testing.T) {
 		"check, no format":    {[]string{"check", "--config", missing, "-o", "name"}, "--output"},
 		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
 	} {
-		if out, code := runScaler(c.args...); code != command.ExitUsage || !strings.Contains(out, c.want) {
+		if out, code := runProgramWithArgs(c.args...); code != command.ExitUsage || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit code %d, %s; want 2 and %q", name, code, out, c.want)
 		}
 	}
@@ -82,28 +82,28 @@ func TestWrongUse(t *testing.T) {
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
-	text, code := runScaler(args...) // a table off a terminal too: no progress
+	text, code := runProgramWithArgs(args...) // a table off a terminal too: no progress
 	if code != command.ExitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	if lines, code := runScaler(append(args, "-o", "json")...); code != command.ExitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
+	if lines, code := runProgramWithArgs(append(args, "-o", "json")...); code != command.ExitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
 		t.Errorf("exit code %d\n%s", code, lines)
 	}
 }
 
 func TestCheckConfig(t *testing.T) {
 	t.Parallel()
-	if out, code := runScaler("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != command.ExitDone || !strings.Contains(out, "no faults") {
+	if out, code := runProgramWithArgs("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != command.ExitDone || !strings.Contains(out, "no faults") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("kind: ScalerConfig\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := runScaler("run", "--check-config", "--config", bad); code != command.ExitFailed || !strings.Contains(out, "apiVersion") {
+	if out, code := runProgramWithArgs("run", "--check-config", "--config", bad); code != command.ExitFailed || !strings.Contains(out, "apiVersion") {
 		t.Errorf("faults in the file: exit code %d, want %d: %s", code, command.ExitFailed, out)
 	}
-	if out, code := runScaler("run", "--check-config"); code != command.ExitUsage {
+	if out, code := runProgramWithArgs("run", "--check-config"); code != command.ExitUsage {
 		t.Errorf("no file named: exit code %d, want %d: %s", code, command.ExitUsage, out)
 	}
 }
@@ -114,7 +114,7 @@ var describedMetric = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)", help: 
 func TestMetricsAreListed(t *testing.T) {
 	t.Parallel()
 	var list []string
-	for d := range describeScalerMetrics() {
+	for d := range describeControllerMetrics() {
 		m := describedMetric.FindStringSubmatch(d.String())
 		if m == nil {
 			continue // of the Go runtime
@@ -133,10 +133,10 @@ func TestMetricsAreListed(t *testing.T) {
 	golden.Compare(t, "testdata/metrics.golden", strings.Join(list, ""))
 }
 
-// describeScalerMetrics registers all metrics of the controller, and sends their descriptions.
-func describeScalerMetrics() <-chan *prometheus.Desc {
+// describeControllerMetrics registers all metrics of the controller, and sends their descriptions.
+func describeControllerMetrics() <-chan *prometheus.Desc {
 	reg := prometheus.NewRegistry()
-	h := newScalerHealthServer(newScalerLeadership("a/b"))
+	h := newHealthServer(newElection("a/b"))
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
 	surge.NewMetrics(reg)
@@ -158,7 +158,7 @@ func describeScalerMetrics() <-chan *prometheus.Desc {
 func TestErrorsAreHarmlessText(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
-	code := executeScaler([]string{"status", "--output", "a\x1b[2J\u009b\u202e"}, &out, &errs)
+	code := executeProgram([]string{"status", "--output", "a\x1b[2J\u009b\u202e"}, &out, &errs)
 	if code != command.ExitUsage || !strings.Contains(errs.String(), "a") || strings.ContainsAny(errs.String(), "\x1b\u009b\u202e") {
 		t.Errorf("exit %d: %q", code, errs.String())
 	}

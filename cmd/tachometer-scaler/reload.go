@@ -26,8 +26,8 @@ type componentReloader struct {
 	queue  *notify.Queue // of the process: messages wait across changes of the configuration
 }
 
-// runScalerReloader watches the configuration, and restarts the components for each valid one.
-func (s *componentReloader) runScalerReloader(ctx context.Context, cfg *config.Config) error {
+// runConfigReloads watches the configuration, and restarts the components for each valid one.
+func (s *componentReloader) runConfigReloads(ctx context.Context, cfg *config.Config) error {
 	changes := make(chan *config.Config)
 	group, ctx := errgroup.WithContext(ctx)
 	data, err := filewatch.Read(s.runCommand.configFile)
@@ -36,7 +36,7 @@ func (s *componentReloader) runScalerReloader(ctx context.Context, cfg *config.C
 	}
 	group.Go(func() error {
 		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
-			if next := s.loadChangedScalerConfig(ctx, data, err); next != nil {
+			if next := s.loadChangedConfig(ctx, data, err); next != nil {
 				select {
 				case changes <- next:
 				case <-ctx.Done():
@@ -45,20 +45,20 @@ func (s *componentReloader) runScalerReloader(ctx context.Context, cfg *config.C
 		})
 	})
 	group.Go(func() error {
-		r := configRunner{prepare: prepareNextScalerConfig, run: s.runScalerComponents, record: s.health.recordScalerConfigLoad}
-		return r.runScalerConfigs(ctx, cfg, changes)
+		r := configRunner{prepare: openPortsOfConfig, run: s.runConfiguredComponents, record: s.health.recordConfigLoad}
+		return r.runEachConfig(ctx, cfg, changes)
 	})
 	return group.Wait()
 }
 
-// loadChangedScalerConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
-func (s *componentReloader) loadChangedScalerConfig(ctx context.Context, data []byte, err error) *config.Config {
+// loadChangedConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
+func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, err error) *config.Config {
 	var next *config.Config
 	if err == nil {
 		next, err = config.Load(data)
 	}
 	if err != nil {
-		s.health.recordScalerConfigLoad(err, time.Now())
+		s.health.recordConfigLoad(err, time.Now())
 		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
 		return nil
 	}
@@ -71,8 +71,8 @@ type preparedConfig struct {
 	events *eventListener // nil: no events over HTTP
 }
 
-// prepareNextScalerConfig opens the ports that the components of a configuration need. It shares the ports of the running configuration.
-func prepareNextScalerConfig(ctx context.Context, next *config.Config, running *preparedConfig) (*preparedConfig, error) {
+// openPortsOfConfig opens the ports that the components of a configuration need. It shares the ports of the running configuration.
+func openPortsOfConfig(ctx context.Context, next *config.Config, running *preparedConfig) (*preparedConfig, error) {
 	p := &preparedConfig{Config: next}
 	if cfg := next.Events.Kafka; cfg != nil {
 		if err := kafka.New(*cfg, nil, kafka.Options{}).Validate(); err != nil {
@@ -102,9 +102,9 @@ type configRunner struct {
 	record  func(err error, now time.Time) // a configuration was applied, or with an error not
 }
 
-// runScalerConfigs runs the configuration, and then each configuration from changes. It returns the error of the first one if that cannot
+// runEachConfig runs the configuration, and then each configuration from changes. It returns the error of the first one if that cannot
 // start, and of components that end by themselves.
-func (r *configRunner) runScalerConfigs(ctx context.Context, first *config.Config, changes <-chan *config.Config) error {
+func (r *configRunner) runEachConfig(ctx context.Context, first *config.Config, changes <-chan *config.Config) error {
 	running, err := r.prepare(ctx, first, nil)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (r *configRunner) runScalerConfigs(ctx context.Context, first *config.Confi
 		componentsContext, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func(cfg *preparedConfig) { done <- r.run(componentsContext, cfg) }(running)
-		next, err := r.awaitNextScalerConfig(ctx, running, changes, done)
+		next, err := r.awaitStartableConfig(ctx, running, changes, done)
 		stop()
 		if next == nil {
 			return err
@@ -133,9 +133,9 @@ func (r *configRunner) runScalerConfigs(ctx context.Context, first *config.Confi
 	}
 }
 
-// awaitNextScalerConfig waits for a configuration that can start, while the running one goes on. It returns nil after the running components
+// awaitStartableConfig waits for a configuration that can start, while the running one goes on. It returns nil after the running components
 // ended, with their error.
-func (r *configRunner) awaitNextScalerConfig(ctx context.Context, running *preparedConfig, changes <-chan *config.Config, done <-chan error) (*preparedConfig, error) {
+func (r *configRunner) awaitStartableConfig(ctx context.Context, running *preparedConfig, changes <-chan *config.Config, done <-chan error) (*preparedConfig, error) {
 	var next *config.Config
 	var retry <-chan time.Time
 	for {

@@ -52,7 +52,7 @@ func TestD7CannotStart(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		changes := make(chan *config.Config)
 		ended := make(chan error, 1)
-		go func() { ended <- r.runScalerConfigs(ctx, first, changes) }()
+		go func() { ended <- r.runEachConfig(ctx, first, changes) }()
 		changes <- second
 		synctest.Wait()
 		if <-trace.started != first || len(trace.stopped) > 0 || <-trace.records != nil || <-trace.records == nil {
@@ -87,7 +87,7 @@ func TestD7FirstCannotStart(t *testing.T) {
 		"prepare": {record: trace.record, run: trace.run, prepare: func(context.Context, *config.Config, *preparedConfig) (*preparedConfig, error) { return nil, broken }},
 		"run":     {record: trace.record, prepare: prepared, run: func(context.Context, *preparedConfig) error { return broken }},
 	} {
-		if err := r.runScalerConfigs(t.Context(), &config.Config{}, nil); !errors.Is(err, broken) {
+		if err := r.runEachConfig(t.Context(), &config.Config{}, nil); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -106,24 +106,24 @@ func TestD7PortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	if _, err := prepareNextScalerConfig(t.Context(), newHTTPEventConfig(taken.Addr().String()), nil); err == nil || !strings.Contains(err.Error(), "change events.http.address") {
+	if _, err := openPortsOfConfig(t.Context(), newHTTPEventConfig(taken.Addr().String()), nil); err == nil || !strings.Contains(err.Error(), "change events.http.address") {
 		t.Errorf("a port in use: %v", err)
 	}
-	running, err := prepareNextScalerConfig(t.Context(), newHTTPEventConfig("127.0.0.1:0"), nil)
+	running, err := openPortsOfConfig(t.Context(), newHTTPEventConfig("127.0.0.1:0"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer running.events.closeEventListener()
-	next, err := prepareNextScalerConfig(t.Context(), newHTTPEventConfig("127.0.0.1:0"), running)
+	next, err := openPortsOfConfig(t.Context(), newHTTPEventConfig("127.0.0.1:0"), running)
 	if err != nil || next.events != running.events {
 		t.Errorf("the same address: %v", err)
 	}
-	without, err := prepareNextScalerConfig(t.Context(), &config.Config{}, running)
+	without, err := openPortsOfConfig(t.Context(), &config.Config{}, running)
 	if err != nil || without.events != nil {
 		t.Errorf("no events: %v", err)
 	}
 	kafka := &config.Config{Events: event.Config{Kafka: &event.KafkaConfig{Brokers: []string{"kafka:port"}, Topic: "sales"}}}
-	if _, err := prepareNextScalerConfig(t.Context(), kafka, running); err == nil {
+	if _, err := openPortsOfConfig(t.Context(), kafka, running); err == nil {
 		t.Error("a broker without a port can start")
 	}
 }

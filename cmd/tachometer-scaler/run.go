@@ -34,7 +34,7 @@ type runCommand struct {
 	logging        *logsapi.LoggingConfiguration
 }
 
-func newScalerRunCommand(g *globalFlags) *cobra.Command {
+func newRunCommand(g *globalFlags) *cobra.Command {
 	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "run the controller for schedules, events and holds",
@@ -45,16 +45,16 @@ It serves /livez, /readyz and /metrics, and reloads its configuration when the f
 
 ` + command.ReadExitCodesHelp,
 		Args: command.RejectArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.runScalerRunCommand(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.runElectedReplica(cmd.Context()) },
 	}
-	r.addScalerRunFlags(cmd.Flags())
+	r.addRunFlags(cmd.Flags())
 	if err := cmd.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
 	return cmd
 }
 
-func (r *runCommand) addScalerRunFlags(f *pflag.FlagSet) {
+func (r *runCommand) addRunFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.configFile, "config", "", "configuration `file`; the controller reloads it when it changes")
 	f.BoolVar(&r.checkOnly, "check-config", false, "check the file, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
 	f.StringVar(&r.leaseName, "lease", "tachometer-scaler", "`name` of the leader's Lease")
@@ -63,8 +63,8 @@ func (r *runCommand) addScalerRunFlags(f *pflag.FlagSet) {
 	logsapi.AddFlags(r.logging, f)
 }
 
-// loadScalerConfig reads and validates a configuration file. Faults in the file end the program with command.ExitFailed.
-func loadScalerConfig(file string) (*config.Config, error) {
+// loadConfigFile reads and validates a configuration file. Faults in the file end the program with command.ExitFailed.
+func loadConfigFile(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
 		return nil, command.UsageErrorf("%w", err)
@@ -76,9 +76,9 @@ func loadScalerConfig(file string) (*config.Config, error) {
 	return c, nil
 }
 
-// runScalerRunCommand runs tachometer-scaler run.
-func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
-	cfg, err := loadScalerConfig(r.configFile)
+// runElectedReplica runs tachometer-scaler run.
+func (r *runCommand) runElectedReplica(ctx context.Context) error {
+	cfg, err := loadConfigFile(r.configFile)
 	if err != nil {
 		return err
 	}
@@ -98,30 +98,30 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 	}
 	c.Mapper = kube.NewLazyRESTMapper(c.Client.Discovery()) // finds the kinds that are installed later
 	if r.leaseNamespace == "" {
-		r.leaseNamespace = readScalerNamespace(c.Namespace)
+		r.leaseNamespace = readPodNamespace(c.Namespace)
 	}
 	klog.FromContext(ctx).Info("Scaler started", "version", version.String())
-	if err := r.serveScaler(ctx, c, cfg); err != nil {
+	if err := r.serveUntilPartEnds(ctx, c, cfg); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Scaler stopped")
 	return nil
 }
 
-// serveScaler runs health server, election and components until ctx ends or a part fails.
-func (r *runCommand) serveScaler(ctx context.Context, c *command.Connection, cfg *config.Config) error {
-	lead := newScalerLeadership(r.leaseNamespace + "/" + r.leaseName)
-	health := newScalerHealthServer(lead)
+// serveUntilPartEnds runs health server, election and components until ctx ends or a part fails.
+func (r *runCommand) serveUntilPartEnds(ctx context.Context, c *command.Connection, cfg *config.Config) error {
+	lead := newElection(r.leaseNamespace + "/" + r.leaseName)
+	health := newHealthServer(lead)
 	queue := notify.NewQueue(nil, notify.QueueOptions{Registerer: health.registry})
 	reloader := &componentReloader{runCommand: r, Connection: c, lead: lead, health: health, queue: queue}
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it
 	group.Go(func() error { return queue.Run(posting) })
-	group.Go(func() error { return health.serveScalerHealth(ctx, r.healthAddress) })
+	group.Go(func() error { return health.serveProbesOnAddress(ctx, r.healthAddress) })
 	group.Go(func() error { return lead.runLeaderElection(ctx, c, r.leaseNamespace, r.leaseName) })
 	group.Go(func() error {
 		defer posted()
-		return reloader.runScalerReloader(ctx, cfg)
+		return reloader.runConfigReloads(ctx, cfg)
 	})
 	return group.Wait()
 }
@@ -129,8 +129,8 @@ func (r *runCommand) serveScaler(ctx context.Context, c *command.Connection, cfg
 // namespaceFile holds the namespace of a pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// readScalerNamespace returns the namespace of the pod, or fallback outside of a pod.
-func readScalerNamespace(fallback string) string {
+// readPodNamespace returns the namespace of the pod, or fallback outside of a pod.
+func readPodNamespace(fallback string) string {
 	if data, err := os.ReadFile(namespaceFile); err == nil && len(data) > 0 {
 		return strings.TrimSpace(string(data))
 	}

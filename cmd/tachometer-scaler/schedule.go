@@ -16,8 +16,8 @@ import (
 // maxPreviewSpan bounds --next: a leap year has every kind of day.
 const maxPreviewSpan = 400 * 24 * time.Hour
 
-// newScalerScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
-func newScalerScheduleCommand(g *globalFlags) *cobra.Command {
+// newScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
+func newScheduleCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
 		return command.UsageErrorf("subcommand required: %s preview", cmd.CommandPath())
 	}}
@@ -29,7 +29,7 @@ clock changes, windows below another window, paused schedules, and numbers that 
 
 ` + command.ReadExitCodesHelp,
 		Args: command.RejectArgs,
-		RunE: func(*cobra.Command, []string) error { return g.runScalerPreviewCommand(file, next, from) },
+		RunE: func(*cobra.Command, []string) error { return g.previewSchedules(file, next, from) },
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
 	preview.Flags().StringVar(&next, "next", "14d", "`duration` of the preview, such as 14d")
@@ -41,17 +41,17 @@ clock changes, windows below another window, paused schedules, and numbers that 
 	return cmd
 }
 
-// runScalerPreviewCommand runs tachometer-scaler schedule preview.
-func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
+// previewSchedules runs tachometer-scaler schedule preview.
+func (g *globalFlags) previewSchedules(file, next, from string) error {
 	span, err := command.ParseDuration(next)
 	if err != nil || span <= 0 || span > maxPreviewSpan {
 		return command.UsageErrorf("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
 	}
-	begin, err := parseScalerPreviewStart(from, time.Now())
+	begin, err := parsePreviewStart(from, time.Now())
 	if err != nil {
 		return err
 	}
-	c, err := loadScalerConfig(file)
+	c, err := loadConfigFile(file)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
 	return schedule.WriteTable(g.Out, rows)
 }
 
-// parseScalerPreviewStart parses --from: a time, or a day on the clocks of this machine. Empty means now.
-func parseScalerPreviewStart(text string, now time.Time) (time.Time, error) {
+// parsePreviewStart parses --from: a time, or a day on the clocks of this machine. Empty means now.
+func parsePreviewStart(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return now, nil
 	}

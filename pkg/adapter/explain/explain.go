@@ -101,30 +101,30 @@ func (a *API) Group() *genericapiserver.APIGroupInfo {
 	info := genericapiserver.NewDefaultAPIGroupInfo(explainapi.GroupVersion.Group, scheme, metav1.ParameterCodec, serializer.NewCodecFactory(scheme))
 	info.PrioritizedVersions = []schema.GroupVersion{explainapi.GroupVersion}
 	info.VersionedResourcesStorageMap[explainapi.GroupVersion.Version] = map[string]rest.Storage{
-		explainapi.HPAs: a.newExplainedHPAStorage(),
+		explainapi.HPAs: a.newHPAStorage(),
 		explainapi.HPAs + "/" + explainapi.Decisions: &decisionStorage{a},
-		explainapi.Targets:                           a.newExplainedTargetStorage(),
-		explainapi.Metrics:                           a.newExplainedMetricStorage(),
+		explainapi.Targets:                           a.newTargetStorage(),
+		explainapi.Metrics:                           a.newExposedMetricStorage(),
 		explainapi.RuleReviews:                       reviewStorage{a},
 	}
 	return &info
 }
 
-// newExplainSource returns this replica as the source of an answer.
-func (a *API) newExplainSource() explainapi.Source {
+// newReplicaSource returns this replica as the source of an answer.
+func (a *API) newReplicaSource() explainapi.Source {
 	return explainapi.Source{Replica: a.deps.Replica, Time: a.deps.Now().UTC()}
 }
 
-// getExplainedHPA returns an autoscaler with its newest decision, recorded and computed, from the records of all replicas.
-func (a *API) getExplainedHPA(ctx context.Context, key types.NamespacedName) (*explainapi.Explanation, error) {
+// getMergedHPA returns an autoscaler with its newest decision, recorded and computed, from the records of all replicas.
+func (a *API) getMergedHPA(ctx context.Context, key types.NamespacedName) (*explainapi.Explanation, error) {
 	current, ok := a.deps.Records.Current(key)
 	if !ok {
-		return nil, orExplainNotFound(nil, "autoscaler", key)
+		return nil, orUnknownToReplica(nil, "autoscaler", key)
 	}
 	e := a.newExplanation(key, current)
-	log, err := a.readMergedExplainedLog(ctx, key, replay.Memory(&e.Spec))
+	log, err := a.readMergedDecisionLog(ctx, key, replay.Memory(&e.Spec))
 	if err != nil || log == nil {
-		return nil, orExplainNotFound(err, "autoscaler", key)
+		return nil, orUnknownToReplica(err, "autoscaler", key)
 	}
 	if e.Source = log.Source; len(log.Specs) == 0 {
 		return e, nil
@@ -138,7 +138,7 @@ func (a *API) getExplainedHPA(ctx context.Context, key types.NamespacedName) (*e
 }
 
 func (a *API) newExplanation(key types.NamespacedName, c recorder.Current) *explainapi.Explanation {
-	e := &explainapi.Explanation{Source: a.newExplainSource(), Status: c.Status}
+	e := &explainapi.Explanation{Source: a.newReplicaSource(), Status: c.Status}
 	e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, c.Since.UTC()
 	if c.Spec != nil {
 		e.Spec = *c.Spec
@@ -146,26 +146,26 @@ func (a *API) newExplanation(key types.NamespacedName, c recorder.Current) *expl
 	return e
 }
 
-// readMergedExplainedLog returns the complete log of an autoscaler over a time span from all replicas; 0 means all. It returns nil if no replica
+// readMergedDecisionLog returns the complete log of an autoscaler over a time span from all replicas; 0 means all. It returns nil if no replica
 // knows the autoscaler.
-func (a *API) readMergedExplainedLog(ctx context.Context, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+func (a *API) readMergedDecisionLog(ctx context.Context, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
 	since := time.Time{}
 	if span > 0 {
 		since = a.deps.Now().Add(-span)
 		span += mergeReach // of a look at the begin, one replica may have only the status
 	}
-	own, err := a.readOwnExplainedLog(key, span)
+	own, err := a.readOwnDecisionLog(key, span)
 	if err != nil {
 		return nil, err
 	}
-	source := a.newExplainSource()
+	source := a.newReplicaSource()
 	others := a.deps.Peers.ReadLogs(ctx, key, span)
 	received := a.deps.Now()
 	for _, answer := range others {
-		alignExplainedClock(answer.Log, source.Time, received)
+		alignReplicaClock(answer.Log, source.Time, received)
 	}
 	answers := slices.Insert(others, 0, peer.Answer{Replica: source.Replica, Log: own})
-	newest := findNewestExplainedUID(answers)
+	newest := findNewestHPAUID(answers)
 	var logs []*explainapi.DecisionLog
 	for _, answer := range answers {
 		part := explainapi.ReplicaRecord{Name: answer.Replica}
@@ -185,15 +185,15 @@ func (a *API) readMergedExplainedLog(ctx context.Context, key types.NamespacedNa
 	if len(logs) == 0 {
 		return nil, nil
 	}
-	log := mergeExplainedLogs(logs)
+	log := mergeDecisionLogs(logs)
 	source.UnknownBefore = log.Source.UnknownBefore
 	log.Source = source
 	log.Decisions = slices.DeleteFunc(log.Decisions, func(d explainapi.Decision) bool { return d.Time.Before(since) })
 	return log, nil
 }
 
-// readOwnExplainedLog returns this replica's record of an autoscaler over a time span; 0 means all. It returns nil for an unknown autoscaler.
-func (a *API) readOwnExplainedLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+// readOwnDecisionLog returns this replica's record of an autoscaler over a time span; 0 means all. It returns nil for an unknown autoscaler.
+func (a *API) readOwnDecisionLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
 	since := time.Time{}
 	if span > 0 {
 		since = a.deps.Now().Add(-span)
@@ -203,13 +203,13 @@ func (a *API) readOwnExplainedLog(key types.NamespacedName, span time.Duration) 
 		return nil, err
 	}
 	begin := log.Source.UnknownBefore
-	log.Source = a.newExplainSource()
+	log.Source = a.newReplicaSource()
 	log.Source.UnknownBefore = begin
 	return log, nil
 }
 
-// listExplainedHPAs returns the autoscalers of a namespace with their newest status, which every replica watches.
-func (a *API) listExplainedHPAs(_ context.Context, namespace string) (runtime.Object, error) {
+// listHPAsWithStatus returns the autoscalers of a namespace with their newest status, which every replica watches.
+func (a *API) listHPAsWithStatus(_ context.Context, namespace string) (runtime.Object, error) {
 	list := &explainapi.ExplanationList{Items: []explainapi.Explanation{}}
 	for _, key := range a.deps.Records.List(namespace) {
 		if current, ok := a.deps.Records.Current(key); ok && current.Spec != nil {
@@ -219,27 +219,27 @@ func (a *API) listExplainedHPAs(_ context.Context, namespace string) (runtime.Ob
 	return list, nil
 }
 
-// listExplainedTargets returns the targets of a namespace with their state.
-func (a *API) listExplainedTargets(_ context.Context, namespace string) (runtime.Object, error) {
-	list := &explainapi.TargetList{Source: a.newExplainSource(), Items: []explainapi.Target{}}
+// listTargetsOfNamespace returns the targets of a namespace with their state.
+func (a *API) listTargetsOfNamespace(_ context.Context, namespace string) (runtime.Object, error) {
+	list := &explainapi.TargetList{Source: a.newReplicaSource(), Items: []explainapi.Target{}}
 	for _, t := range a.deps.Discovery.Targets() {
 		if namespace == "" || t.Namespace == namespace {
-			list.Items = append(list.Items, a.newExplainedTarget(t))
+			list.Items = append(list.Items, a.convertTargetState(t))
 		}
 	}
 	return list, nil
 }
 
-func (a *API) getExplainedTarget(_ context.Context, key types.NamespacedName) (*explainapi.Target, error) {
+func (a *API) getTargetOfPod(_ context.Context, key types.NamespacedName) (*explainapi.Target, error) {
 	for _, t := range a.deps.Discovery.Targets() {
 		if t.Namespace == key.Namespace && t.Pod == key.Name {
-			return new(a.newExplainedTarget(t)), nil
+			return new(a.convertTargetState(t)), nil
 		}
 	}
-	return nil, orExplainNotFound(nil, "target", key)
+	return nil, orUnknownToReplica(nil, "target", key)
 }
 
-func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
+func (a *API) convertTargetState(t metric.Target) explainapi.Target {
 	took := a.deps.Scrapes.ScrapeDuration(t.Namespace, t.Pod)
 	out := explainapi.Target{URL: t.URL, State: explainapi.TargetUp, DurationMillis: took.Milliseconds(), Families: t.Families}
 	out.Name, out.Namespace = t.Pod, t.Namespace

@@ -131,7 +131,7 @@ func newBuiltinRules(t *testing.T) *rule.Set {
 // serveShop serves the API as a generic API server does, without authentication.
 func serveShop(t *testing.T) string {
 	t.Helper()
-	return serveExplained(t, New(Deps{
+	return serveAPIOverHTTP(t, New(Deps{
 		Records: knownShop{}, Peers: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
 		Families:  func(string, string, bool) []string { return []string{"http_requests_total"} },
 		MetricsOf: newBuiltinRules(t).MetricsOf,
@@ -140,16 +140,16 @@ func serveShop(t *testing.T) string {
 
 const apiPath = "/apis/explain.tachometer.dev/v1alpha1"
 
-// serveExplained serves an API over HTTP, and returns its URL.
-func serveExplained(t *testing.T, a *API) string {
+// serveAPIOverHTTP serves an API over HTTP, and returns its URL.
+func serveAPIOverHTTP(t *testing.T, a *API) string {
 	t.Helper()
-	h := httptest.NewServer(newExplainHandler(t, a))
+	h := httptest.NewServer(newUnauthenticatedHandler(t, a))
 	t.Cleanup(h.Close)
 	return h.URL + apiPath
 }
 
-// newExplainHandler returns an API as a generic API server serves it, without authentication.
-func newExplainHandler(t *testing.T, a *API) http.Handler {
+// newUnauthenticatedHandler returns an API as a generic API server serves it, without authentication.
+func newUnauthenticatedHandler(t *testing.T, a *API) http.Handler {
 	t.Helper()
 	group := a.Group()
 	config := genericapiserver.NewConfig(serializer.NewCodecFactory(group.Scheme))
@@ -179,10 +179,10 @@ func newExplainHandler(t *testing.T, a *API) http.Handler {
 	return server.Handler
 }
 
-// getExplained reads a URL, and decodes the answer into out unless it is nil.
-func getExplained(t *testing.T, url, accept string, out any) (code int, body string) {
+// getDecodedAnswer reads a URL, and decodes the answer into out unless it is nil.
+func getDecodedAnswer(t *testing.T, url, accept string, out any) (code int, body string) {
 	t.Helper()
-	code, body = sendExplained(t, http.MethodGet, url, accept, "")
+	code, body = sendJSONRequest(t, http.MethodGet, url, accept, "")
 	if out != nil {
 		if err := json.Unmarshal([]byte(body), out); err != nil {
 			t.Fatalf("%v: %s", err, body)
@@ -191,8 +191,8 @@ func getExplained(t *testing.T, url, accept string, out any) (code int, body str
 	return code, body
 }
 
-// sendExplained sends a request with a JSON body, which may be empty.
-func sendExplained(t *testing.T, method, url, accept, body string) (code int, answer string) {
+// sendJSONRequest sends a request with a JSON body, which may be empty.
+func sendJSONRequest(t *testing.T, method, url, accept, body string) (code int, answer string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -218,7 +218,7 @@ func TestAPI(t *testing.T) {
 	url := serveShop(t)
 	shop := url + "/namespaces/shop/"
 	var resources metav1.APIResourceList
-	getExplained(t, url, "application/json", &resources)
+	getDecodedAnswer(t, url, "application/json", &resources)
 	var names []string
 	for _, r := range resources.APIResources {
 		names = append(names, r.Name+" "+r.Verbs.String())
@@ -228,7 +228,7 @@ func TestAPI(t *testing.T) {
 	}
 
 	var e explainapi.Explanation
-	getExplained(t, shop+"horizontalpodautoscalers/web", "application/json", &e)
+	getDecodedAnswer(t, shop+"horizontalpodautoscalers/web", "application/json", &e)
 	if e.Kind != "Explanation" || e.APIVersion != explainapi.GroupVersion.String() || e.Source.Replica != "adapter-1" || e.Latest == nil || !e.Source.UnknownBefore.Equal(noon.Add(-time.Hour)) {
 		t.Errorf("explanation %+v", e)
 	}
@@ -237,7 +237,7 @@ func TestAPI(t *testing.T) {
 	}
 
 	var log explainapi.DecisionLog
-	getExplained(t, shop+"horizontalpodautoscalers/web/decisions?since=40s", "application/json", &log)
+	getDecodedAnswer(t, shop+"horizontalpodautoscalers/web/decisions?since=40s", "application/json", &log)
 	if len(log.Decisions) != 2 || log.Source.Replica != "adapter-1" || log.Kind != "DecisionLog" {
 		t.Fatalf("log %+v", log)
 	}
@@ -250,17 +250,17 @@ func TestAPI(t *testing.T) {
 	}
 
 	var list explainapi.ExplanationList
-	getExplained(t, url+"/horizontalpodautoscalers", "application/json", &list)
+	getDecodedAnswer(t, url+"/horizontalpodautoscalers", "application/json", &list)
 	if len(list.Items) != 1 || list.Items[0].Status == nil || list.Items[0].Status.DesiredReplicas != 2 {
 		t.Errorf("list %+v", list)
 	}
 	var targets explainapi.TargetList
-	getExplained(t, shop+"targets", "application/json", &targets)
+	getDecodedAnswer(t, shop+"targets", "application/json", &targets)
 	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Items[0].DurationMillis != 12 || targets.Source.Replica != "adapter-1" {
 		t.Errorf("targets %+v", targets)
 	}
 	var other explainapi.TargetList
-	if getExplained(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
+	if getDecodedAnswer(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
 		t.Errorf("targets of another namespace: %+v", other)
 	}
 }
@@ -270,12 +270,12 @@ func TestMetricsAPI(t *testing.T) {
 	t.Parallel()
 	url := serveShop(t)
 	var metrics explainapi.MetricList
-	getExplained(t, url+"/namespaces/shop/metrics", "application/json", &metrics)
+	getDecodedAnswer(t, url+"/namespaces/shop/metrics", "application/json", &metrics)
 	if m := metrics.Items; len(m) != 1 || m[0].Name != "http_requests_total" || m[0].Type != "counter" || m[0].Targets != 1 || len(m[0].Demands) != 1 || !m[0].Demands[0].Autoscaled || m[0].Demands[0].Families[0] != "http_requests_total" {
 		t.Errorf("metrics %+v", metrics)
 	}
 	var all explainapi.MetricList
-	getExplained(t, url+"/metrics", "application/json", &all)
+	getDecodedAnswer(t, url+"/metrics", "application/json", &all)
 	if len(all.Items) != 1 || all.Items[0].Name != "request_per_second" || all.Items[0].IsFamily() || len(all.Pages) != 0 {
 		t.Errorf("metrics of all namespaces %+v", all)
 	}
@@ -295,7 +295,7 @@ func TestAPIErrors(t *testing.T) {
 		"targets?labelSelector=a%3Db":             "400 objects of this API have no labels and no fields to select by: read all, or one by name",
 	} {
 		var status metav1.Status
-		code, _ := getExplained(t, shop+path, "application/json", &status)
+		code, _ := getDecodedAnswer(t, shop+path, "application/json", &status)
 		if got := fmt.Sprintf("%d %s", code, status.Message); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
@@ -312,7 +312,7 @@ func TestKubectlTable(t *testing.T) {
 		"metrics":                  {"http_requests_total", "counter", 1.0, "autoscaler", "request_per_second,http_requests_per_second", "Requests."},
 	} {
 		var table metav1.Table
-		getExplained(t, shop+resource, "application/json;as=Table;v=v1;g=meta.k8s.io", &table)
+		getDecodedAnswer(t, shop+resource, "application/json;as=Table;v=v1;g=meta.k8s.io", &table)
 		if len(table.Rows) != 1 || len(table.ColumnDefinitions) != len(want) {
 			t.Errorf("%s: table %+v", resource, table)
 			continue

@@ -102,7 +102,7 @@ func newExposingAPI(t *testing.T, s *exposingShop) *API {
 // listExposed lists the metrics of the shop: items as lines, or the error.
 func listExposed(t *testing.T, a *API) (*explainapi.MetricList, []string) {
 	t.Helper()
-	object, err := a.listExplainedMetrics(t.Context(), "shop", labels.Everything())
+	object, err := a.listExposedFamilies(t.Context(), "shop", labels.Everything())
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
@@ -178,7 +178,7 @@ func TestExposedPagesAreRemembered(t *testing.T) {
 		var err error
 		for i := range 2 * exposedBurst {
 			shop.pods[0].Owner = fmt.Sprint("ReplicaSet/other-", i)
-			if _, err = a.listExplainedMetrics(t.Context(), "shop", nil); err != nil {
+			if _, err = a.listExposedFamilies(t.Context(), "shop", nil); err != nil {
 				break
 			}
 		}
@@ -257,16 +257,16 @@ func TestExposedListPlaces(t *testing.T) {
 		shop.addPods("ReplicaSet/web", "", "web-1")
 		shop.slow["web-1"] = true
 		a := newExposingAPI(t, shop)
-		go func() { _, _ = a.listExplainedMetrics(t.Context(), "shop", nil) }()
+		go func() { _, _ = a.listExposedFamilies(t.Context(), "shop", nil) }()
 		synctest.Wait()
-		if _, err := a.listExplainedMetrics(t.Context(), "shop", nil); !apierrors.IsTooManyRequests(err) {
+		if _, err := a.listExposedFamilies(t.Context(), "shop", nil); !apierrors.IsTooManyRequests(err) {
 			t.Errorf("a second list of the namespace: error %v", err)
 		}
-		if _, err := a.listExplainedMetrics(t.Context(), "bank", nil); err != nil {
+		if _, err := a.listExposedFamilies(t.Context(), "bank", nil); err != nil {
 			t.Errorf("another namespace: %v", err)
 		}
 		time.Sleep(exposedTimeout) //nolint:forbidigo // in a synctest bubble
-		if _, err := a.listExplainedMetrics(t.Context(), "shop", nil); err != nil {
+		if _, err := a.listExposedFamilies(t.Context(), "shop", nil); err != nil {
 			t.Errorf("after it: %v", err)
 		}
 	})

@@ -80,12 +80,12 @@ func (e *exposedFamilies) exposedTypeOf(family string) (model.MetricType, bool) 
 	return f.Type, true
 }
 
-// listExplainedMetrics returns the families on the pages of a namespace's pods that the selector matches, and the demanded metrics; of all
+// listExposedFamilies returns the families on the pages of a namespace's pods that the selector matches, and the demanded metrics; of all
 // namespaces the demanded metrics alone.
-func (a *API) listExplainedMetrics(ctx context.Context, namespace string, selector labels.Selector) (runtime.Object, error) {
-	list := &explainapi.MetricList{Source: a.newExplainSource(), Items: []explainapi.Metric{}}
+func (a *API) listExposedFamilies(ctx context.Context, namespace string, selector labels.Selector) (runtime.Object, error) {
+	list := &explainapi.MetricList{Source: a.newReplicaSource(), Items: []explainapi.Metric{}}
 	if namespace == "" {
-		a.addExplainedDemands(list, namespace, nil)
+		a.addServedDemands(list, namespace, nil)
 		return list, nil
 	}
 	free, err := a.exposed.takeRequestPlace(namespace)
@@ -109,7 +109,7 @@ func (a *API) listExplainedMetrics(ctx context.Context, namespace string, select
 	for _, name := range slices.Sorted(maps.Keys(exposed.families)) {
 		list.Items = append(list.Items, a.newExposedMetric(namespace, exposed.families[name], exposed))
 	}
-	a.addExplainedDemands(list, namespace, selector)
+	a.addServedDemands(list, namespace, selector)
 	warnOfExposedGaps(ctx, list)
 	return list, nil
 }
@@ -126,15 +126,15 @@ func (a *API) newExposedMetric(namespace string, f *exposedFamily, all *exposedF
 	return m
 }
 
-// addExplainedDemands adds the demands of a namespace to the families that serve them, and the others as items of their own: without
+// addServedDemands adds the demands of a namespace to the families that serve them, and the others as items of their own: without
 // families, and if the list is of all pods.
-func (a *API) addExplainedDemands(list *explainapi.MetricList, namespace string, selector labels.Selector) {
+func (a *API) addServedDemands(list *explainapi.MetricList, namespace string, selector labels.Selector) {
 	families := list.Items
 	for _, d := range a.deps.Discovery.Demanded() {
 		if _, reviewed := ReviewedFamilies(d.Metric); reviewed || namespace != "" && d.Namespace != namespace {
 			continue
 		}
-		demand, served := a.newExplainedDemand(d), false
+		demand, served := a.convertDemand(d), false
 		for i := range families {
 			if m := &families[i]; m.Serves(demand) {
 				m.Demands, served = append(m.Demands, demand), true
@@ -149,7 +149,7 @@ func (a *API) addExplainedDemands(list *explainapi.MetricList, namespace string,
 	}
 }
 
-func (a *API) newExplainedDemand(d discovery.Demand) explainapi.MetricDemand {
+func (a *API) convertDemand(d discovery.Demand) explainapi.MetricDemand {
 	demand := explainapi.MetricDemand{
 		Metric: d.Metric, Resource: d.Resource, External: d.External, Object: d.Object, Autoscaled: d.Standing,
 		Families: a.deps.Families(d.Resource, d.Metric, d.External),

@@ -23,14 +23,14 @@ type partialLook struct {
 	replicas []int
 }
 
-// mergeExplainedLogs merges the complete logs of several replicas into one log of all reads and all statuses. Every replica watches the status, at its
+// mergeDecisionLogs merges the complete logs of several replicas into one log of all reads and all statuses. Every replica watches the status, at its
 // own time and perhaps not each one, so that the order of statuses is by their resourceVersions.
-func mergeExplainedLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
+func mergeDecisionLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 	if len(logs) == 1 {
 		return logs[0]
 	}
 	out := &explainapi.DecisionLog{ObjectMeta: logs[0].ObjectMeta, Source: logs[0].Source}
-	specs := mergeExplainedSpecs(out, logs)
+	specs := mergeHPASpecs(out, logs)
 	var looks []partialLook
 	var statuses []watchedStatus
 	for replica, log := range logs {
@@ -47,13 +47,13 @@ func mergeExplainedLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog 
 			}
 		}
 	}
-	out.Decisions = pairExplainedStatuses(out, joinExplainedLooks(out.Specs, looks), orderWatchedStatuses(statuses))
+	out.Decisions = pairStatusesWithLooks(out, joinPartialLooks(out.Specs, looks), orderWatchedStatuses(statuses))
 	out.Complete()
 	return out
 }
 
-// mergeExplainedSpecs sets the specs of all logs by their versions, or by time where one is unknown, and returns the new index of each log's specs.
-func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLog) [][]int {
+// mergeHPASpecs sets the specs of all logs by their versions, or by time where one is unknown, and returns the new index of each log's specs.
+func mergeHPASpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLog) [][]int {
 	type place struct{ replica, spec int }
 	var places []place
 	indexes := make([][]int, len(logs))
@@ -67,7 +67,7 @@ func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.Decisio
 	versioned := !slices.ContainsFunc(places, func(p place) bool { return at(p).ResourceVersion == "" })
 	slices.SortStableFunc(places, func(a, b place) int {
 		if versioned {
-			return compareExplainedVersions(at(a).ResourceVersion, at(b).ResourceVersion)
+			return compareResourceVersions(at(a).ResourceVersion, at(b).ResourceVersion)
 		}
 		return at(a).From.Compare(at(b).From)
 	})
@@ -82,8 +82,8 @@ func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.Decisio
 	return indexes
 }
 
-// compareExplainedVersions compares two resourceVersions.
-func compareExplainedVersions(a, b string) int {
+// compareResourceVersions compares two resourceVersions.
+func compareResourceVersions(a, b string) int {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	if err != nil { // no server of Kubernetes writes such a version
 		return 0
@@ -91,13 +91,13 @@ func compareExplainedVersions(a, b string) int {
 	return order
 }
 
-// joinExplainedLooks joins the parts of looks with metrics that were read from different replicas, in the order of time.
-func joinExplainedLooks(specs []explainapi.SpecVersion, parts []partialLook) []partialLook {
+// joinPartialLooks joins the parts of looks with metrics that were read from different replicas, in the order of time.
+func joinPartialLooks(specs []explainapi.SpecVersion, parts []partialLook) []partialLook {
 	slices.SortStableFunc(parts, func(a, b partialLook) int { return a.Time.Compare(b.Time) })
 	var joined []partialLook
 	for _, p := range parts {
-		if n := len(joined); n > 0 && joined[n-1].isPartOfExplainedLook(&p, specs) {
-			joined[n-1].joinExplainedLook(&p)
+		if n := len(joined); n > 0 && joined[n-1].isPartOfSameLook(&p, specs) {
+			joined[n-1].joinLaterPart(&p)
 			continue
 		}
 		joined = append(joined, p)
@@ -105,8 +105,8 @@ func joinExplainedLooks(specs []explainapi.SpecVersion, parts []partialLook) []p
 	return joined
 }
 
-// isPartOfExplainedLook reports whether a later part is of the same look: of another replica and other metrics, before the status.
-func (l *partialLook) isPartOfExplainedLook(later *partialLook, specs []explainapi.SpecVersion) bool {
+// isPartOfSameLook reports whether a later part is of the same look: of another replica and other metrics, before the status.
+func (l *partialLook) isPartOfSameLook(later *partialLook, specs []explainapi.SpecVersion) bool {
 	if later.Time.Sub(l.Time) > mergeReach || slices.Contains(l.replicas, later.replicas[0]) || !recorder.HaveSameReads(&specs[l.Spec].Spec, &specs[later.Spec].Spec) {
 		return false
 	}
@@ -118,7 +118,7 @@ func (l *partialLook) isPartOfExplainedLook(later *partialLook, specs []explaina
 	})
 }
 
-func (l *partialLook) joinExplainedLook(later *partialLook) {
+func (l *partialLook) joinLaterPart(later *partialLook) {
 	l.Spec = max(l.Spec, later.Spec) // one replica may not know it yet
 	l.Reads = append(slices.Clone(l.Reads), later.Reads...)
 	l.replicas = append(l.replicas, later.replicas...)
@@ -130,13 +130,13 @@ func (l *partialLook) joinExplainedLook(later *partialLook) {
 	}
 }
 
-// pairExplainedStatuses returns the decisions of looks and statuses, both in their order. As in the record of one replica, a status belongs to the
+// pairStatusesWithLooks returns the decisions of looks and statuses, both in their order. As in the record of one replica, a status belongs to the
 // look before it, unless that has one or is long ago.
-func pairExplainedStatuses(log *explainapi.DecisionLog, looks []partialLook, statuses []watchedStatus) []explainapi.Decision {
+func pairStatusesWithLooks(log *explainapi.DecisionLog, looks []partialLook, statuses []watchedStatus) []explainapi.Decision {
 	decisions := make([]explainapi.Decision, 0, len(looks)+len(statuses))
 	var status *explainapi.Status
 	for len(looks) > 0 || len(statuses) > 0 {
-		if len(statuses) == 0 || len(looks) > 0 && statuses[0].comesAfterExplainedLook(&looks[0]) {
+		if len(statuses) == 0 || len(looks) > 0 && statuses[0].isStatusAfterLook(&looks[0]) {
 			d := looks[0].Decision
 			d.Status, d.WrittenAfter = status, nil
 			decisions, looks = append(decisions, d), looks[1:]
@@ -147,8 +147,8 @@ func pairExplainedStatuses(log *explainapi.DecisionLog, looks []partialLook, sta
 		if status = s.status; s.inForce {
 			continue
 		}
-		if n := len(decisions); n > 0 && s.belongsToExplainedDecision(&decisions[n-1]) {
-			s.joinExplainedDecision(log, &decisions[n-1])
+		if n := len(decisions); n > 0 && s.belongsToNewestDecision(&decisions[n-1]) {
+			s.joinStatusToLook(log, &decisions[n-1])
 			continue
 		}
 		decisions = append(decisions, explainapi.Decision{Time: s.at, Spec: s.spec, Status: s.status})

@@ -19,7 +19,7 @@ func newWholeLog() *explainapi.DecisionLog {
 	log := replaytest.Log(replaytest.Spec("request_per_second"),
 		slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), []float64{-1}, replaytest.Repeat(120, 40), replaytest.Repeat(600, 6))...)
 	for i := len(log.Decisions) - 1; i > 0; i-- {
-		if equalExplainedStatus(log.Decisions[i].Status, log.Decisions[i-1].Status) {
+		if equalWatchedStatus(log.Decisions[i].Status, log.Decisions[i-1].Status) {
 			log.Decisions[i].WrittenAfter = nil
 		}
 	}
@@ -66,7 +66,7 @@ func TestMergeIsTheWholeRecord(t *testing.T) {
 		whole := newWholeLog()
 		logs := dealLog(newWholeLog(), 3, spread)
 		for range logs { // whichever replica answers
-			got := mergeExplainedLogs(slices.Clone(logs))
+			got := mergeDecisionLogs(slices.Clone(logs))
 			if diff := cmp.Diff(whole.Decisions, got.Decisions); diff != "" {
 				t.Errorf("%s (-whole +merged):\n%s", name, diff)
 				break
@@ -101,7 +101,7 @@ func TestMergeJoinsOneLook(t *testing.T) {
 	first, second := read(0, 0), written(read(1, 10*time.Millisecond), 30*time.Millisecond)
 	alone := explainapi.Decision{Time: at.Add(45 * time.Millisecond), Status: status}
 	next := read(0, 15*time.Second)
-	got := mergeExplainedLogs([]*explainapi.DecisionLog{newLog(first, alone, next), newLog(second)})
+	got := mergeDecisionLogs([]*explainapi.DecisionLog{newLog(first, alone, next), newLog(second)})
 	if len(got.Decisions) != 2 {
 		t.Fatalf("%d decisions, want 2: %+v", len(got.Decisions), got.Decisions)
 	}
@@ -111,7 +111,7 @@ func TestMergeJoinsOneLook(t *testing.T) {
 	}
 	// The next look's read of the other metric comes after the status of this one.
 	late := read(1, 100*time.Millisecond)
-	if got := mergeExplainedLogs([]*explainapi.DecisionLog{newLog(written(first, 20*time.Millisecond)), newLog(late)}); len(got.Decisions) != 2 {
+	if got := mergeDecisionLogs([]*explainapi.DecisionLog{newLog(written(first, 20*time.Millisecond)), newLog(late)}); len(got.Decisions) != 2 {
 		t.Errorf("a read after the status belongs to the look before: %+v", got.Decisions)
 	}
 }
@@ -127,7 +127,7 @@ func TestMergeKeepsTheNewestSpecLast(t *testing.T) {
 	decision := func(seconds, spec int) explainapi.Decision {
 		return explainapi.Decision{Time: replaytest.Begin.Add(time.Duration(seconds) * time.Second), Spec: spec, Reads: []explainapi.Read{{}}}
 	}
-	got := mergeExplainedLogs([]*explainapi.DecisionLog{
+	got := mergeDecisionLogs([]*explainapi.DecisionLog{
 		{Specs: []explainapi.SpecVersion{version(0, 5), version(60, 9), version(120, 5)}, Decisions: []explainapi.Decision{decision(15, 0), decision(75, 1), decision(135, 2)}},
 		{Specs: []explainapi.SpecVersion{version(61, 9), version(121, 5)}, Decisions: []explainapi.Decision{decision(90, 0), decision(150, 1)}},
 	})

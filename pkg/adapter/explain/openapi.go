@@ -22,12 +22,12 @@ func (*API) Definitions(openapi.ReferenceCallback) map[string]openapi.OpenAPIDef
 		explainapi.MetricList{}.OpenAPIModelName():      "A list of metrics.",
 		explainapi.RuleReview{}.OpenAPIModelName():      "A rule that is not deployed, and its values on the pods of a namespace.",
 	} {
-		all[model] = newExplainDefinition(about)
+		all[model] = newUnknownFieldsDefinition(about)
 	}
 	return all
 }
 
-func newExplainDefinition(about string) openapi.OpenAPIDefinition {
+func newUnknownFieldsDefinition(about string) openapi.OpenAPIDefinition {
 	text := func() spec.Schema {
 		return spec.Schema{SchemaProps: spec.SchemaProps{Type: []string{"string"}}}
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// alignExplainedClock moves the times of a replica's log to this replica's clock, by the time of the answer: that lies between the request and its
+// alignReplicaClock moves the times of a replica's log to this replica's clock, by the time of the answer: that lies between the request and its
 // end if the clocks agree.
-func alignExplainedClock(log *explainapi.DecisionLog, sent, received time.Time) {
+func alignReplicaClock(log *explainapi.DecisionLog, sent, received time.Time) {
 	if log == nil || log.Source.Time.IsZero() {
 		return
 	}
@@ -39,9 +39,9 @@ func alignExplainedClock(log *explainapi.DecisionLog, sent, received time.Time) 
 	}
 }
 
-// findNewestExplainedUID returns the UID of the newest autoscaler of a name, if one was deleted and made again: each version of it is above all
+// findNewestHPAUID returns the UID of the newest autoscaler of a name, if one was deleted and made again: each version of it is above all
 // versions of the one before. It is empty where no log tells.
-func findNewestExplainedUID(answers []peer.Answer) types.UID {
+func findNewestHPAUID(answers []peer.Answer) types.UID {
 	var newest types.UID
 	version := ""
 	for _, a := range answers {
@@ -49,7 +49,7 @@ func findNewestExplainedUID(answers []peer.Answer) types.UID {
 			continue
 		}
 		v := a.Log.Specs[len(a.Log.Specs)-1].ResourceVersion
-		if newest == "" || compareExplainedVersions(v, version) > 0 {
+		if newest == "" || compareResourceVersions(v, version) > 0 {
 			newest, version = a.Log.UID, v
 		}
 	}

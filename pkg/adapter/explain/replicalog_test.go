@@ -27,7 +27,7 @@ func (p loggedPeers) ReadLogs(context.Context, types.NamespacedName, time.Durati
 func mergeWithPeer(t *testing.T, own, other *explainapi.DecisionLog) *explainapi.DecisionLog {
 	t.Helper()
 	api := New(Deps{Records: dealtRecords{log: own}, Peers: loggedPeers{other}, Replica: "adapter-1", Now: func() time.Time { return own.Source.Time }})
-	log, err := api.readMergedExplainedLog(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, 0)
+	log, err := api.readMergedDecisionLog(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"}, 0)
 	if err != nil || log == nil {
 		t.Fatalf("log %v: %v", log, err)
 	}
@@ -41,7 +41,7 @@ func TestReplicaClocks(t *testing.T) {
 		logs := dealLog(newWholeLog(), 2, func(look int) int { return look % 2 })
 		other := *logs[1]
 		other.Decisions, other.Specs = slices.Clone(other.Decisions), slices.Clone(other.Specs)
-		alignExplainedClock(&other, other.Source.Time.Add(wrong), other.Source.Time.Add(wrong))
+		alignReplicaClock(&other, other.Source.Time.Add(wrong), other.Source.Time.Add(wrong))
 		other.Source.Time = other.Source.Time.Add(wrong)
 		if diff := cmp.Diff(newWholeLog().Decisions, mergeWithPeer(t, logs[0], &other).Decisions); diff != "" {
 			t.Errorf("%s (-whole +merged):\n%s", wrong, diff)

@@ -83,7 +83,7 @@ func serveReplicas(t *testing.T, logs []*explainapi.DecisionLog, gone ...netip.A
 			IsSelf:  func(a netip.AddrPort) bool { return a == addressOfServer(server) },
 			Timeout: time.Hour, // a busy machine takes its time
 		})
-		server.Config.Handler = newExplainHandler(t, New(Deps{
+		server.Config.Handler = newUnauthenticatedHandler(t, New(Deps{
 			Records: dealtRecords{log: log}, Peers: peers, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-" + string(rune('1'+i)),
 			Families: func(string, string, bool) []string { return nil }, Now: func() time.Time { return now },
 		}))

@@ -65,7 +65,7 @@ func (a *API) reviewRule(ctx context.Context, namespace string, spec explainapi.
 	if err != nil {
 		return nil, err
 	}
-	status := &explainapi.RuleReviewStatus{Source: a.newExplainSource()}
+	status := &explainapi.RuleReviewStatus{Source: a.newReplicaSource()}
 	if err := a.compileReviewedRules(ctx, review); err != nil {
 		var faults config.Faults
 		if !errors.As(err, &faults) {
@@ -80,7 +80,7 @@ func (a *API) reviewRule(ctx context.Context, namespace string, spec explainapi.
 	status.Metric, status.External, status.Resource = review.spec.Metric, review.spec.External, review.spec.Resource
 	status.Families = review.rule.Families()
 	a.computeReviewedValues(ctx, review, status)
-	status.Source = a.newExplainSource() // after the wait for scrapes
+	status.Source = a.newReplicaSource() // after the wait for scrapes
 	return status, nil
 }
 

@@ -185,7 +185,7 @@ func postReview(t *testing.T, url string, spec explainapi.RuleReviewSpec) (code 
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, answer := sendExplained(t, http.MethodPost, url, "application/json", string(body))
+	code, answer := sendJSONRequest(t, http.MethodPost, url, "application/json", string(body))
 	if code >= http.StatusBadRequest {
 		var status metav1.Status
 		if err := json.Unmarshal([]byte(answer), &status); err != nil {
@@ -205,7 +205,7 @@ func TestReview(t *testing.T) {
 	t.Parallel()
 	shop := &reviewedShop{now: func() time.Time { return noon }}
 	shop.demands = []discovery.Demand{{Resource: "pods", Namespace: "shop", Metric: reviewedDemandPrefix + "jobs_waiting_total_now", Selector: labels.SelectorFromSet(labels.Set{"app": "web"})}}
-	url := serveExplained(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
+	url := serveAPIOverHTTP(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
 	code, review, message := postReview(t, url, explainapi.RuleReviewSpec{Config: reviewedQueueRule, Selector: "app=web"})
 	if code != http.StatusCreated || review.Kind != "RuleReview" || review.Namespace != "shop" || review.ManagedFields != nil {
 		t.Fatalf("%d %s: %+v", code, message, review)
@@ -237,7 +237,7 @@ func TestReview(t *testing.T) {
 			t.Errorf("fault %+v, want that of --check-config: %+v", got, f)
 		}
 	}
-	if code, _ := getExplained(t, url, "application/json", nil); code != http.StatusMethodNotAllowed {
+	if code, _ := getDecodedAnswer(t, url, "application/json", nil); code != http.StatusMethodNotAllowed {
 		t.Errorf("a list of reviews: code %d", code)
 	}
 }
@@ -278,7 +278,7 @@ func TestReviewRejections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			shop := &reviewedShop{now: func() time.Time { return noon }}
-			url := serveExplained(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
+			url := serveAPIOverHTTP(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
 			code, review, message := postReview(t, url, tc.spec)
 			if got := fmt.Sprintf("%d %s", code, message); !strings.HasPrefix(got, tc.want) {
 				t.Errorf("got %s, want %s", got, tc.want)

@@ -26,8 +26,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
-// explainStorage serves one resource, read-only.
-type explainStorage struct {
+// listedStorage serves one resource, read-only.
+type listedStorage struct {
 	singular string
 	empty    runtime.Object
 	list     func(ctx context.Context, namespace string) (runtime.Object, error)
@@ -38,20 +38,20 @@ type explainStorage struct {
 
 // namedStorage is a resource with objects that are read by name too.
 type namedStorage struct {
-	explainStorage
+	listedStorage
 	get func(ctx context.Context, key types.NamespacedName) (runtime.Object, error)
 }
 
 var (
-	_ rest.Lister    = (*explainStorage)(nil)
+	_ rest.Lister    = (*listedStorage)(nil)
 	_ rest.Getter    = (*namedStorage)(nil)
 	_ rest.Connecter = (*decisionStorage)(nil)
 )
 
-func (a *API) newExplainedHPAStorage() *namedStorage {
+func (a *API) newHPAStorage() *namedStorage {
 	return &namedStorage{
-		explainStorage{
-			"", &explainapi.Explanation{}, a.listExplainedHPAs, []string{"Name", "Replicas", "Wanted", "Replica", "Known since"},
+		listedStorage{
+			"", &explainapi.Explanation{}, a.listHPAsWithStatus, []string{"Name", "Replicas", "Wanted", "Replica", "Known since"},
 			func(o runtime.Object) []any {
 				e, ok := o.(*explainapi.Explanation)
 				if !ok {
@@ -66,16 +66,16 @@ func (a *API) newExplainedHPAStorage() *namedStorage {
 			0,
 		},
 		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
-			e, err := a.getExplainedHPA(ctx, key)
+			e, err := a.getMergedHPA(ctx, key)
 			return e, err
 		},
 	}
 }
 
-func (a *API) newExplainedTargetStorage() *namedStorage {
+func (a *API) newTargetStorage() *namedStorage {
 	return &namedStorage{
-		explainStorage{
-			"target", &explainapi.Target{}, a.listExplainedTargets, []string{"Name", "State", "Duration", "URL", "Error"},
+		listedStorage{
+			"target", &explainapi.Target{}, a.listTargetsOfNamespace, []string{"Name", "State", "Duration", "URL", "Error"},
 			func(o runtime.Object) []any {
 				t, ok := o.(*explainapi.Target)
 				if !ok {
@@ -86,7 +86,7 @@ func (a *API) newExplainedTargetStorage() *namedStorage {
 			0,
 		},
 		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
-			t, err := a.getExplainedTarget(ctx, key)
+			t, err := a.getTargetOfPod(ctx, key)
 			return t, err
 		},
 	}
@@ -94,15 +94,15 @@ func (a *API) newExplainedTargetStorage() *namedStorage {
 
 // exposedMetricStorage serves metrics, whose lists take a selector of pods.
 type exposedMetricStorage struct {
-	explainStorage
+	listedStorage
 	api *API
 }
 
 var _ rest.Lister = (*exposedMetricStorage)(nil)
 
-func (a *API) newExplainedMetricStorage() *exposedMetricStorage {
+func (a *API) newExposedMetricStorage() *exposedMetricStorage {
 	return &exposedMetricStorage{
-		explainStorage{
+		listedStorage{
 			singular: "metric", empty: &explainapi.Metric{}, columns: []string{"Name", "Type", "Targets", "Demanded", "Metrics", "Help"}, wide: 1,
 			row: func(o runtime.Object) []any {
 				m, ok := o.(*explainapi.Metric)
@@ -121,21 +121,21 @@ func (s *exposedMetricStorage) List(ctx context.Context, opts *internalversion.L
 	selector := labels.Everything()
 	if opts != nil {
 		if opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
-			return nil, toExplainStatus(ctx, s.singular, metric.Errorf(metric.KindInvalid, "metrics have no fields to select by: select the pods by labels"))
+			return nil, convertToStatusError(ctx, s.singular, metric.Errorf(metric.KindInvalid, "metrics have no fields to select by: select the pods by labels"))
 		}
 		if opts.LabelSelector != nil {
 			selector = opts.LabelSelector
 		}
 	}
-	list, err := s.api.listExplainedMetrics(ctx, request.NamespaceValue(ctx), selector)
-	return list, toExplainStatus(ctx, s.singular, err)
+	list, err := s.api.listExposedFamilies(ctx, request.NamespaceValue(ctx), selector)
+	return list, convertToStatusError(ctx, s.singular, err)
 }
 
 // New returns an empty object of the resource.
-func (s *explainStorage) New() runtime.Object { return s.empty.DeepCopyObject() }
+func (s *listedStorage) New() runtime.Object { return s.empty.DeepCopyObject() }
 
 // NewList returns an empty list of the resource.
-func (s *explainStorage) NewList() runtime.Object {
+func (s *listedStorage) NewList() runtime.Object {
 	switch s.empty.(type) {
 	case *explainapi.Target:
 		return &explainapi.TargetList{}
@@ -146,25 +146,25 @@ func (s *explainStorage) NewList() runtime.Object {
 }
 
 // Destroy does nothing: a storage owns no resources.
-func (*explainStorage) Destroy() {}
+func (*listedStorage) Destroy() {}
 
 // NamespaceScoped reports that the resource is namespaced.
-func (*explainStorage) NamespaceScoped() bool { return true }
+func (*listedStorage) NamespaceScoped() bool { return true }
 
 // GetSingularName returns the singular name. Autoscalers have none, lest `kubectl get horizontalpodautoscaler` mean an explanation.
-func (s *explainStorage) GetSingularName() string { return s.singular }
+func (s *listedStorage) GetSingularName() string { return s.singular }
 
 // List returns the objects of the request's namespace. It does not select by labels or fields: the objects have none.
-func (s *explainStorage) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
+func (s *listedStorage) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
 	if opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() || opts.FieldSelector != nil && !opts.FieldSelector.Empty()) {
-		return nil, toExplainStatus(ctx, s.singular, metric.Errorf(metric.KindInvalid, "objects of this API have no labels and no fields to select by: read all, or one by name"))
+		return nil, convertToStatusError(ctx, s.singular, metric.Errorf(metric.KindInvalid, "objects of this API have no labels and no fields to select by: read all, or one by name"))
 	}
 	list, err := s.list(ctx, request.NamespaceValue(ctx))
-	return list, toExplainStatus(ctx, s.singular, err)
+	return list, convertToStatusError(ctx, s.singular, err)
 }
 
 // ConvertToTable returns the table that kubectl get shows.
-func (s *explainStorage) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
+func (s *listedStorage) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
 	t := &metav1.Table{}
 	if o, ok := opts.(*metav1.TableOptions); !ok || !o.NoHeaders {
 		for i, name := range s.columns {
@@ -194,7 +194,7 @@ func (s *explainStorage) ConvertToTable(_ context.Context, object, opts runtime.
 func (s *namedStorage) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
 	o, err := s.get(ctx, types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name})
 	if err != nil {
-		return nil, toExplainStatus(ctx, name, err)
+		return nil, convertToStatusError(ctx, name, err)
 	}
 	return o, nil
 }
@@ -220,17 +220,17 @@ func (*decisionStorage) ConnectMethods() []string { return []string{http.MethodG
 func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
 	key := types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name}
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		log, err := s.readExplainedDecisionLog(r.Context(), key, r.URL.Query())
+		log, err := s.readRequestedDecisionLog(r.Context(), key, r.URL.Query())
 		if err != nil {
-			responder.Error(toExplainStatus(r.Context(), name, err))
+			responder.Error(convertToStatusError(r.Context(), name, err))
 			return
 		}
 		responder.Object(http.StatusOK, log)
 	}), nil
 }
 
-// readExplainedDecisionLog returns the log of an autoscaler, by the parameters of a request. Parts that repeat are left out of it.
-func (s *decisionStorage) readExplainedDecisionLog(ctx context.Context, key types.NamespacedName, parameters url.Values) (*explainapi.DecisionLog, error) {
+// readRequestedDecisionLog returns the log of an autoscaler, by the parameters of a request. Parts that repeat are left out of it.
+func (s *decisionStorage) readRequestedDecisionLog(ctx context.Context, key types.NamespacedName, parameters url.Values) (*explainapi.DecisionLog, error) {
 	span := time.Duration(0)
 	if text := parameters.Get(explainapi.SinceParameter); text != "" {
 		var err error
@@ -242,14 +242,14 @@ func (s *decisionStorage) readExplainedDecisionLog(ctx context.Context, key type
 	var err error
 	switch scope := parameters.Get(explainapi.ScopeParameter); scope {
 	case explainapi.ScopeReplica:
-		log, err = s.api.readOwnExplainedLog(key, span)
+		log, err = s.api.readOwnDecisionLog(key, span)
 	case "":
-		log, err = s.api.readMergedExplainedLog(ctx, key, span)
+		log, err = s.api.readMergedDecisionLog(ctx, key, span)
 	default:
 		return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want %s, or no %s for all replicas", explainapi.ScopeParameter, scope, explainapi.ScopeReplica, explainapi.ScopeParameter)
 	}
 	if err != nil || log == nil {
-		return nil, orExplainNotFound(err, "autoscaler", key)
+		return nil, orUnknownToReplica(err, "autoscaler", key)
 	}
 	log.Shorten()
 	return log, nil
@@ -276,7 +276,7 @@ func (reviewStorage) GetSingularName() string { return "rulereview" }
 func (s reviewStorage) Create(ctx context.Context, object runtime.Object, validate rest.ValidateObjectFunc, _ *metav1.CreateOptions) (runtime.Object, error) {
 	asked, ok := object.(*explainapi.RuleReview)
 	if !ok {
-		return nil, toExplainStatus(ctx, "rulereview", metric.Errorf(metric.KindInvalid, "the object is a %T, not a RuleReview", object))
+		return nil, convertToStatusError(ctx, "rulereview", metric.Errorf(metric.KindInvalid, "the object is a %T, not a RuleReview", object))
 	}
 	if validate != nil {
 		if err := validate(ctx, asked.DeepCopyObject()); err != nil {
@@ -286,23 +286,23 @@ func (s reviewStorage) Create(ctx context.Context, object runtime.Object, valida
 	namespace := request.NamespaceValue(ctx)
 	status, err := s.api.reviewRule(ctx, namespace, asked.Spec)
 	if err != nil {
-		return nil, toExplainStatus(ctx, "rulereview", err)
+		return nil, convertToStatusError(ctx, "rulereview", err)
 	}
 	answer := &explainapi.RuleReview{Spec: asked.Spec, Status: *status}
 	answer.Namespace, answer.Name = namespace, asked.Name
 	return answer, nil
 }
 
-// orExplainNotFound returns err, or else that an object is not known to this replica.
-func orExplainNotFound(err error, noun string, key types.NamespacedName) error {
+// orUnknownToReplica returns err, or else that an object is not known to this replica.
+func orUnknownToReplica(err error, noun string, key types.NamespacedName) error {
 	if err != nil {
 		return err
 	}
 	return metric.Errorf(metric.KindNotFound, "this replica knows no %s %s", noun, key)
 }
 
-// toExplainStatus returns err as a status; that of a request without a place stays as it is.
-func toExplainStatus(ctx context.Context, subject string, err error) error {
+// convertToStatusError returns err as a status; that of a request without a place stays as it is.
+func convertToStatusError(ctx context.Context, subject string, err error) error {
 	if apierrors.IsTooManyRequests(err) {
 		return err
 	}

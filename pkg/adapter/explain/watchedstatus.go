@@ -44,11 +44,11 @@ func orderWatchedStatuses(seen []watchedStatus) []watchedStatus {
 	unversioned := func(s watchedStatus) bool { return s.status.ResourceVersion == "" }
 	versioned := slices.DeleteFunc(slices.Clone(seen), unversioned)
 	slices.SortStableFunc(versioned, func(a, b watchedStatus) int {
-		return compareExplainedVersions(a.status.ResourceVersion, b.status.ResourceVersion)
+		return compareResourceVersions(a.status.ResourceVersion, b.status.ResourceVersion)
 	})
 	for i := range versioned {
-		if n := len(ordered); n > 0 && equalExplainedStatus(ordered[n-1].status, versioned[i].status) {
-			ordered[n-1].joinExplainedSighting(&versioned[i])
+		if n := len(ordered); n > 0 && equalWatchedStatus(ordered[n-1].status, versioned[i].status) {
+			ordered[n-1].joinStatusSighting(&versioned[i])
 			continue
 		}
 		ordered = append(ordered, versioned[i])
@@ -72,16 +72,16 @@ func placeUnversionedStatus(ordered []watchedStatus, s *watchedStatus) []watched
 	}
 	for i := range ordered {
 		isBeside := i == place-1 || i == place || ordered[i].at.Sub(s.at).Abs() <= mergeReach
-		if isBeside && equalExplainedStatus(ordered[i].status, s.status) {
-			ordered[i].joinExplainedSighting(s)
+		if isBeside && equalWatchedStatus(ordered[i].status, s.status) {
+			ordered[i].joinStatusSighting(s)
 			return ordered
 		}
 	}
 	return slices.Insert(ordered, place, *s)
 }
 
-// joinExplainedSighting notes that another replica watched the status too.
-func (s *watchedStatus) joinExplainedSighting(other *watchedStatus) {
+// joinStatusSighting notes that another replica watched the status too.
+func (s *watchedStatus) joinStatusSighting(other *watchedStatus) {
 	if other.at.Before(s.at) {
 		s.at = other.at
 	}
@@ -109,26 +109,26 @@ func alignStatusTimes(ordered []watchedStatus) {
 	}
 }
 
-// comesAfterExplainedLook reports whether the status was written after the first read of a look.
-func (s *watchedStatus) comesAfterExplainedLook(l *partialLook) bool {
+// isStatusAfterLook reports whether the status was written after the first read of a look.
+func (s *watchedStatus) isStatusAfterLook(l *partialLook) bool {
 	return l.Time.Before(s.at) || l.Time.Equal(s.at) && !s.look.Before(l.Time)
 }
 
-// belongsToExplainedDecision reports whether the newest decision before the status is a look without a status of its own.
-func (s *watchedStatus) belongsToExplainedDecision(d *explainapi.Decision) bool {
+// belongsToNewestDecision reports whether the newest decision before the status is a look without a status of its own.
+func (s *watchedStatus) belongsToNewestDecision(d *explainapi.Decision) bool {
 	return len(d.Reads) > 0 && d.WrittenAfter == nil && s.at.Sub(d.Time) <= mergeReach
 }
 
-// joinExplainedDecision sets the status of a look. As in the record of one replica, the controller decided by the spec in force at the write.
-func (s *watchedStatus) joinExplainedDecision(log *explainapi.DecisionLog, d *explainapi.Decision) {
+// joinStatusToLook sets the status of a look. As in the record of one replica, the controller decided by the spec in force at the write.
+func (s *watchedStatus) joinStatusToLook(log *explainapi.DecisionLog, d *explainapi.Decision) {
 	d.Status, d.WrittenAfter = s.status, &metav1.Duration{Duration: s.at.Sub(d.Time)}
 	if recorder.HaveSameReads(&log.Specs[d.Spec].Spec, &log.Specs[s.spec].Spec) {
 		d.Spec = s.spec
 	}
 }
 
-// equalExplainedStatus reports whether two statuses are the same, at any versions.
-func equalExplainedStatus(a, b *explainapi.Status) bool {
+// equalWatchedStatus reports whether two statuses are the same, at any versions.
+func equalWatchedStatus(a, b *explainapi.Status) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

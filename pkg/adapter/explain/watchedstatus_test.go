@@ -239,7 +239,7 @@ func TestMergeIsTheRecordOfAllReads(t *testing.T) {
 			}
 		}
 		want := w.witness.log(t).Decisions
-		got := mergeExplainedLogs([]*explainapi.DecisionLog{w.replicas[1].log(t), w.replicas[0].log(t), w.replicas[2].log(t)}).Decisions
+		got := mergeDecisionLogs([]*explainapi.DecisionLog{w.replicas[1].log(t), w.replicas[0].log(t), w.replicas[2].log(t)}).Decisions
 		got = got[len(got)-min(len(got), len(want)):] // the witness came after the first write
 		for i := range want {
 			if i >= len(got) || !isSameWatchedLook(&got[i], &want[i]) {
@@ -277,7 +277,7 @@ func TestMergeHasEachStatusOnce(t *testing.T) {
 			logs, reads = append(logs, w.replicas[i].log(t)), reads+w.replicas[i].reads
 		}
 		want := w.listWatchedChanges()
-		log := mergeExplainedLogs(logs)
+		log := mergeDecisionLogs(logs)
 		got, gotReads := listMergedChanges(log)
 		if !slices.Equal(got, want) || gotReads != reads {
 			t.Errorf("seed %d: statuses %v and %d reads, want %v and %d", seed, got, gotReads, want, reads)

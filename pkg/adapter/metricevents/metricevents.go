@@ -62,14 +62,14 @@ type Reporter struct {
 	wake    chan struct{}
 
 	mu     sync.Mutex
-	states map[types.NamespacedName]*metricState // guarded by mu
+	states map[types.NamespacedName]*autoscalerState // guarded by mu
 }
 
 // New returns a Reporter without autoscalers.
 func New(opts Options) *Reporter {
 	return &Reporter{
 		opts: opts, metrics: newMetrics(opts.Registerer), writes: rate.NewLimiter(writesPerSecond, writeBurst),
-		wake: make(chan struct{}, 1), states: map[types.NamespacedName]*metricState{},
+		wake: make(chan struct{}, 1), states: map[types.NamespacedName]*autoscalerState{},
 	}
 }
 
@@ -80,15 +80,15 @@ func (r *Reporter) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	defer r.mu.Unlock()
 	s := r.states[key]
 	if s == nil || s.uid != h.UID {
-		s = newMetricState(h.UID)
+		s = newAutoscalerState(h.UID)
 		r.states[key] = s
 	}
-	if s.updateMetricState(h, r.opts.Now()); s.isMetricChangeUntold() {
-		r.wakeMetricReporter()
+	if s.updateFromStatus(h, r.opts.Now()); s.hasUnreportedChange() {
+		r.requestReport()
 	}
 }
 
-func (r *Reporter) wakeMetricReporter() {
+func (r *Reporter) requestReport() {
 	select {
 	case r.wake <- struct{}{}:
 	default: // it is awake
@@ -124,71 +124,71 @@ func (r *Reporter) Run(ctx context.Context) error {
 		case <-r.wake:
 		case <-tick.C:
 		}
-		for _, key := range r.listUntoldAutoscalers() {
+		for _, key := range r.listUnreportedAutoscalers() {
 			if r.writes.Wait(ctx) != nil {
 				return nil
 			}
-			r.tellMetricChange(ctx, key)
+			r.writeEventOfChange(ctx, key)
 		}
 	}
 }
 
-func (r *Reporter) listUntoldAutoscalers() []types.NamespacedName {
+func (r *Reporter) listUnreportedAutoscalers() []types.NamespacedName {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var untold []types.NamespacedName
 	for key, s := range r.states {
-		if s.isMetricChangeUntold() && s.mayTellMetricChange(r.opts.Now()) {
+		if s.hasUnreportedChange() && s.isReportAdmitted(r.opts.Now()) {
 			untold = append(untold, key)
 		}
 	}
 	return untold
 }
 
-// tellMetricChange writes the Event of an autoscaler's newest change, if this replica answered a read of the metric.
-func (r *Reporter) tellMetricChange(ctx context.Context, key types.NamespacedName) {
+// writeEventOfChange writes the Event of an autoscaler's newest change, if this replica answered a read of the metric.
+func (r *Reporter) writeEventOfChange(ctx context.Context, key types.NamespacedName) {
 	r.mu.Lock()
 	s := r.states[key]
-	if s == nil || !s.isMetricChangeUntold() { // deleted or changed back meanwhile
+	if s == nil || !s.hasUnreportedChange() { // deleted or changed back meanwhile
 		r.mu.Unlock()
 		return
 	}
-	change := s.takeMetricChange(r.opts.Now())
+	change := s.takeUnreportedChange(r.opts.Now())
 	r.mu.Unlock()
-	event := r.newMetricEvent(key, change)
+	event := r.newEventOfChange(key, change)
 	if event == nil {
 		return
 	}
 	_, err := r.opts.Events.Events(key.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	switch {
 	case err == nil:
-		r.metrics.countMetricEvent("success")
+		r.metrics.countEventOutcome("success")
 		return
 	case apierrors.IsAlreadyExists(err): // by another replica
 		return
 	case ctx.Err() != nil:
 		return
 	}
-	r.metrics.countMetricEvent("error")
+	r.metrics.countEventOutcome("error")
 	klog.FromContext(ctx).Error(err, "Event on an autoscaler cannot be written", "namespace", key.Namespace, "hpa", key.Name, "reason", event.Reason)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.returnMetricChange(change)
+	s.returnUnwrittenChange(change)
 }
 
-// newMetricEvent returns the Event of a change; nil if this replica answered none of its reads.
-func (r *Reporter) newMetricEvent(key types.NamespacedName, c metricChange) *corev1.Event {
-	cause, isRead := r.findReadOfMetric(key, c)
+// newEventOfChange returns the Event of a change; nil if this replica answered none of its reads.
+func (r *Reporter) newEventOfChange(key types.NamespacedName, c metricChange) *corev1.Event {
+	cause, isRead := r.findReadOfChange(key, c)
 	if !isRead {
 		return nil
 	}
 	now := metav1.NewTime(r.opts.Now())
 	event := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: nameMetricEvent(key.Name, c)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: formatEventName(key.Name, c)},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler", Namespace: key.Namespace, Name: key.Name, UID: c.uid,
 		},
-		Type: corev1.EventTypeNormal, Reason: c.nameMetricEventReason(), Message: plaintext.Clip(c.describeMetricChange(cause), maxMessageBytes),
+		Type: corev1.EventTypeNormal, Reason: c.getEventReason(), Message: plaintext.Clip(c.formatEventMessage(cause), maxMessageBytes),
 		Source: corev1.EventSource{Component: component, Host: r.opts.Replica}, ReportingController: component, ReportingInstance: r.opts.Replica,
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}
@@ -198,16 +198,16 @@ func (r *Reporter) newMetricEvent(key types.NamespacedName, c metricChange) *cor
 	return event
 }
 
-// findReadOfMetric returns the error of this replica's newest read of a changed metric. isRead reports whether there is a read with the
+// findReadOfChange returns the error of this replica's newest read of a changed metric. isRead reports whether there is a read with the
 // outcome of the change.
-func (r *Reporter) findReadOfMetric(key types.NamespacedName, c metricChange) (cause string, isRead bool) {
+func (r *Reporter) findReadOfChange(key types.NamespacedName, c metricChange) (cause string, isRead bool) {
 	log, err := r.opts.Records.Log(key, c.at.Add(-readBefore))
 	if err != nil || log == nil {
 		return "", false
 	}
 	for i := range log.Decisions {
 		for _, read := range log.Decisions[i].Reads {
-			if (read.Error != "") == c.isFailing && c.hasFailingMetric(read.Metric) {
+			if (read.Error != "") == c.isFailing && c.readShowsChange(read.Metric) {
 				cause, isRead = read.Error, true
 			}
 		}

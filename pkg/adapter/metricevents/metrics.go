@@ -20,4 +20,4 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) countMetricEvent(outcome string) { m.events.WithLabelValues(outcome).Inc() }
+func (m *metrics) countEventOutcome(outcome string) { m.events.WithLabelValues(outcome).Inc() }

@@ -43,8 +43,8 @@ type metricChange struct {
 	version   string // the autoscaler's resourceVersion, the same for all replicas
 }
 
-// metricState is an autoscaler's newest change, and whether its Event is written. The Reporter's mu guards it.
-type metricState struct {
+// autoscalerState is an autoscaler's newest change, and whether its Event is written. The Reporter's mu guards it.
+type autoscalerState struct {
 	uid types.UID
 	// hadValues: all metrics had values once. A new autoscaler with metrics that warm up loses nothing.
 	hadValues bool
@@ -55,13 +55,13 @@ type metricState struct {
 	failures  *rate.Limiter
 }
 
-func newMetricState(uid types.UID) *metricState {
-	return &metricState{uid: uid, failures: rate.NewLimiter(rate.Every(failureInterval), failureBurst)}
+func newAutoscalerState(uid types.UID) *autoscalerState {
+	return &autoscalerState{uid: uid, failures: rate.NewLimiter(rate.Every(failureInterval), failureBurst)}
 }
 
-// updateMetricState notes the status of an autoscaler.
-func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
-	failing, all, ok := listFailingMetrics(h)
+// updateFromStatus notes the status of an autoscaler.
+func (s *autoscalerState) updateFromStatus(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
+	failing, all, ok := listMetricsWithoutValue(h)
 	if !ok {
 		return
 	}
@@ -72,7 +72,7 @@ func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler
 	}
 	metrics, removed := failing, []string(nil)
 	if !isFailing {
-		metrics, removed = findSpecMetrics(h, s.newest.metrics)
+		metrics, removed = listMetricsStillInSpec(h, s.newest.metrics)
 	} else {
 		s.failedAt = now
 	}
@@ -83,24 +83,24 @@ func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler
 	}
 }
 
-// isMetricChangeUntold reports whether the newest change has no Event yet.
-func (s *metricState) isMetricChangeUntold() bool { return s.newest.isFailing != s.told }
+// hasUnreportedChange reports whether the newest change has no Event yet.
+func (s *autoscalerState) hasUnreportedChange() bool { return s.newest.isFailing != s.told }
 
-// mayTellMetricChange reports whether the bound on failures admits the newest change.
-func (s *metricState) mayTellMetricChange(now time.Time) bool {
+// isReportAdmitted reports whether the bound on failures admits the newest change.
+func (s *autoscalerState) isReportAdmitted(now time.Time) bool {
 	return !s.newest.isFailing || s.failures.TokensAt(now) >= 1
 }
 
-// takeMetricChange returns the newest change, and counts it as told, in the bound on failures too.
-func (s *metricState) takeMetricChange(now time.Time) metricChange {
+// takeUnreportedChange returns the newest change, and counts it as told, in the bound on failures too.
+func (s *autoscalerState) takeUnreportedChange(now time.Time) metricChange {
 	if s.told = s.newest.isFailing; s.told && s.attempts == 0 {
 		s.failures.AllowN(now, 1)
 	}
 	return s.newest
 }
 
-// returnMetricChange makes a change that could not be written untold again, until its attempts are used up.
-func (s *metricState) returnMetricChange(c metricChange) {
+// returnUnwrittenChange makes a change that could not be written untold again, until its attempts are used up.
+func (s *autoscalerState) returnUnwrittenChange(c metricChange) {
 	if s.newest.version != c.version || s.told != c.isFailing {
 		return // it has changed since
 	}
@@ -109,10 +109,10 @@ func (s *metricState) returnMetricChange(c metricChange) {
 	}
 }
 
-// listFailingMetrics returns the metrics of an autoscaler without a value in its status, but for CPU and memory, which come from another
+// listMetricsWithoutValue returns the metrics of an autoscaler without a value in its status, but for CPU and memory, which come from another
 // API. all reports whether no metric has a value, and ok whether the status shows it. The HPA controller writes an empty entry for a
 // metric that failed.
-func listFailingMetrics(h *autoscalingv2.HorizontalPodAutoscaler) (failing []specMetric, all, ok bool) {
+func listMetricsWithoutValue(h *autoscalingv2.HorizontalPodAutoscaler) (failing []specMetric, all, ok bool) {
 	if len(h.Spec.Metrics) == 0 || len(h.Status.CurrentMetrics) != len(h.Spec.Metrics) {
 		return nil, false, false
 	}
@@ -120,17 +120,17 @@ func listFailingMetrics(h *autoscalingv2.HorizontalPodAutoscaler) (failing []spe
 	for i := range h.Spec.Metrics {
 		if h.Status.CurrentMetrics[i].Type != "" {
 			all = false
-		} else if name := nameSpecMetric(&h.Spec.Metrics[i]); name != "" {
+		} else if name := formatMetricSubject(&h.Spec.Metrics[i]); name != "" {
 			failing = append(failing, specMetric{i, name})
 		}
 	}
 	return failing, all, true
 }
 
-// findSpecMetrics returns the metrics that are still in the spec, with their present index, and the names of the others.
-func findSpecMetrics(h *autoscalingv2.HorizontalPodAutoscaler, metrics []specMetric) (found []specMetric, removed []string) {
+// listMetricsStillInSpec returns the metrics that are still in the spec, with their present index, and the names of the others.
+func listMetricsStillInSpec(h *autoscalingv2.HorizontalPodAutoscaler, metrics []specMetric) (found []specMetric, removed []string) {
 	for _, m := range metrics {
-		i := slices.IndexFunc(h.Spec.Metrics, func(spec autoscalingv2.MetricSpec) bool { return nameSpecMetric(&spec) == m.name })
+		i := slices.IndexFunc(h.Spec.Metrics, func(spec autoscalingv2.MetricSpec) bool { return formatMetricSubject(&spec) == m.name })
 		if i < 0 {
 			removed = append(removed, m.name)
 		} else {
@@ -140,8 +140,8 @@ func findSpecMetrics(h *autoscalingv2.HorizontalPodAutoscaler, metrics []specMet
 	return found, removed
 }
 
-// nameSpecMetric returns the words for a metric; empty for CPU and memory.
-func nameSpecMetric(m *autoscalingv2.MetricSpec) string {
+// formatMetricSubject returns the words for a metric; empty for CPU and memory.
+func formatMetricSubject(m *autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name
@@ -153,20 +153,20 @@ func nameSpecMetric(m *autoscalingv2.MetricSpec) string {
 	return ""
 }
 
-func (c metricChange) nameMetricEventReason() string {
+func (c metricChange) getEventReason() string {
 	if c.isFailing {
 		return reasonFailed
 	}
 	return reasonRecovered
 }
 
-// hasFailingMetric reports whether a read of the metric at index shows the change. If the spec has none of the failed metrics any more, any read does.
-func (c metricChange) hasFailingMetric(index int) bool {
+// readShowsChange reports whether a read of the metric at index shows the change. If the spec has none of the failed metrics any more, any read does.
+func (c metricChange) readShowsChange(index int) bool {
 	return len(c.metrics) == 0 || slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
 }
 
-// describeMetricChange returns the message of a change.
-func (c metricChange) describeMetricChange(cause string) string {
+// formatEventMessage returns the message of a change.
+func (c metricChange) formatEventMessage(cause string) string {
 	names := make([]string, len(c.metrics))
 	for i, m := range c.metrics {
 		names[i] = m.name
@@ -177,7 +177,7 @@ func (c metricChange) describeMetricChange(cause string) string {
 	}
 	subject := strings.Join(names, ", ")
 	if !c.isFailing {
-		return c.describeMetricRecovery(subject, has, value)
+		return c.formatRecoveryMessage(subject, has, value)
 	}
 	effect := "does not scale down"
 	if c.all {
@@ -186,7 +186,7 @@ func (c metricChange) describeMetricChange(cause string) string {
 	return fmt.Sprintf("%s %s no %s: %s; the autoscaler %s %s", subject, has, strings.TrimPrefix(value, "a "), cause, effect, end)
 }
 
-func (c metricChange) describeMetricRecovery(subject, has, value string) string {
+func (c metricChange) formatRecoveryMessage(subject, has, value string) string {
 	lasted, removed := c.lasted.Round(time.Second), strings.Join(c.removed, ", ")
 	switch {
 	case len(c.removed) == 0:
@@ -197,8 +197,8 @@ func (c metricChange) describeMetricRecovery(subject, has, value string) string 
 	return fmt.Sprintf("%s %s %s again, after %s; no longer in the spec: %s", subject, has, value, lasted, removed)
 }
 
-// nameMetricEvent returns the name of a change's Event, the same at all replicas.
-func nameMetricEvent(autoscaler string, c metricChange) string {
+// formatEventName returns the name of a change's Event, the same at all replicas.
+func formatEventName(autoscaler string, c metricChange) string {
 	hash := fnv.New64a()
 	_, _ = fmt.Fprint(hash, c.uid, " ", c.version, " ", c.isFailing)
 	return fmt.Sprintf("%s.%016x", autoscaler[:min(len(autoscaler), maxNameBytes)], hash.Sum64())

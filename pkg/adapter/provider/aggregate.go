@@ -21,56 +21,56 @@ const (
 	nodes      = "nodes"
 )
 
-// aggregateProvidedPods computes the value of an object from its pods.
-func (p *Provider) aggregateProvidedPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+// aggregateObjectFromPods computes the value of an object from its pods.
+func (p *Provider) aggregateObjectFromPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 	if err != nil {
 		return nil, err
 	}
-	if req.rule.WhenNoPods != nil && areAllProvidedPodsGoing(pods) {
-		return p.provideWhenNoPods(req, object)
+	if req.rule.WhenNoPods != nil && areAllPodsEnding(pods) {
+		return p.substituteWhenNoPods(req, object)
 	}
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	req.group = req.rule.Aggregate != config.AggregateMax
-	result, err := p.evaluateProvidedPods(ctx, req, pods)
+	result, err := p.evaluatePods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
-	counted := countProvidedPods(pods)
+	counted := formatCountedPods(pods)
 	if len(result.values) == 0 {
-		return nil, result.missingProvidedValuesError(counted)
+		return nil, result.newMissingPodValuesError(counted)
 	}
 	req.rule = result.rule
-	if err := req.checkProvidedAggregate(result, counted); err != nil {
+	if err := req.checkAggregateComplete(result, counted); err != nil {
 		return nil, err
 	}
-	v := aggregateProvidedPodValues(req.rule.Aggregate, result.values)
+	v := aggregatePodValues(req.rule.Aggregate, result.values)
 	v.Object = object
 	if v.Time.IsZero() { // every pod value is a substitute
 		v.Time = req.now
 	}
-	return p.provideSingleValue(req, &v)
+	return p.respondWithSingleValue(req, &v)
 }
 
-// provideSingleValue validates the value of a single object and returns it as a response.
-func (p *Provider) provideSingleValue(req request, v *metric.Value) (*custom_metrics.MetricValue, error) {
-	n, reason := validateProvidedValue(req.rule, v, req.now)
+// respondWithSingleValue validates the value of a single object and returns it as a response.
+func (p *Provider) respondWithSingleValue(req request, v *metric.Value) (*custom_metrics.MetricValue, error) {
+	n, reason := validateComputedValue(req.rule, v, req.now)
 	if reason == "" {
-		return new(p.newProvidedMetricValue(&req, v, n)), nil
+		return new(p.newCustomMetricValue(&req, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
-		return nil, p.rejectNegativeProvidedValue(req.rule, v)
+		return nil, p.rejectNegativeValue(req.rule, v)
 	}
-	o := newProviderOmission(req.rule, v.Object, reason)
+	o := newObjectOmission(req.rule, v.Object, reason)
 	o.Detail = cmp.Or(o.Detail, v.Detail)
-	return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
+	return p.substituteOrRejectOmission(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 
-// aggregateProvidedPodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
+// aggregatePodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
 // the longest of the windows. It panics for an aggregate without a case, a bug of this repository.
-func aggregateProvidedPodValues(how config.Aggregate, values []*metric.Value) metric.Value {
+func aggregatePodValues(how config.Aggregate, values []*metric.Value) metric.Value {
 	out := *values[0]
 	for _, v := range values[1:] {
 		if v.Time.After(out.Time) {
@@ -81,9 +81,9 @@ func aggregateProvidedPodValues(how config.Aggregate, values []*metric.Value) me
 	out.Labels = nil
 	switch how {
 	case config.AggregateSum:
-		out.Value = sumProvidedPodValues(values)
+		out.Value = sumPodValues(values)
 	case config.AggregateAvg:
-		out.Value = sumProvidedPodValues(values) / float64(len(values))
+		out.Value = sumPodValues(values) / float64(len(values))
 	case config.AggregateMax:
 		for _, v := range values {
 			out.Value = max(out.Value, v.Value)
@@ -94,8 +94,8 @@ func aggregateProvidedPodValues(how config.Aggregate, values []*metric.Value) me
 	return out
 }
 
-// sumProvidedPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
-func sumProvidedPodValues(values []*metric.Value) float64 {
+// sumPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
+func sumPodValues(values []*metric.Value) float64 {
 	sum := values[0].Value
 	for _, v := range values[1:] {
 		sum += v.Value
@@ -103,8 +103,8 @@ func sumProvidedPodValues(values []*metric.Value) float64 {
 	return sum
 }
 
-// checkProvidedAggregate returns an error if the values of the pods give no right value of their object.
-func (req request) checkProvidedAggregate(result podValues, counted string) error {
+// checkAggregateComplete returns an error if the values of the pods give no right value of their object.
+func (req request) checkAggregateComplete(result podValues, counted string) error {
 	how := req.rule.Aggregate
 	if how == config.AggregateSum && req.rule.NonAdditive != "" {
 		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over pods: write a rule with aggregate: max or avg", req.rule.NonAdditive)
@@ -112,40 +112,40 @@ func (req request) checkProvidedAggregate(result podValues, counted string) erro
 	if result.mixed {
 		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate; wait for the end of a rollout, or write a rule with metric", counted, req.rule.Metric)
 	}
-	lacking := req.podsMissingFromProvidedExtreme(result)
+	lacking := req.listPodsMissingFromExtreme(result)
 	article := "an average"
 	switch how {
 	case config.AggregateSum:
-		article, lacking = "a sum", req.podsMissingFromProvidedSum(result)
+		article, lacking = "a sum", req.listPodsMissingFromSum(result)
 	case config.AggregateMax:
 		article = "a maximum"
 	case config.AggregateAvg:
 	}
 	if len(lacking) > 0 {
-		return newProviderMissingError(article+" over "+counted+" needs them all", lacking)
+		return newMissingObjectsError(article+" over "+counted+" needs them all", lacking)
 	}
 	return nil
 }
 
-// podsMissingFromProvidedExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
+// listPodsMissingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
 // do not answer, which may be the slowest.
-func (req request) podsMissingFromProvidedExtreme(result podValues) []metric.Omission {
+func (req request) listPodsMissingFromExtreme(result podValues) []metric.Omission {
 	return slices.DeleteFunc(slices.Clone(result.omitted), func(o metric.Omission) bool {
-		return !isProviderRuleEmbedded(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
+		return !isEmbeddedRule(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
 	})
 }
 
-// podsMissingFromProvidedSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
+// listPodsMissingFromSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
 //   - in a sum of rates, a pod that is not ready, with failing scrapes: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
-func (req request) podsMissingFromProvidedSum(result podValues) []metric.Omission {
+func (req request) listPodsMissingFromSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range result.omitted {
 		switch o.Reason {
 		case metric.ReasonAbsent:
-			if !isProviderRuleEmbedded(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
+			if !isEmbeddedRule(req.rule) { // a remote backend cannot tell "adds zero" from "not scraped"
 				out = append(out, o)
 			}
 		case metric.ReasonNotScraped:
@@ -165,13 +165,13 @@ func (req request) podsMissingFromProvidedSum(result podValues) []metric.Omissio
 	return out
 }
 
-// countProvidedPods counts the pods for a message: without departed pods, unless there are no others.
-func countProvidedPods(pods []discovery.Pod) string {
+// formatCountedPods counts the pods for a message: without departed pods, unless there are no others.
+func formatCountedPods(pods []discovery.Pod) string {
 	n := 0
 	for _, pod := range pods {
 		if !pod.Departed {
 			n++
 		}
 	}
-	return countProvidedObjects(cmp.Or(n, len(pods)), "pod")
+	return formatObjectCount(cmp.Or(n, len(pods)), "pod")
 }

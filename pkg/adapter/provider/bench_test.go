@@ -18,13 +18,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// oneGroup answers for the one group of pods that is read, as an index does: finding it is discovery's work.
-type oneGroup struct {
+// fixedPodGroup answers for the one group of pods that is read, as an index does: finding it is discovery's work.
+type fixedPodGroup struct {
 	podList
 	pods []discovery.Pod
 }
 
-func (g oneGroup) Pods(string, k8slabels.Selector) []discovery.Pod {
+func (g fixedPodGroup) Pods(string, k8slabels.Selector) []discovery.Pod {
 	return append([]discovery.Pod(nil), g.pods...)
 }
 
@@ -41,7 +41,7 @@ func BenchmarkRead(b *testing.B) {
 	const groupSize, all, samples = 20, 1000, 30
 	w := newWorld(b)
 	s := store.New(store.Options{})
-	var group oneGroup
+	var group fixedPodGroup
 	var values computed
 	for i := range all {
 		pod := livePod(fmt.Sprintf("web-%04d", i))

@@ -24,8 +24,8 @@ const (
 	maxRepeatedRequirements  = 10
 )
 
-// validateProviderRequestBounds rejects names and selectors that are too long. Its error repeats at most their beginning.
-func validateProviderRequestBounds(s requestSubject, selectors ...k8slabels.Selector) error {
+// validateRequestBounds rejects names and selectors that are too long. Its error repeats at most their beginning.
+func validateRequestBounds(s requestSubject, selectors ...k8slabels.Selector) error {
 	if n := len(s.metric); n > maxMetricNameBytes {
 		return metric.Errorf(metric.KindInvalid, "the metric name %q has %d bytes; the limit is %d", strict.Shorten(s.metric), n, maxMetricNameBytes)
 	}
@@ -38,15 +38,15 @@ func validateProviderRequestBounds(s requestSubject, selectors ...k8slabels.Sele
 			strict.Shorten(s.namespace), validation.DNS1123LabelMaxLength)
 	}
 	for _, selector := range selectors {
-		if err := validateProviderSelectorBounds(selector); err != nil {
+		if err := validateSelectorBounds(selector); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func validateProviderSelectorBounds(s k8slabels.Selector) error {
-	size, requirements, values := measureProviderSelector(s)
+func validateSelectorBounds(s k8slabels.Selector) error {
+	size, requirements, values := measureSelector(s)
 	switch {
 	case requirements > maxSelectorRequirements:
 		return metric.Errorf(metric.KindInvalid, "a selector has %d requirements; the limit is %d", requirements, maxSelectorRequirements)
@@ -58,8 +58,8 @@ func validateProviderSelectorBounds(s k8slabels.Selector) error {
 	return nil
 }
 
-// measureProviderSelector returns the bytes of the keys and values of a selector, and the numbers of its requirements and values.
-func measureProviderSelector(s k8slabels.Selector) (size, requirements, values int) {
+// measureSelector returns the bytes of the keys and values of a selector, and the numbers of its requirements and values.
+func measureSelector(s k8slabels.Selector) (size, requirements, values int) {
 	if s == nil {
 		return 0, 0, 0
 	}
@@ -73,8 +73,8 @@ func measureProviderSelector(s k8slabels.Selector) (size, requirements, values i
 	return size, len(list), values
 }
 
-// isRepeatableProviderSelector reports whether a response has the selector for each of its items.
-func isRepeatableProviderSelector(s k8slabels.Selector) bool {
-	size, requirements, _ := measureProviderSelector(s)
+// isSelectorRepeatable reports whether a response has the selector for each of its items.
+func isSelectorRepeatable(s k8slabels.Selector) bool {
+	size, requirements, _ := measureSelector(s)
 	return requirements > 0 && requirements <= maxRepeatedRequirements && size <= maxRepeatedSelectorBytes
 }

@@ -61,7 +61,7 @@ func TestRequestBounds(t *testing.T) {
 			if object == "" {
 				object = "a"
 			}
-			_, err := w.GetMetricByName(t.Context(), named(namespace, object), pods(metricName), tc.selector)
+			_, err := w.GetMetricByName(t.Context(), newNamespacedName(namespace, object), pods(metricName), tc.selector)
 			errs := []error{err}
 			if tc.object == "" {
 				_, err = w.GetMetricBySelector(t.Context(), namespace, k8slabels.Everything(), pods(metricName), tc.selector)
@@ -119,13 +119,13 @@ func TestPrefetchBounds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
 	w.remote.values = []metric.Value{fresh("a", 1)}
-	d := demandOf("pods", "remote", "shop", "", k8slabels.Everything())
+	d := newObjectDemand("pods", "remote", "shop", "", k8slabels.Everything())
 	d.Standing, d.MetricSelector = true, manyRequirements(t, 101)
-	if err := w.prefetchProvidedMetric(t.Context(), d); err == nil || len(w.remote.queries) != 0 {
+	if err := w.prefetchDemandedMetric(t.Context(), d); err == nil || len(w.remote.queries) != 0 {
 		t.Errorf("prefetched, error %v", err)
 	}
 	d.MetricSelector = nil
-	if err := w.prefetchProvidedMetric(t.Context(), d); err != nil || len(w.remote.queries) != 1 {
+	if err := w.prefetchDemandedMetric(t.Context(), d); err != nil || len(w.remote.queries) != 1 {
 		t.Errorf("%d queries, error %v", len(w.remote.queries), err)
 	}
 }

@@ -47,15 +47,15 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 ) (*custom_metrics.MetricValue, error) {
 	var began time.Time
 	subject := requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}
-	v, err := waitForFirstProviderRead(ctx, p, subject, func() (*custom_metrics.MetricValue, error) {
+	v, err := waitForFirstValue(ctx, p, subject, func() (*custom_metrics.MetricValue, error) {
 		began = p.Now()
-		if err := validateProviderRequestBounds(subject, selector); err != nil {
+		if err := validateRequestBounds(subject, selector); err != nil {
 			return nil, err
 		}
-		return p.provideByObjectName(ctx, name, info, selector)
+		return p.getMetricOfNamedObject(ctx, name, info, selector)
 	})
-	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
-	return v, toProviderAPIStatus(ctx, subject, err)
+	p.metrics.countFinishedRequest(customAPI, p.Now().Sub(began), err)
+	return v, convertErrorToAPIStatus(ctx, subject, err)
 }
 
 // GetMetricBySelector returns the values of all pods that a selector matches. For another resource it returns the values
@@ -65,24 +65,24 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 ) (*custom_metrics.MetricValueList, error) {
 	var began time.Time
 	subject := requestSubject{info.GroupResource, namespace, "", info.Metric}
-	list, err := waitForFirstProviderRead(ctx, p, subject, func() (*custom_metrics.MetricValueList, error) {
+	list, err := waitForFirstValue(ctx, p, subject, func() (*custom_metrics.MetricValueList, error) {
 		began = p.Now()
-		if err := validateProviderRequestBounds(subject, objects, selector); err != nil {
+		if err := validateRequestBounds(subject, objects, selector); err != nil {
 			return nil, err
 		}
-		return p.provideBySelector(ctx, namespace, objects, info, selector)
+		return p.listMetricsOfSelector(ctx, namespace, objects, info, selector)
 	})
-	p.metrics.countProviderRequest(customAPI, p.Now().Sub(began), err)
-	return list, toProviderAPIStatus(ctx, subject, err)
+	p.metrics.countFinishedRequest(customAPI, p.Now().Sub(began), err)
+	return list, convertErrorToAPIStatus(ctx, subject, err)
 }
 
-// newProviderCustomRequest returns the request for the objects of d, with the resource and metric of info.
-func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
-	k, err := p.providerResourceKind(info.GroupResource)
+// newCustomMetricRequest returns the request for the objects of d, with the resource and metric of info.
+func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
+	k, err := p.resolveResourceKind(info.GroupResource)
 	if err != nil {
 		return request{}, err
 	}
-	if err := k.checkProviderRequestScope(d.Namespace, info.Metric); err != nil {
+	if err := k.checkResourceScope(d.Namespace, info.Metric); err != nil {
 		return request{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
@@ -90,64 +90,64 @@ func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInf
 	if err != nil {
 		return request{}, err
 	}
-	if err := p.checkProviderPodsKnown(); err != nil {
+	if err := p.checkPodsListed(); err != nil {
 		return request{}, err
 	}
 	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
 	}
-	req.first = p.newProviderFirstRequest(req)
-	if req.matchers, err = providerSelectorToMatchers(selector); err != nil {
+	req.first = p.newFirstDemandCheck(req)
+	if req.matchers, err = convertSelectorToMatchers(selector); err != nil {
 		return request{}, err
 	}
-	if isRepeatableProviderSelector(selector) {
-		req.identifier.Selector = asProviderLabelSelector(selector)
+	if isSelectorRepeatable(selector) {
+		req.identifier.Selector = convertToLabelSelector(selector)
 	}
 	return req, nil
 }
 
-func (p *Provider) provideByObjectName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
+func (p *Provider) getMetricOfNamedObject(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo,
 	selector k8slabels.Selector,
 ) (*custom_metrics.MetricValue, error) {
-	req, err := p.newProviderCustomRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
+	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: name.Namespace, Object: name.Name}, selector)
 	if err != nil {
 		return nil, err
 	}
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
-	v, err := p.provideObjectValue(ctx, req, object)
-	err = p.rememberProviderRequestDemand(req, err)
-	if n, isServed := p.findProviderFallback(ctx, req, err); isServed {
-		return new(p.newProvidedMetricValue(&req, &metric.Value{Object: object, Value: req.rule.Fallback.Value, Time: req.now}, n)), nil
+	v, err := p.computeObjectMetric(ctx, req, object)
+	err = p.recordRequestDemand(req, err)
+	if n, isServed := p.findDueFallback(ctx, req, err); isServed {
+		return new(p.newCustomMetricValue(&req, &metric.Value{Object: object, Value: req.rule.Fallback.Value, Time: req.now}, n)), nil
 	}
 	return v, err
 }
 
-// provideObjectValue returns the value of an object: a pod's, of its pods, of the rule's targets, or by a label of the rule's result.
-func (p *Provider) provideObjectValue(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+// computeObjectMetric returns the value of an object: a pod's, of its pods, of the rule's targets, or by a label of the rule's result.
+func (p *Provider) computeObjectMetric(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	switch {
 	case req.kind == podKind:
-		return p.provideValueOfPod(ctx, req, object)
+		return p.getMetricOfPod(ctx, req, object)
 	case req.rule.PerPod():
-		return p.aggregateProvidedPods(ctx, req, object)
+		return p.aggregateObjectFromPods(ctx, req, object)
 	case req.rule.Series != nil:
-		return p.provideFromRuleTargets(ctx, req, object)
+		return p.evaluateObjectFromRuleTargets(ctx, req, object)
 	default:
-		return p.provideFromObjectLabel(ctx, req, object)
+		return p.evaluateLabelledObject(ctx, req, object)
 	}
 }
 
-// rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
+// recordRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
 // scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
 // later ones. It skips objects and rules that do not exist. Where a bound rejects the demand, no scrape will bring a value: the error
 // is the bound.
-func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
+func (p *Provider) recordRequestDemand(req request, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
-	first := err != nil && isProviderRuleEmbedded(req.rule) && mayNextScrapeAnswer(err) && req.first()
+	first := err != nil && isEmbeddedRule(req.rule) && mayNextScrapeAnswer(err) && req.first()
 	var rejected error
-	for _, d := range req.demandsOfProviderRequest() {
+	for _, d := range req.listRequestDemands() {
 		rejected = errors.Join(rejected, p.Demands.Demand(d))
 	}
 	switch {
@@ -160,10 +160,10 @@ func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	}
 }
 
-func (p *Provider) provideBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
+func (p *Provider) listMetricsOfSelector(ctx context.Context, namespace string, objects k8slabels.Selector,
 	info metricsprovider.CustomMetricInfo, selector k8slabels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	req, err := p.newProviderCustomRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
+	req, err := p.newCustomMetricRequest(info, discovery.Demand{Namespace: namespace, Selector: objects}, selector)
 	if err != nil {
 		return nil, err
 	}
@@ -172,46 +172,46 @@ func (p *Provider) provideBySelector(ctx context.Context, namespace string, obje
 	}
 	var list *custom_metrics.MetricValueList
 	if req.kind == podKind {
-		list, err = p.provideValuesOfPods(ctx, req, objects)
+		list, err = p.listMetricsOfPods(ctx, req, objects)
 	} else {
-		list, err = p.provideValuesFromObjectLabel(ctx, req)
+		list, err = p.evaluateLabelledObjects(ctx, req)
 	}
-	return list, p.rememberProviderRequestDemand(req, err)
+	return list, p.recordRequestDemand(req, err)
 }
 
-func (p *Provider) provideValueOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) getMetricOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pod, ok := p.Pods.Pod(object.Namespace, object.Name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
 	}
-	result, err := p.evaluateProvidedPods(ctx, req, []discovery.Pod{pod})
+	result, err := p.evaluatePods(ctx, req, []discovery.Pod{pod})
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) == 0 {
-		return nil, result.missingProvidedValuesError("pod " + object.Name)
+		return nil, result.newMissingPodValuesError("pod " + object.Name)
 	}
-	return new(p.newProvidedMetricValue(&req, result.values[0], result.quantities[0])), nil
+	return new(p.newCustomMetricValue(&req, result.values[0], result.quantities[0])), nil
 }
 
-func (p *Provider) provideValuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) listMetricsOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
 	pods := p.Pods.Pods(req.demand.Namespace, selector)
 	if len(pods) == 0 {
-		return nil, noSelectedProvidedPodsError(req.demand.Namespace, selector)
+		return nil, newNoSelectedPodsError(req.demand.Namespace, selector)
 	}
 	req.group = true
-	result, err := p.evaluateProvidedPods(ctx, req, pods)
+	result, err := p.evaluatePods(ctx, req, pods)
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) == 0 {
-		return nil, result.missingProvidedValuesError(countProvidedPods(pods))
+		return nil, result.newMissingPodValuesError(formatCountedPods(pods))
 	}
-	return p.newProvidedMetricValueList(req, result.values, result.quantities)
+	return p.newCustomMetricValueList(req, result.values, result.quantities)
 }
 
-func noSelectedProvidedPodsError(namespace string, selector k8slabels.Selector) error {
-	text := formatProviderRequestSelector(selector)
+func newNoSelectedPodsError(namespace string, selector k8slabels.Selector) error {
+	text := formatRequestSelector(selector)
 	if text == "" {
 		return metric.Errorf(metric.KindNotFound, "there is no pod in namespace %q", namespace)
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-func demandOf(resource, name, namespace, object string, selector k8slabels.Selector) discovery.Demand {
+func newObjectDemand(resource, name, namespace, object string, selector k8slabels.Selector) discovery.Demand {
 	return discovery.Demand{Resource: resource, Metric: name, Namespace: namespace, Object: object, Selector: selector}
 }
 
-// values are the items of a list as name=value.
-func values(l *custom_metrics.MetricValueList) string {
+// formatValueList returns the items of a list as name=value.
+func formatValueList(l *custom_metrics.MetricValueList) string {
 	var parts []string
 	for _, i := range l.Items {
 		parts = append(parts, i.DescribedObject.Name+"="+i.Value.String())
@@ -52,7 +52,7 @@ func TestQuery(t *testing.T) {
 func TestQueryForNoLivePod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, deadPod("c", metric.ReasonTerminating, ""))
-	if _, err := w.GetMetricByName(t.Context(), named("shop", "c"), pods("request_per_second"), nil); err == nil {
+	if _, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "c"), pods("request_per_second"), nil); err == nil {
 		t.Fatal("a terminating pod was answered")
 	}
 	if len(w.embedded.queries) != 0 {
@@ -63,7 +63,7 @@ func TestQueryForNoLivePod(t *testing.T) {
 func TestOnePod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"), livePod("b"), deadPod("c", metric.ReasonTerminating, ""))
-	w.demands.hpas = []discovery.Demand{demandOf("pods", "request_per_second", "shop", "b", nil)}
+	w.demands.hpas = []discovery.Demand{newObjectDemand("pods", "request_per_second", "shop", "b", nil)}
 	w.embedded.values = []metric.Value{fresh("a", 1.25)}
 	w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "HTTP 500"}
 	for name, tc := range map[string]struct {
@@ -77,7 +77,7 @@ func TestOnePod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := w.GetMetricByName(t.Context(), named("shop", tc.pod), pods("request_per_second"), nil)
+			got, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", tc.pod), pods("request_per_second"), nil)
 			checkValue(t, got, err, tc.code, tc.want)
 		})
 	}
@@ -204,17 +204,17 @@ func TestAggregated(t *testing.T) {
 			if tc.exposed != "" {
 				w.types[tc.exposed] = model.MetricTypeCounter
 			}
-			resource, object, namespace := orElse(tc.resource, "deployments.apps"), orElse(tc.object, "web"), "shop"
+			resource, object, namespace := defaultString(tc.resource, "deployments.apps"), defaultString(tc.object, "web"), "shop"
 			if resource == "namespaces" || resource == "nodes" {
 				namespace = ""
 			}
-			info := infoOf(resource, orElse(tc.metric, "request_per_second"))
+			info := newResourceMetricInfo(resource, defaultString(tc.metric, "request_per_second"))
 			canonical := resource
 			if canonical == "deployments" {
 				canonical = "deployments.apps"
 			}
-			w.demands.hpas = []discovery.Demand{demandOf(canonical, info.Metric, namespace, object, nil)}
-			got, err := w.GetMetricByName(t.Context(), named(namespace, object), info, nil)
+			w.demands.hpas = []discovery.Demand{newObjectDemand(canonical, info.Metric, namespace, object, nil)}
+			got, err := w.GetMetricByName(t.Context(), newNamespacedName(namespace, object), info, nil)
 			checkValue(t, got, err, tc.code, tc.want)
 			if want := noon.Add(-time.Second); tc.code == 0 && !got.Timestamp.Time.Equal(want) {
 				t.Errorf("timestamp %v, want that of the newest, %v", got.Timestamp, want)
@@ -232,7 +232,7 @@ func TestNodeWithNamespaces(t *testing.T) {
 	v := fresh("a", 2)
 	v.Object.Namespace = "bank"
 	w.embedded.values = []metric.Value{fresh("a", 1), v}
-	got, err := w.GetMetricByName(t.Context(), named("", "n1"), infoOf("nodes", "request_per_second"), nil)
+	got, err := w.GetMetricByName(t.Context(), newNamespacedName("", "n1"), newResourceMetricInfo("nodes", "request_per_second"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,12 +308,12 @@ func TestLabelled(t *testing.T) {
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}
-			resource, object := orElse(tc.resource, "namespaces"), orElse(tc.object, "shop")
-			info := infoOf(resource, orElse(tc.metric, "traffic"))
+			resource, object := defaultString(tc.resource, "namespaces"), defaultString(tc.object, "shop")
+			info := newResourceMetricInfo(resource, defaultString(tc.metric, "traffic"))
 			if !tc.fresh {
-				w.demands.hpas = []discovery.Demand{demandOf(resource, info.Metric, "", object, nil)}
+				w.demands.hpas = []discovery.Demand{newObjectDemand(resource, info.Metric, "", object, nil)}
 			}
-			got, err := w.GetMetricByName(t.Context(), named("", object), info, nil)
+			got, err := w.GetMetricByName(t.Context(), newNamespacedName("", object), info, nil)
 			checkValue(t, got, err, tc.code, tc.want)
 		})
 	}
@@ -322,32 +322,32 @@ func TestLabelled(t *testing.T) {
 func TestAllLabelled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
-	w.demands.hpas = []discovery.Demand{demandOf("nodes", "load", "", "", nil)}
+	w.demands.hpas = []discovery.Demand{newObjectDemand("nodes", "load", "", "", nil)}
 	w.embedded.values = []metric.Value{
 		{Object: metric.Object{Name: "n2"}, Value: 2, Time: noon}, {Object: metric.Object{Name: "n1"}, Value: 1, Time: noon},
 		{Object: metric.Object{Name: "n3"}, Value: math.NaN(), Time: noon},
 	}
-	got, err := w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
+	got, err := w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), newResourceMetricInfo("nodes", "load"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("n1=1 n2=2", values(got)); diff != "" {
+	if diff := cmp.Diff("n1=1 n2=2", formatValueList(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, err = w.GetMetricBySelector(t.Context(), "", mustParse(t, "zone=a"), infoOf("nodes", "load"), nil)
+	_, err = w.GetMetricBySelector(t.Context(), "", mustParse(t, "zone=a"), newResourceMetricInfo("nodes", "load"), nil)
 	checkStatus(t, err, 400, "nodes cannot be selected here: ask for one by name")
 	w.embedded.values = []metric.Value{{Object: metric.Object{Name: "n2"}, Value: 2, Time: noon}, excludedValue("n1")}
-	if got, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil); err != nil {
+	if got, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), newResourceMetricInfo("nodes", "load"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("n2=2", values(got)); diff != "" {
+	if diff := cmp.Diff("n2=2", formatValueList(got)); diff != "" {
 		t.Errorf("with an excluded node (-want +got):\n%s", diff)
 	}
 	w.embedded.values = []metric.Value{excludedValue("n1")}
-	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
+	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), newResourceMetricInfo("nodes", "load"), nil)
 	checkStatus(t, err, 503, "1 object: 1 absent (a comparison of the rule excludes it)")
 	w.embedded.values = nil
-	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
+	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), newResourceMetricInfo("nodes", "load"), nil)
 	checkStatus(t, err, 503, `rule "load" has no series for any of nodes`)
 }
 
@@ -372,31 +372,31 @@ func TestRejected(t *testing.T) {
 		},
 		"a node through a namespace": {
 			func() error {
-				_, err := w.GetMetricByName(t.Context(), named("shop", "n1"), infoOf("nodes", "load"), nil)
+				_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "n1"), newResourceMetricInfo("nodes", "load"), nil)
 				return err
 			}, 400, "nodes are in no namespace: ask for nodes/NAME/load",
 		},
 		"a namespace through a namespace": {
 			func() error {
-				_, err := w.GetMetricByName(t.Context(), named("shop", "shop"), infoOf("namespaces", "load"), nil)
+				_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "shop"), newResourceMetricInfo("namespaces", "load"), nil)
 				return err
 			}, 400, "namespaces are in no namespace: ask for namespaces/NAME/metrics/load",
 		},
 		"all services": {
 			func() error {
-				_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), infoOf("services", "request_per_second"), nil)
+				_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), newResourceMetricInfo("services", "request_per_second"), nil)
 				return err
 			}, 400, "services cannot be selected here: ask for one by name",
 		},
 		"unknown resource": {
 			func() error {
-				_, err := w.GetMetricByName(t.Context(), named("shop", "x"), infoOf("gadgets.example.com", "request_per_second"), nil)
+				_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "x"), newResourceMetricInfo("gadgets.example.com", "request_per_second"), nil)
 				return err
 			}, 404, `the cluster has no resource "gadgets.example.com"`,
 		},
 		"operator without a matcher": {
 			func() error {
-				_, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("request_per_second"), mustParse(t, "size>3"))
+				_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "a"), pods("request_per_second"), mustParse(t, "size>3"))
 				return err
 			}, 400, "cannot be expressed",
 		},
@@ -420,7 +420,7 @@ func TestFirstRead(t *testing.T) {
 		return err
 	}
 	checkStatus(t, read(), 503, "2 pods: 2 warming up (asked for the first time now; first values in about 2 scrape intervals)")
-	if len(w.demands.read) != 1 || !w.isProviderRequestDemanded(demandOf("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
+	if len(w.demands.read) != 1 || !w.isRequestDemanded(newObjectDemand("pods", "zero_if_missing", "shop", "", mustParse(t, "app=web"))) {
 		t.Fatalf("demands %+v, want the read's", w.demands.read)
 	}
 	w.causes["a"] = metric.Omission{Reason: metric.ReasonWarmingUp, Detail: "1 sample"}
@@ -440,7 +440,7 @@ func TestUnknownBackend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
 	delete(w.backends, "prometheus")
-	_, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("remote"), nil)
+	_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "a"), pods("remote"), nil)
 	checkStatus(t, err, 500, `rule "remote": there is no backend "prometheus"`)
 }
 
@@ -448,11 +448,11 @@ func TestRequestThatEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
 	w.embedded.err = context.DeadlineExceeded
-	_, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("request_per_second"), nil)
+	_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "a"), pods("request_per_second"), nil)
 	checkStatus(t, err, 503, `metric "request_per_second": the request ended before the answer was ready`)
 }
 
-func orElse(s, other string) string {
+func defaultString(s, other string) string {
 	if s == "" {
 		return other
 	}
@@ -468,7 +468,7 @@ func TestDirect(t *testing.T) {
 	}
 	w.remote.values = []metric.Value{of("cart", 7), of("web", 3)}
 	info := metricsprovider.CustomMetricInfo{GroupResource: schema.GroupResource{Resource: "services"}, Namespaced: true, Metric: "requests_of_service"}
-	v, err := w.GetMetricByName(t.Context(), named("shop", "cart"), info, nil)
+	v, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "cart"), info, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -479,7 +479,7 @@ func TestDirect(t *testing.T) {
 	if err != nil || len(list.Items) != 2 {
 		t.Fatalf("all services: %v, %v", list, err)
 	}
-	_, err = w.GetMetricByName(t.Context(), named("shop", "bank"), info, nil)
+	_, err = w.GetMetricByName(t.Context(), newNamespacedName("shop", "bank"), info, nil)
 	checkStatus(t, err, 503, "services bank: 1 absent (backend prometheus has no series)")
 }
 
@@ -491,5 +491,5 @@ func TestAggregateWithoutCase(t *testing.T) {
 			t.Error("aggregate min has a value, want a panic")
 		}
 	}()
-	aggregateProvidedPodValues("min", []*metric.Value{{Value: 1}, {Value: 2}})
+	aggregatePodValues("min", []*metric.Value{{Value: 1}, {Value: 2}})
 }

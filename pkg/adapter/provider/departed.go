@@ -13,7 +13,7 @@ import (
 // countsDepartedPods reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
 // up the values of the pods, and the sum is the total of their counts.
 func (req request) countsDepartedPods() bool {
-	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
+	return req.group && isEmbeddedRule(req.rule) && req.rule.Conserves()
 }
 
 // departedCounts are the counts within a window that are in the value of no pod.
@@ -22,35 +22,35 @@ type departedCounts struct {
 	unknown []metric.Omission // the pods with unknown counts
 }
 
-// addProvidedShare adds the value of a pod that left, or of a process that ended.
-func (c *departedCounts) addProvidedShare(pod *discovery.Pod, v *metric.Value) {
-	if pod.Departed && isProvidedShareUnknown(v) {
-		c.addUnknownProvidedCounts(pod, v.Reason, v.Detail)
+// addDepartedShare adds the value of a pod that left, or of a process that ended.
+func (c *departedCounts) addDepartedShare(pod *discovery.Pod, v *metric.Value) {
+	if pod.Departed && isDepartedShareUnknown(v) {
+		c.addUnknownDepartedCounts(pod, v.Reason, v.Detail)
 	}
-	c.total += shareOfDepartedPod(v)
+	c.total += getDepartedShare(v)
 }
 
-func (c *departedCounts) addUnknownProvidedCounts(pod *discovery.Pod, reason metric.Reason, detail string) {
+func (c *departedCounts) addUnknownDepartedCounts(pod *discovery.Pod, reason metric.Reason, detail string) {
 	c.unknown = append(c.unknown, metric.Omission{Object: pod.Object(), Reason: reason, Detail: detail})
 }
 
-// shareOfDepartedPod returns the share of a departed pod in the total: nothing if its value is not a number.
-func shareOfDepartedPod(v *metric.Value) float64 {
+// getDepartedShare returns the share of a departed pod in the total: nothing if its value is not a number.
+func getDepartedShare(v *metric.Value) float64 {
 	if v.Reason != "" || math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 		return 0
 	}
 	return v.Value
 }
 
-// isProvidedShareUnknown reports whether a departed pod still goes on, and the backend does not know its counts: its next page
+// isDepartedShareUnknown reports whether a departed pod still goes on, and the backend does not know its counts: its next page
 // tells, or its end.
-func isProvidedShareUnknown(v *metric.Value) bool {
+func isDepartedShareUnknown(v *metric.Value) bool {
 	return !v.Ended && (v.Reason == metric.ReasonWarmingUp || v.Reason == metric.ReasonStale)
 }
 
-// spreadProvidedDepartedTotal adds the total of departed pods to the values of the rule, in proportion to them, or equally if all
+// spreadDepartedTotal adds the total of departed pods to the values of the rule, in proportion to them, or equally if all
 // are 0. The sum over the live pods is then the total over all pods, as the load that left a pod arrives at the others.
-func spreadProvidedDepartedTotal(results []podResult, r *rule.Rule, total float64) {
+func spreadDepartedTotal(results []podResult, r *rule.Rule, total float64) {
 	sum, n := 0.0, 0
 	for _, result := range results {
 		if result.rule == r {

@@ -83,16 +83,16 @@ func TestDepartedPods(t *testing.T) {
 				w.causes[k] = v
 			}
 			got := ""
-			list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
+			list, err := w.listMetricsOfSelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
 			if err != nil {
 				got = err.Error()
 			} else {
-				got = values(list)
+				got = formatValueList(list)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("pods (-want +got):\n%s", diff)
 			}
-			object, err := w.provideByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
+			object, err := w.getMetricOfNamedObject(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", tc.metric), nil)
 			if err != nil {
 				got = err.Error()
 			} else {
@@ -111,10 +111,10 @@ func TestDepartedPodIsNotShown(t *testing.T) {
 	w := newWorld(t, livePod("a"), departedPod("gone"))
 	w.demandEverything("request_per_second")
 	w.embedded.values = []metric.Value{fresh("a", 1), fresh("gone", 2)}
-	v, err := w.GetMetricByName(t.Context(), named("shop", "a"), pods("request_per_second"), nil)
+	v, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "a"), pods("request_per_second"), nil)
 	if err != nil || v.Value.String() != "1" {
 		t.Errorf("value %v, error %v", v, err)
 	}
-	_, err = w.GetMetricByName(t.Context(), named("shop", "gone"), pods("request_per_second"), nil)
+	_, err = w.GetMetricByName(t.Context(), newNamespacedName("shop", "gone"), pods("request_per_second"), nil)
 	checkStatus(t, err, 503, "pod gone: 1 terminating (pod is gone)")
 }

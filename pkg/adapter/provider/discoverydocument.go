@@ -57,18 +57,18 @@ type discoveryDocument[T any] struct {
 	items    []T
 }
 
-// cachedProviderMetrics returns the document for rules and demand. It calls build only if they differ from the last call. Callers
+// getCachedDiscoveryMetrics returns the document for rules and demand. It calls build only if they differ from the last call. Callers
 // share the slice and must not change it.
-func (d *discoveryDocument[T]) cachedProviderMetrics(rules Rules, demanded []discovery.Demand, build func() []T) []T {
+func (d *discoveryDocument[T]) getCachedDiscoveryMetrics(rules Rules, demanded []discovery.Demand, build func() []T) []T {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.items == nil || d.rules != rules || !slices.EqualFunc(d.demanded, demanded, isSameProvidedMetric) {
+	if d.items == nil || d.rules != rules || !slices.EqualFunc(d.demanded, demanded, isSameDemandedMetric) {
 		d.rules, d.demanded, d.items = rules, demanded, build()
 	}
 	return d.items
 }
 
-func isSameProvidedMetric(a, b discovery.Demand) bool {
+func isSameDemandedMetric(a, b discovery.Demand) bool {
 	return a.Metric == b.Metric && a.Resource == b.Resource && a.External == b.External
 }
 
@@ -76,20 +76,20 @@ func isSameProvidedMetric(a, b discovery.Demand) bool {
 // duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
 func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	rules, demanded := p.Rules(), selectListedDemands(p.Demands.Demanded())
-	return p.customMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
+	return p.customMetrics.getCachedDiscoveryMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
 		var out []metricsprovider.CustomMetricInfo
 		for _, i := range rules.Metrics() {
 			if !i.External {
-				out = append(out, p.providedMetricInfo(i.Resource, i.Metric))
+				out = append(out, p.newCustomMetricInfo(i.Resource, i.Metric))
 			}
 		}
 		for _, d := range demanded {
 			if _, err := rules.Lookup(d.Resource, d.Metric); !d.External && err == nil {
-				out = append(out, p.providedMetricInfo(d.Resource, d.Metric))
+				out = append(out, p.newCustomMetricInfo(d.Resource, d.Metric))
 			}
 		}
 		if len(out) == 0 {
-			out = append(out, p.providedMetricInfo(podKind.resource.Resource, noCustomMetric))
+			out = append(out, p.newCustomMetricInfo(podKind.resource.Resource, noCustomMetric))
 		}
 		slices.SortFunc(out, func(a, b metricsprovider.CustomMetricInfo) int {
 			return cmp.Or(cmp.Compare(a.GroupResource.Group, b.GroupResource.Group),
@@ -99,10 +99,10 @@ func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
 	})
 }
 
-// providedMetricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
+// newCustomMetricInfo describes a metric of a resource. It treats a resource that the cluster does not have (yet) as namespaced,
 // as nearly all resources are.
-func (p *Provider) providedMetricInfo(resource, name string) metricsprovider.CustomMetricInfo {
-	k, err := p.providerResourceKind(schema.ParseGroupResource(resource))
+func (p *Provider) newCustomMetricInfo(resource, name string) metricsprovider.CustomMetricInfo {
+	k, err := p.resolveResourceKind(schema.ParseGroupResource(resource))
 	if err != nil {
 		k = resourceKind{resource: schema.ParseGroupResource(resource), namespaced: true}
 	}
@@ -112,7 +112,7 @@ func (p *Provider) providedMetricInfo(resource, name string) metricsprovider.Cus
 // ListAllExternalMetrics is ListAllMetrics for external metrics.
 func (p *Provider) ListAllExternalMetrics() []metricsprovider.ExternalMetricInfo {
 	rules, demanded := p.Rules(), selectListedDemands(p.Demands.Demanded())
-	return p.externalMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
+	return p.externalMetrics.getCachedDiscoveryMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
 		var out []metricsprovider.ExternalMetricInfo
 		for _, i := range rules.Metrics() {
 			if i.External {

@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 )
 
-// custom are the custom metrics of the discovery document, marked * where not namespaced.
-func custom(p *Provider) string {
+// formatCustomMetrics returns the custom metrics of the discovery document, marked * where not namespaced.
+func formatCustomMetrics(p *Provider) string {
 	var parts []string
 	for _, i := range p.ListAllMetrics() {
 		part := i.GroupResource.String() + "/" + i.Metric
@@ -24,7 +24,7 @@ func custom(p *Provider) string {
 	return strings.Join(parts, " ")
 }
 
-func external(p *Provider) string {
+func formatExternalMetrics(p *Provider) string {
 	var parts []string
 	for _, i := range p.ListAllExternalMetrics() {
 		parts = append(parts, i.Metric)
@@ -48,7 +48,7 @@ rules:
   query: sum({__name__="queue_${1}"})
 `
 
-func newListed(t *testing.T, text string) (*Provider, *demandLog, func(string)) {
+func newListedProvider(t *testing.T, text string) (*Provider, *demandLog, func(string)) {
 	t.Helper()
 	set, demands := compileRules(t, text), &demandLog{}
 	p := New(Deps{
@@ -59,13 +59,13 @@ func newListed(t *testing.T, text string) (*Provider, *demandLog, func(string)) 
 
 func TestListing(t *testing.T) {
 	t.Parallel()
-	p, demands, reload := newListed(t, listedRules)
+	p, demands, reload := newListedProvider(t, listedRules)
 	check := func(wantCustom, wantExternal string) {
 		t.Helper()
-		if diff := cmp.Diff(wantCustom, custom(p)); diff != "" {
+		if diff := cmp.Diff(wantCustom, formatCustomMetrics(p)); diff != "" {
 			t.Errorf("custom (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(wantExternal, external(p)); diff != "" {
+		if diff := cmp.Diff(wantExternal, formatExternalMetrics(p)); diff != "" {
 			t.Errorf("external (-want +got):\n%s", diff)
 		}
 	}
@@ -98,7 +98,7 @@ rules:
 // TestListingIsCached: only other rules or another demand rebuild the list.
 func TestListingIsCached(t *testing.T) {
 	t.Parallel()
-	p, demands, reload := newListed(t, listedRules)
+	p, demands, reload := newListedProvider(t, listedRules)
 	first := p.ListAllMetrics()
 	if again := p.ListAllMetrics(); &first[0] != &again[0] {
 		t.Error("the same list was made twice")
@@ -117,7 +117,7 @@ func TestListingIsCached(t *testing.T) {
 // TestListingIsBounded: autoscalers with many metrics fill no discovery document, and leave room for those of other namespaces.
 func TestListingIsBounded(t *testing.T) {
 	t.Parallel()
-	p, demands, _ := newListed(t, listedRules)
+	p, demands, _ := newListedProvider(t, listedRules)
 	for namespace := range 20 {
 		for i := range 1000 {
 			demands.hpas = append(demands.hpas, discovery.Demand{
@@ -129,7 +129,7 @@ func TestListingIsBounded(t *testing.T) {
 		t.Errorf("%d metrics, want %d", got, 2+maxListedMetrics)
 	}
 	demands.hpas = append(demands.hpas[:5000], discovery.Demand{Resource: "pods", Metric: "rps_per_second", Namespace: "shop", Standing: true})
-	if got := custom(p); strings.Count(got, " ") != 2+5*maxListedNamespaceMetrics || !strings.Contains(got, "pods/rps_per_second") {
+	if got := formatCustomMetrics(p); strings.Count(got, " ") != 2+5*maxListedNamespaceMetrics || !strings.Contains(got, "pods/rps_per_second") {
 		t.Errorf("%d metrics, or the shop's is none of them", 1+strings.Count(got, " "))
 	}
 }

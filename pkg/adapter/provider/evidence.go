@@ -46,8 +46,8 @@ func EvidenceOf(ctx context.Context) *Evidence {
 	return e
 }
 
-// fillProvidedEvidence fills in the evidence that the context asks for, if any.
-func fillProvidedEvidence(ctx context.Context, pods []discovery.Pod, v podValues) {
+// fillReadEvidence fills in the evidence that the context asks for, if any.
+func fillReadEvidence(ctx context.Context, pods []discovery.Pod, v podValues) {
 	if e := EvidenceOf(ctx); e != nil {
 		e.Pods, e.Omitted = pods, slices.Concat(v.omitted, v.unready)
 	}

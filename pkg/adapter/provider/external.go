@@ -29,101 +29,101 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	subject := requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}
-	list, err := waitForFirstProviderRead(ctx, p, subject, func() (*external_metrics.ExternalMetricValueList, error) {
+	list, err := waitForFirstValue(ctx, p, subject, func() (*external_metrics.ExternalMetricValueList, error) {
 		began = p.Now()
-		if err := validateProviderRequestBounds(subject, selector); err != nil {
+		if err := validateRequestBounds(subject, selector); err != nil {
 			return nil, err
 		}
-		return p.provideExternalValues(ctx, namespace, selector, info.Metric)
+		return p.getExternalValueList(ctx, namespace, selector, info.Metric)
 	})
-	p.metrics.countProviderRequest(externalAPI, p.Now().Sub(began), err)
-	return list, toProviderAPIStatus(ctx, subject, err)
+	p.metrics.countFinishedRequest(externalAPI, p.Now().Sub(began), err)
+	return list, convertErrorToAPIStatus(ctx, subject, err)
 }
 
-func (p *Provider) provideExternalValues(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
+func (p *Provider) getExternalValueList(ctx context.Context, namespace string, selector k8slabels.Selector, name string,
 ) (*external_metrics.ExternalMetricValueList, error) {
-	req, err := p.newProviderExternalRequest(namespace, selector, name)
+	req, err := p.newExternalMetricRequest(namespace, selector, name)
 	if err != nil {
 		return nil, err
 	}
-	list, err := p.provideExternalSeries(ctx, req, namespace)
-	err = p.rememberProviderRequestDemand(req, err)
-	if n, isServed := p.findProviderFallback(ctx, req, err); isServed {
+	list, err := p.evaluateExternalSeries(ctx, req, namespace)
+	err = p.recordRequestDemand(req, err)
+	if n, isServed := p.findDueFallback(ctx, req, err); isServed {
 		var result podValues
 		result.values, result.quantities = append(result.values, &metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
-		return p.newProvidedExternalValueList(req, result)
+		return p.newExternalValueList(req, result)
 	}
 	return list, err
 }
 
-// provideExternalSeries evaluates an external rule and returns every series or an error, never a part.
-func (p *Provider) provideExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
-	found, err := p.evaluateProvidedSumOverPods(ctx, req, namespace)
+// evaluateExternalSeries evaluates an external rule and returns every series or an error, never a part.
+func (p *Provider) evaluateExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+	found, err := p.evaluateSumOverPods(ctx, req, namespace)
 	if err != nil {
 		return nil, err
 	}
-	if err := sortProvidedExternalSeries(req.rule.Name, found); err != nil {
+	if err := sortExternalSeries(req.rule.Name, found); err != nil {
 		return nil, err
 	}
-	if detail, none := findProvidedExclusion(found); none {
-		return p.provideWithoutSeries(req, detail)
+	if detail, none := findValueExclusion(found); none {
+		return p.substituteMissingSeries(req, detail)
 	}
-	result, err := p.validateProvidedValues(req, found)
+	result, err := p.validateComputedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
 	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
 	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
-		return nil, newProviderMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
+		return nil, newMissingObjectsError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
 	if n := len(result.values); n > 1 && req.rule.SeriesKind != "" {
 		return nil, metric.Errorf(metric.KindInvalid, "rule %q gives %d series, each %s, and an autoscaler adds them up: "+
 			"choose one by the metric's selector, or aggregate them in the query, as max(…) does", req.rule.Name, n, req.rule.SeriesKind)
 	}
-	return p.newProvidedExternalValueList(req, result)
+	return p.newExternalValueList(req, result)
 }
 
-// evaluateProvidedSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod. Values that
+// evaluateSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod. Values that
 // the rule excludes have a reason.
-func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
-	if !isProviderRuleEmbedded(req.rule) {
-		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
+func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
+	if !isEmbeddedRule(req.rule) {
+		return p.evaluateRuleOnBackend(ctx, req, namespace, nil)
 	}
-	if err := p.checkProviderPodsKnown(); err != nil {
+	if err := p.checkPodsListed(); err != nil {
 		return nil, err
 	}
-	sources := req.sourceNamespacesOfProviderRule()
+	sources := req.listRequestSourceNamespaces()
 	pods := p.Pods.Pods(sources[0], k8slabels.Everything())
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
 	exposes := sync.OnceValue(func() map[string]bool { return p.findWorkloadsExposingFamilies(req.rule, pods) })
-	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(pod *discovery.Pod, span metric.TimeSpan) bool {
-		return p.isProvidedPodOfRule(pod, span.To, exposes)
+	req.unseen = p.findUnseenPodCounts(req.rule, pods, func(pod *discovery.Pod, span metric.TimeSpan) bool {
+		return p.mayPodFeedRule(pod, span.To, exposes)
 	})
 	req.began = findLatestProcessStart(pods)
 	req.readied, req.unreadied = collectReadinessTimes(pods, req.now)
-	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
+	values, err := p.evaluateRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkProviderRequestComplete(req, pods); err != nil {
+	if err := p.checkExpectedSeriesComplete(req, pods); err != nil {
 		return nil, err
 	}
 	if err := p.checkNoEventsHeldBack(req, pods, values); err != nil {
 		return nil, err
 	}
-	if err := p.checkProvidedRuleTargets(req, pods); err != nil {
+	if err := p.checkRuleTargetsAnswer(req, pods); err != nil {
 		return nil, err
 	}
-	if _, none := findProvidedExclusion(values); !none {
+	if _, none := findValueExclusion(values); !none {
 		return values, nil
 	}
-	return values, p.checkProvidedAbsence(req, pods)
+	return values, p.checkSeriesAbsenceProven(req, pods)
 }
 
-func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
+func (p *Provider) newExternalMetricRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
 	r, err := p.Rules().ExternalFor(namespace, name)
 	if err != nil {
 		return request{}, err
@@ -132,30 +132,30 @@ func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabe
 	if sources := r.SourceNamespaces(namespace); len(sources) == 1 {
 		req.demand.Namespace = sources[0]
 	}
-	req.first = p.newProviderFirstRequest(req)
-	req.matchers, err = providerSelectorToMatchers(selector)
+	req.first = p.newFirstDemandCheck(req)
+	req.matchers, err = convertSelectorToMatchers(selector)
 	return req, err
 }
 
-// sourceNamespacesOfProviderRule returns the namespaces of the pods that feed the rule; a single empty name: all namespaces.
-func (req request) sourceNamespacesOfProviderRule() []string {
+// listRequestSourceNamespaces returns the namespaces of the pods that feed the rule; a single empty name: all namespaces.
+func (req request) listRequestSourceNamespaces() []string {
 	if req.demand.External || req.rule.HasTargets {
 		return req.rule.SourceNamespaces(req.demand.Namespace)
 	}
 	return []string{req.demand.Namespace}
 }
 
-// newProviderFirstRequest returns a function that reports whether a demand of the request is new.
-func (p *Provider) newProviderFirstRequest(req request) func() bool {
+// newFirstDemandCheck returns a function that reports whether a demand of the request is new.
+func (p *Provider) newFirstDemandCheck(req request) func() bool {
 	return sync.OnceValue(func() bool {
-		return slices.ContainsFunc(req.demandsOfProviderRequest(), func(d discovery.Demand) bool { return !p.isProviderRequestDemanded(d) })
+		return slices.ContainsFunc(req.listRequestDemands(), func(d discovery.Demand) bool { return !p.isRequestDemanded(d) })
 	})
 }
 
-// demandsOfProviderRequest returns the demands of a request: one for each namespace with pods that feed the rule.
-func (req request) demandsOfProviderRequest() []discovery.Demand {
+// listRequestDemands returns the demands of a request: one for each namespace with pods that feed the rule.
+func (req request) listRequestDemands() []discovery.Demand {
 	var all []discovery.Demand
-	for _, source := range req.sourceNamespacesOfProviderRule() {
+	for _, source := range req.listRequestSourceNamespaces() {
 		d := req.demand
 		d.Namespace = source
 		if req.rule.HasTargets { // they feed all objects
@@ -166,23 +166,23 @@ func (req request) demandsOfProviderRequest() []discovery.Demand {
 	return all
 }
 
-// provideWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none. The detail says that
+// substituteMissingSeries returns the rule's onMissing as one series without labels, or an error if the rule has none. The detail says that
 // the rule excludes all series; it is empty if there are none.
-func (p *Provider) provideWithoutSeries(req request, excluded string) (*external_metrics.ExternalMetricValueList, error) {
+func (p *Provider) substituteMissingSeries(req request, excluded string) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent, Detail: excluded}
-	v, n, reason := p.substituteMissingProvidedValue(req, o)
+	v, n, reason := p.substituteOmittedValue(req, o)
 	if reason == "" {
 		var result podValues
 		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
-		return p.newProvidedExternalValueList(req, result)
+		return p.newExternalValueList(req, result)
 	}
-	p.metrics.countProviderOmissions([]metric.Omission{o})
+	p.metrics.countOmissionReasons([]metric.Omission{o})
 	text := "rule %q has no series now"
 	args := []any{req.rule.Name}
 	if req.demand.Namespace != "" {
 		text, args = text+" in namespace %q", append(args, req.demand.Namespace)
 	}
-	if s := formatProviderRequestSelector(req.demand.Selector); s != "" {
+	if s := formatRequestSelector(req.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
 	}
 	if excluded != "" {
@@ -191,8 +191,8 @@ func (p *Provider) provideWithoutSeries(req request, excluded string) (*external
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
-func (p *Provider) newProvidedExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
-	if err := checkProvidedQuantitySum(result.quantities); err != nil {
+func (p *Provider) newExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
+	if err := checkQuantitySumInRange(result.quantities); err != nil {
 		return nil, err
 	}
 	list := &external_metrics.ExternalMetricValueList{Items: make([]external_metrics.ExternalMetricValue, len(result.values))}
@@ -200,17 +200,17 @@ func (p *Provider) newProvidedExternalValueList(req request, result podValues) (
 		list.Items[i] = external_metrics.ExternalMetricValue{
 			MetricName:    req.demand.Metric,
 			MetricLabels:  v.Labels,
-			Timestamp:     p.providedValueTimestamp(req.now, v),
-			WindowSeconds: providedWindowSeconds(v.Window),
+			Timestamp:     p.getValueTimestamp(req.now, v),
+			WindowSeconds: convertWindowToSeconds(v.Window),
 			Value:         result.quantities[i],
 		}
 	}
 	return list, nil
 }
 
-// sortProvidedExternalSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
+// sortExternalSeries orders values by their labels, so equal requests get equal responses. It rejects two values with the same
 // labels, because the autoscaler would add them up.
-func sortProvidedExternalSeries(ruleName string, values []metric.Value) error {
+func sortExternalSeries(ruleName string, values []metric.Value) error {
 	type series struct {
 		text  string
 		value metric.Value

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// queue is a value of an external rule.
-func queue(name string, v float64) metric.Value {
+// newQueueValue returns a value of an external rule.
+func newQueueValue(name string, v float64) metric.Value {
 	return metric.Value{Labels: map[string]string{"queue": name}, Value: v, Time: noon.Add(-time.Second)}
 }
 
@@ -33,7 +33,7 @@ func missingPods(names ...string) error {
 
 func TestExternal(t *testing.T) {
 	t.Parallel()
-	old := queue("b", 2)
+	old := newQueueValue("b", 2)
 	old.Time = noon.Add(-time.Minute)
 	for name, tc := range map[string]struct {
 		metric   string // orders_waiting by default
@@ -46,15 +46,15 @@ func TestExternal(t *testing.T) {
 		want     string
 		code     int
 	}{
-		"sorted by labels":   {values: []metric.Value{queue("b", 2), queue("a", 1.5)}, want: `{queue="a"}=1500m {queue="b"}=2`},
-		"negative":           {values: []metric.Value{queue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are rejected`},
-		"negative, allowed":  {metric: "profit", values: []metric.Value{queue("a", -1)}, want: `{queue="a"}=-1`},
-		"NaN, one of many":   {values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="b"}=2`},
-		"NaN, the only one":  {values: []metric.Value{queue("a", math.NaN())}, code: 503, want: "1 series: 1 not a number"},
-		"Inf, one of many":   {values: []metric.Value{queue("a", math.Inf(1)), queue("b", 2)}, code: 503, want: "2 series: 1 out of range"},
-		"stale, one of many": {values: []metric.Value{queue("a", 1), old}, code: 503, want: "2 series: 1 stale (over maxAge 10s)"},
-		"sum out of range":   {values: []metric.Value{queue("a", 9e15), queue("b", 9e15)}, code: 503, want: "2 values: their sum is out of range"},
-		"two of one label":   {values: []metric.Value{queue("a", 1), queue("a", 2)}, code: 500, want: `rule "orders_waiting": two series with the labels {queue="a"}`},
+		"sorted by labels":   {values: []metric.Value{newQueueValue("b", 2), newQueueValue("a", 1.5)}, want: `{queue="a"}=1500m {queue="b"}=2`},
+		"negative":           {values: []metric.Value{newQueueValue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are rejected`},
+		"negative, allowed":  {metric: "profit", values: []metric.Value{newQueueValue("a", -1)}, want: `{queue="a"}=-1`},
+		"NaN, one of many":   {values: []metric.Value{newQueueValue("a", math.NaN()), newQueueValue("b", 2)}, want: `{queue="b"}=2`},
+		"NaN, the only one":  {values: []metric.Value{newQueueValue("a", math.NaN())}, code: 503, want: "1 series: 1 not a number"},
+		"Inf, one of many":   {values: []metric.Value{newQueueValue("a", math.Inf(1)), newQueueValue("b", 2)}, code: 503, want: "2 series: 1 out of range"},
+		"stale, one of many": {values: []metric.Value{newQueueValue("a", 1), old}, code: 503, want: "2 series: 1 stale (over maxAge 10s)"},
+		"sum out of range":   {values: []metric.Value{newQueueValue("a", 9e15), newQueueValue("b", 9e15)}, code: 503, want: "2 values: their sum is out of range"},
+		"two of one label":   {values: []metric.Value{newQueueValue("a", 1), newQueueValue("a", 2)}, code: 500, want: `rule "orders_waiting": two series with the labels {queue="a"}`},
 		"excluded by a comparison": {
 			values: []metric.Value{{Reason: metric.ReasonAbsent, Detail: "a comparison of the rule excludes it", Time: noon}},
 			code:   503, want: `rule "orders_waiting" has no series now in namespace "shop": a comparison of the rule excludes it`,
@@ -74,18 +74,18 @@ func TestExternal(t *testing.T) {
 			metric: "orders_or_zero", causes: causeOf{"b": {Reason: metric.ReasonStale, Detail: "newest page 9s old"}},
 			code: 503, want: "2 pods: 1 stale (newest page 9s old)",
 		},
-		"NaN, onMissing":    {metric: "orders_or_zero", values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
+		"NaN, onMissing":    {metric: "orders_or_zero", values: []metric.Value{newQueueValue("a", math.NaN()), newQueueValue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
 		"no rule":           {metric: "orders_waitin", code: 404, want: "orders_waiting"},
 		"operator rejected": {selector: "size>1", code: 400, want: "cannot be expressed"},
 		"backend down":      {err: metric.Errorf(metric.KindUnavailable, "down since noon"), code: 503, want: "down since noon"},
-		"a target warms up": {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
-		"a target fails":    {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},
+		"a target warms up": {values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
+		"a target fails":    {values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},
 		"a target never answered since a start lately": {
-			values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 503"}}, runs: 59 * time.Second,
+			values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 503"}}, runs: 59 * time.Second,
 			code: 503, want: "2 pods: 1 scrape failed (HTTP 503)",
 		},
 		"a target never answered for a minute": {
-			values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, runs: time.Minute, want: `{queue="a"}=1`,
+			values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, runs: time.Minute, want: `{queue="a"}=1`,
 		},
 		"a pod without a fresh sample": {
 			err: missingPods("b"), causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}},
@@ -97,11 +97,11 @@ func TestExternal(t *testing.T) {
 		"a pod without a fresh sample, onMissing": {
 			metric: "orders_or_zero", err: missingPods("a", "b"), code: 503, want: "the sum lacks 2 pods: 2 stale (over maxAge 10s)",
 		},
-		"a pod is no target":  {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonNotScraped}}, want: `{queue="a"}=1`},
-		"asked first":         {first: true, values: []metric.Value{queue("a", 1)}, code: 503, want: "warming up: asked for the first time now"},
+		"a pod is no target":  {values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonNotScraped}}, want: `{queue="a"}=1`},
+		"asked first":         {first: true, values: []metric.Value{newQueueValue("a", 1)}, code: 503, want: "warming up: asked for the first time now"},
 		"asked first, zero":   {metric: "orders_or_zero", first: true, code: 503, want: "warming up: asked for the first time now"},
-		"over all namespaces": {metric: "everywhere", values: []metric.Value{queue("a", 1)}, want: `{queue="a"}=1`},
-		"of one namespace":    {metric: "elsewhere", values: []metric.Value{queue("a", 1)}, want: `{queue="a"}=1`},
+		"over all namespaces": {metric: "everywhere", values: []metric.Value{newQueueValue("a", 1)}, want: `{queue="a"}=1`},
+		"of one namespace":    {metric: "elsewhere", values: []metric.Value{newQueueValue("a", 1)}, want: `{queue="a"}=1`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +113,7 @@ func TestExternal(t *testing.T) {
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}
-			name, namespace, asked := orElse(tc.metric, "orders_waiting"), "shop", "shop"
+			name, namespace, asked := defaultString(tc.metric, "orders_waiting"), "shop", "shop"
 			switch name {
 			case "everywhere":
 				namespace, asked = "", ""
@@ -197,7 +197,7 @@ func TestFallback(t *testing.T) {
 		{6 * time.Minute, down, "!connection refused"},
 	} {
 		now = noon.Add(step.at)
-		v := queue("a", 3)
+		v := newQueueValue("a", 3)
 		v.Time = now
 		w.remote.values, w.remote.err = []metric.Value{v}, step.err
 		list, err := w.GetExternalMetric(t.Context(), "shop", nil, metricsprovider.ExternalMetricInfo{Metric: "orders_or_fallback"})

@@ -487,8 +487,8 @@ func (w *world) demandEverything(name string) {
 	if err != nil {
 		panic(err)
 	}
-	w.demands.hpas = append(w.demands.hpas, demandOf("pods", name, "shop", "", web), demandOf("deployments.apps", name, "shop", "web", nil),
-		demandOf("pods", name, "shop", "a", nil), demandOf("pods", name, "shop", "gone", nil))
+	w.demands.hpas = append(w.demands.hpas, newObjectDemand("pods", name, "shop", "", web), newObjectDemand("deployments.apps", name, "shop", "web", nil),
+		newObjectDemand("pods", name, "shop", "a", nil), newObjectDemand("pods", name, "shop", "gone", nil))
 }
 
 // pageBackend answers a rule with the number of a family that it reads and that is on the pod's page.

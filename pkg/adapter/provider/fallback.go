@@ -51,12 +51,12 @@ type fallbackState struct {
 	served bool      // the last response was the fallback
 }
 
-// recordProviderFallbackAbsence records a request at now without a value. It returns the start of the absence and whether to serve
+// recordValueAbsence records a request at now without a value. It returns the start of the absence and whether to serve
 // the fallback; began reports that the fallback starts with this request.
-func (f *fallbacks) recordProviderFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
+func (f *fallbacks) recordValueAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.ensureProviderFallback(key, now)
+	s := f.ensureFallbackState(key, now)
 	if s.since.IsZero() {
 		s.since = s.last
 	}
@@ -67,25 +67,25 @@ func (f *fallbacks) recordProviderFallbackAbsence(key fallbackKey, after time.Du
 	return s.since, serve, began
 }
 
-// recordProviderFallbackEnd records a request at now with a value and reports whether the response before it was the fallback.
-func (f *fallbacks) recordProviderFallbackEnd(key fallbackKey, now time.Time) (ended bool) {
+// recordValueReturn records a request at now with a value and reports whether the response before it was the fallback.
+func (f *fallbacks) recordValueReturn(key fallbackKey, now time.Time) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.ensureProviderFallback(key, now)
+	s := f.ensureFallbackState(key, now)
 	ended = s.served
 	*s = fallbackState{last: now}
 	return ended
 }
 
-// ensureProviderFallback returns the state of a metric, a new one if it is unknown or too old. A new one takes the place of another at a
+// ensureFallbackState returns the state of a metric, a new one if it is unknown or too old. A new one takes the place of another at a
 // bound. The caller holds f.mu.
-func (f *fallbacks) ensureProviderFallback(key fallbackKey, now time.Time) *fallbackState {
+func (f *fallbacks) ensureFallbackState(key fallbackKey, now time.Time) *fallbackState {
 	if s := f.byNamespace[key.namespace][key]; s != nil && now.Sub(s.last) <= fallbackMemory {
 		return s
 	}
-	f.removeProviderFallback(key)
+	f.removeFallbackState(key)
 	if own := f.byNamespace[key.namespace]; len(own) >= maxNamespaceFallbacks {
-		f.removeProviderFallback(findUnreadProviderFallback(own))
+		f.removeFallbackState(findLeastReadFallback(own))
 	} else if f.count >= maxFallbacks {
 		greediest := own
 		for _, other := range f.byNamespace {
@@ -93,7 +93,7 @@ func (f *fallbacks) ensureProviderFallback(key fallbackKey, now time.Time) *fall
 				greediest = other
 			}
 		}
-		f.removeProviderFallback(findUnreadProviderFallback(greediest))
+		f.removeFallbackState(findLeastReadFallback(greediest))
 	}
 	if f.byNamespace == nil {
 		f.byNamespace = map[string]map[fallbackKey]*fallbackState{}
@@ -107,8 +107,8 @@ func (f *fallbacks) ensureProviderFallback(key fallbackKey, now time.Time) *fall
 	return s
 }
 
-// removeProviderFallback forgets a metric, if it is known. The caller holds f.mu.
-func (f *fallbacks) removeProviderFallback(key fallbackKey) {
+// removeFallbackState forgets a metric, if it is known. The caller holds f.mu.
+func (f *fallbacks) removeFallbackState(key fallbackKey) {
 	own := f.byNamespace[key.namespace]
 	if own[key] == nil {
 		return
@@ -119,8 +119,8 @@ func (f *fallbacks) removeProviderFallback(key fallbackKey) {
 	}
 }
 
-// findUnreadProviderFallback returns the metric that was read least lately, of a random few. There is at least one.
-func findUnreadProviderFallback(metrics map[fallbackKey]*fallbackState) (oldest fallbackKey) {
+// findLeastReadFallback returns the metric that was read least lately, of a random few. There is at least one.
+func findLeastReadFallback(metrics map[fallbackKey]*fallbackState) (oldest fallbackKey) {
 	seen := 0
 	for key, s := range metrics {
 		if seen == 0 || s.last.Before(metrics[oldest].last) {
@@ -133,8 +133,8 @@ func findUnreadProviderFallback(metrics map[fallbackKey]*fallbackState) (oldest 
 	return oldest
 }
 
-// countProviderFallbacks returns the number of metrics served with their fallback at now.
-func (f *fallbacks) countProviderFallbacks(now time.Time) float64 {
+// countActiveFallbacks returns the number of metrics served with their fallback at now.
+func (f *fallbacks) countActiveFallbacks(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -148,17 +148,17 @@ func (f *fallbacks) countProviderFallbacks(now time.Time) float64 {
 	return float64(n)
 }
 
-// findProviderFallback returns the rule's fallback, if there is one and requests have failed for long enough. An invalid request and an
+// findDueFallback returns the rule's fallback, if there is one and requests have failed for long enough. An invalid request and an
 // unknown metric stay errors.
-func (p *Provider) findProviderFallback(ctx context.Context, req request, err error) (n resource.Quantity, isServed bool) {
+func (p *Provider) findDueFallback(ctx context.Context, req request, err error) (n resource.Quantity, isServed bool) {
 	if req.rule.Fallback == nil {
 		return n, false
 	}
-	selector := formatProviderFallbackSelector(req)
-	key := newProviderFallbackKey(req, selector)
+	selector := formatFallbackSelector(req)
+	key := newFallbackKey(req, selector)
 	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "object", key.object, "selector", selector)
 	if err == nil {
-		if p.fallbacks.recordProviderFallbackEnd(key, req.now) {
+		if p.fallbacks.recordValueReturn(key, req.now) {
 			log.Info("Fallback ended")
 		}
 		return n, false
@@ -166,8 +166,8 @@ func (p *Provider) findProviderFallback(ctx context.Context, req request, err er
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
 		return n, false
 	}
-	since, serve, began := p.fallbacks.recordProviderFallbackAbsence(key, req.rule.Fallback.After, req.now)
-	n, reason := toProvidedQuantity(req.rule.Fallback.Value)
+	since, serve, began := p.fallbacks.recordValueAbsence(key, req.rule.Fallback.After, req.now)
+	n, reason := convertToMilliQuantity(req.rule.Fallback.Value)
 	if !serve || reason != "" {
 		return n, false
 	}
@@ -178,12 +178,12 @@ func (p *Provider) findProviderFallback(ctx context.Context, req request, err er
 	return n, true
 }
 
-// newProviderFallbackKey returns the key of the metric that a request reads.
-func newProviderFallbackKey(req request, selector string) fallbackKey {
+// newFallbackKey returns the key of the metric that a request reads.
+func newFallbackKey(req request, selector string) fallbackKey {
 	return fallbackKey{req.demand.Metric, req.demand.Resource, req.demand.Namespace, req.demand.Object, maphash.String(fallbackSeed, selector)}
 }
 
-func formatProviderFallbackSelector(req request) string {
+func formatFallbackSelector(req request) string {
 	var selector []string
 	for _, m := range req.matchers {
 		selector = append(selector, m.String())

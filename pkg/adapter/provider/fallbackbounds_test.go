@@ -13,7 +13,7 @@ func TestFallbacksAreShared(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	absent := func(namespace string, selector uint64) (served bool) {
 		now = now.Add(time.Millisecond)
-		_, served, _ = f.recordProviderFallbackAbsence(fallbackKey{metric: "m", namespace: namespace, selector: selector}, time.Minute, now)
+		_, served, _ = f.recordValueAbsence(fallbackKey{metric: "m", namespace: namespace, selector: selector}, time.Minute, now)
 		return served
 	}
 	began := now
@@ -41,19 +41,19 @@ func TestFallbacksOfManyNamespaces(t *testing.T) {
 	key := func(namespace string, selector int) fallbackKey {
 		return fallbackKey{namespace: namespace, selector: uint64(selector)} //nolint:gosec // a small number
 	}
-	f.recordProviderFallbackAbsence(key("shop", 0), time.Minute, now)
+	f.recordValueAbsence(key("shop", 0), time.Minute, now)
 	for namespace := range 15 {
 		for i := range 900 {
-			f.recordProviderFallbackAbsence(key(string(rune('a'+namespace)), i), time.Minute, now)
+			f.recordValueAbsence(key(string(rune('a'+namespace)), i), time.Minute, now)
 		}
 	}
 	if f.count != maxFallbacks {
 		t.Errorf("%d metrics in memory, want %d", f.count, maxFallbacks)
 	}
-	if _, served, _ := f.recordProviderFallbackAbsence(key("shop", 0), time.Minute, now.Add(time.Minute)); !served {
+	if _, served, _ := f.recordValueAbsence(key("shop", 0), time.Minute, now.Add(time.Minute)); !served {
 		t.Error("a namespace with one metric has lost its fallback")
 	}
-	if !f.recordProviderFallbackEnd(key("shop", 0), now.Add(time.Minute)) || f.count != maxFallbacks {
+	if !f.recordValueReturn(key("shop", 0), now.Add(time.Minute)) || f.count != maxFallbacks {
 		t.Errorf("the fallback does not end, or %d metrics are in memory", f.count)
 	}
 }

@@ -30,15 +30,15 @@ type firstReadError struct{ error }
 // Unwrap returns the error of the request.
 func (e firstReadError) Unwrap() error { return e.error }
 
-// waitForFirstProviderRead returns the result of readOnce. If the read is the first of its demand and a person's, it tries again until
+// waitForFirstValue returns the result of readOnce. If the read is the first of its demand and a person's, it tries again until
 // there is a value, or two scrapes are over, or ctx ends. An autoscaler's read never waits: its workers are few.
-func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s requestSubject, readOnce func() (T, error)) (T, error) {
+func waitForFirstValue[T any](ctx context.Context, p *Provider, s requestSubject, readOnce func() (T, error)) (T, error) {
 	read := func() (v T, err error) {
-		defer p.panics.Catch(ctx, &err, s.providerRequestLogKeys)
+		defer p.panics.Catch(ctx, &err, s.listRequestLogKeys)
 		return readOnce()
 	}
 	v, err := read()
-	if !errors.As(err, new(firstReadError)) || !isProviderRequestOfPerson(ctx) {
+	if !errors.As(err, new(firstReadError)) || !isRequestOfPerson(ctx) {
 		return v, err
 	}
 	select {
@@ -47,7 +47,7 @@ func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s request
 	default:
 		return v, err
 	}
-	interval := p.providerScrapeInterval()
+	interval := p.getDemandScrapeInterval()
 	end := time.NewTimer(min(2*interval+interval/2, maxFirstReadWait))
 	defer end.Stop()
 	tick := time.NewTicker(interval / firstReadPolls)
@@ -66,8 +66,8 @@ func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s request
 	}
 }
 
-// isProviderRequestOfPerson reports whether a request comes from a known user other than the autoscaler's controller.
-func isProviderRequestOfPerson(ctx context.Context) bool {
+// isRequestOfPerson reports whether a request comes from a known user other than the autoscaler's controller.
+func isRequestOfPerson(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	if !ok {
 		return false

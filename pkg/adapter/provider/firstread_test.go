@@ -44,10 +44,10 @@ func TestFirstReadWaits(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return values(got), nil
+		return formatValueList(got), nil
 	}
 	object := func(ctx context.Context, w *world) (string, error) {
-		got, err := w.GetMetricByName(ctx, named("shop", "web"), infoOf("deployments.apps", "request_per_second"), nil)
+		got, err := w.GetMetricByName(ctx, newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", "request_per_second"), nil)
 		if err != nil {
 			return "", err
 		}
@@ -68,7 +68,7 @@ func TestFirstReadWaits(t *testing.T) {
 		"not the first":       {read: list, delay: time.Second, again: true},
 		"an autoscaler's":     {user: hpaController, read: list, delay: time.Second},
 		"an anonymous user's": {user: user.Anonymous, read: list, delay: time.Second},
-		"many others wait":    {read: list, delay: time.Second, setup: func(w *world) { fill(w.waitingReads) }},
+		"many others wait":    {read: list, delay: time.Second, setup: func(w *world) { fillChannel(w.waitingReads) }},
 		"nothing that waiting helps": {read: list, delay: time.Hour, took: 500 * time.Millisecond, setup: func(w *world) {
 			w.Scrapes = failingLater{w.Scrapes, time.Now().Add(time.Millisecond)}
 		}},
@@ -84,7 +84,7 @@ func TestFirstReadWaits(t *testing.T) {
 					tc.setup(w)
 				}
 				began := time.Now()
-				got, err := tc.read(asUser(t.Context(), orElse(tc.user, "jane")), w)
+				got, err := tc.read(asUser(t.Context(), defaultString(tc.user, "jane")), w)
 				if took := time.Since(began); took != tc.took {
 					t.Errorf("took %v, want %v", took, tc.took)
 				}
@@ -112,7 +112,7 @@ func (f failingLater) Diagnose(namespace, pod string, families []string) metric.
 	return metric.Omission{Reason: metric.ReasonScrapeFailed}
 }
 
-func fill(c chan struct{}) {
+func fillChannel(c chan struct{}) {
 	for range cap(c) {
 		c <- struct{}{}
 	}

@@ -90,7 +90,7 @@ func TestGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewRecorder()
-			newHandler(t, goldenProvider(t)).ServeHTTP(server, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			newHandler(t, newGoldenProvider(t)).ServeHTTP(server, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 			var pretty bytes.Buffer
 			fmt.Fprintf(&pretty, "GET %s\n%d\n", path, server.Code)
 			if err := json.Indent(&pretty, server.Body.Bytes(), "", "  "); err != nil {
@@ -103,7 +103,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func goldenProvider(t *testing.T) *Provider {
+func newGoldenProvider(t *testing.T) *Provider {
 	cold := livePod("cold-1")
 	cold.labels = map[string]string{"app": "cold"}
 	rejected := livePod("cold-2")
@@ -113,13 +113,13 @@ func goldenProvider(t *testing.T) *Provider {
 		"request_per_second": {fresh("web-1", 103.25), aged("web-2", 99, 1500*time.Millisecond)},
 		"traffic":            {{Object: metric.Object{Name: "shop"}, Value: 202.25, Time: noon}},
 		"load":               {{Object: metric.Object{Name: "n1"}, Value: 0.75, Time: noon}, {Object: metric.Object{Name: "n2"}, Time: noon}},
-		"orders_waiting":     {queue("a", 17)},
+		"orders_waiting":     {newQueueValue("a", 17)},
 	}
 	w.causes["cold-1"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "connection refused"}
 	w.causes["cold-2"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "connection refused"}
 	w.demands.hpas = []discovery.Demand{
-		demandOf("pods", "logins_per_second", "shop", "", nil), demandOf("namespaces", "traffic", "", "shop", nil),
-		demandOf("nodes", "load", "", "n1", nil), demandOf("nodes", "load", "", "", nil),
+		newObjectDemand("pods", "logins_per_second", "shop", "", nil), newObjectDemand("namespaces", "traffic", "", "shop", nil),
+		newObjectDemand("nodes", "load", "", "n1", nil), newObjectDemand("nodes", "load", "", "", nil),
 		{Metric: "orders_waiting", Namespace: "shop", Selector: mustParse(t, "queue=a"), External: true},
 	}
 	return w.Provider

@@ -17,40 +17,40 @@ const (
 	heldShare = 20
 )
 
-// countHeldProvidedEvents returns the events of a pod that are on its newest page and not stored so far.
-func (p *Provider) countHeldProvidedEvents(r *rule.Rule, pod *discovery.Pod) float64 {
-	if !isProviderRuleEmbedded(r) {
+// countHeldBackEvents returns the events of a pod that are on its newest page and not stored so far.
+func (p *Provider) countHeldBackEvents(r *rule.Rule, pod *discovery.Pod) float64 {
+	if !isEmbeddedRule(r) {
 		return 0
 	}
 	return p.Scrapes.HeldCounts(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
-// lacksHeldProvidedEvents reports whether values of so many events are a part only, since events within their window are held back. Of a ratio it is
+// lacksHeldBackEvents reports whether values of so many events are a part only, since events within their window are held back. Of a ratio it is
 // not known how many events it has: what is held back is much for its family.
-func lacksHeldProvidedEvents(r *rule.Rule, held, counted float64) bool {
+func lacksHeldBackEvents(r *rule.Rule, held, counted float64) bool {
 	return held != 0 && (!r.Conserves() || heldShare*held > counted)
 }
 
-// countProvidedEvents returns the events behind a rate.
-func countProvidedEvents(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
+// countEventsOfRate returns the events behind a rate.
+func countEventsOfRate(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
 
 // checkNoEventsHeldBack returns an error if values over all pods lack events that are held back.
 func (p *Provider) checkNoEventsHeldBack(req request, pods []discovery.Pod, values []metric.Value) error {
 	held := 0.0
 	var missing []metric.Omission
 	for i := range pods {
-		if events := p.countHeldProvidedEvents(req.rule, &pods[i]); events > 0 && pods[i].Live {
+		if events := p.countHeldBackEvents(req.rule, &pods[i]); events > 0 && pods[i].Live {
 			held += events
 			missing = append(missing, metric.Omission{Object: pods[i].Object(), Reason: metric.ReasonWarmingUp, Detail: heldBack})
 		}
 	}
 	counted := 0.0
 	for i := range values {
-		counted += countProvidedEvents(&values[i])
+		counted += countEventsOfRate(&values[i])
 	}
-	if !lacksHeldProvidedEvents(req.rule, held, counted) {
+	if !lacksHeldBackEvents(req.rule, held, counted) {
 		return nil
 	}
-	p.metrics.countProviderOmissions(missing)
-	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), missing)
+	p.metrics.countOmissionReasons(missing)
+	return newMissingObjectsError(formatObjectCount(len(pods), "pod"), missing)
 }

@@ -27,7 +27,7 @@ func TestValuesWithoutHeldCounts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("a"))
-			v := queue("a", 100)
+			v := newQueueValue("a", 100)
 			v.Window = 30e9
 			w.embedded.values, w.held["a"] = []metric.Value{v}, tc.held
 			w.demands.hpas = []discovery.Demand{{Metric: tc.metric, Namespace: "shop", External: true}}

@@ -78,20 +78,20 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	return m
 }
 
-// countProviderRequest counts one finished request.
-func (m *metrics) countProviderRequest(api string, took time.Duration, err error) {
-	m.requests.WithLabelValues(api, providerRequestOutcome(err)).Inc()
+// countFinishedRequest counts one finished request.
+func (m *metrics) countFinishedRequest(api string, took time.Duration, err error) {
+	m.requests.WithLabelValues(api, getRequestOutcome(err)).Inc()
 	m.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
-// countProviderOmissions counts omissions by reason.
-func (m *metrics) countProviderOmissions(omissions []metric.Omission) {
+// countOmissionReasons counts omissions by reason.
+func (m *metrics) countOmissionReasons(omissions []metric.Omission) {
 	for _, o := range omissions {
 		m.omissions.WithLabelValues(string(o.Reason)).Inc()
 	}
 }
 
-func providerRequestOutcome(err error) string {
+func getRequestOutcome(err error) string {
 	if err == nil {
 		return "success"
 	}

@@ -253,7 +253,7 @@ func TestNeverAWrongNumber(t *testing.T) {
 				tc.metric = "request_per_second"
 			}
 			world := newWorld(t, tc.pods...)
-			world.demands.hpas = append(world.demands.hpas, demandOf("pods", tc.metric, "shop", "", mustParse(t, "app=web")))
+			world.demands.hpas = append(world.demands.hpas, newObjectDemand("pods", tc.metric, "shop", "", mustParse(t, "app=web")))
 			for _, backend := range []*scriptedBackend{world.embedded, world.remote} {
 				backend.values, backend.err = tc.values, tc.err
 			}
@@ -266,7 +266,7 @@ func TestNeverAWrongNumber(t *testing.T) {
 				checkStatus(t, err, tc.code, tc.message)
 			} else if err != nil {
 				t.Fatal(err)
-			} else if diff := cmp.Diff(tc.want, values(got)); diff != "" {
+			} else if diff := cmp.Diff(tc.want, formatValueList(got)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(tc.omitted, world.omissions()); diff != "" {
@@ -330,12 +330,12 @@ func checkStatus(t *testing.T, err error, code int, message string) {
 	}
 }
 
-func pods(name string) metricsprovider.CustomMetricInfo { return infoOf("pods", name) }
+func pods(name string) metricsprovider.CustomMetricInfo { return newResourceMetricInfo("pods", name) }
 
-func infoOf(resource, name string) metricsprovider.CustomMetricInfo {
+func newResourceMetricInfo(resource, name string) metricsprovider.CustomMetricInfo {
 	return metricsprovider.CustomMetricInfo{GroupResource: schema.ParseGroupResource(resource), Metric: name}
 }
 
-func named(namespace, name string) types.NamespacedName {
+func newNamespacedName(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// provideFromObjectLabel returns the value of an object that a label of the rule's result names.
-func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
-	values, err := p.evaluateProviderRuleOnBackend(ctx, req, object.Namespace, []string{object.Name})
+// evaluateLabelledObject returns the value of an object that a label of the rule's result names.
+func (p *Provider) evaluateLabelledObject(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	values, err := p.evaluateRuleOnBackend(ctx, req, object.Namespace, []string{object.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -22,32 +22,32 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 	if len(values) > 1 {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for %s %q", req.rule.Name, req.kind.resource.String(), object)
 	}
-	if isProviderRuleEmbedded(req.rule) {
+	if isEmbeddedRule(req.rule) {
 		pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.checkProviderRequestComplete(req, pods); err != nil {
+		if err := p.checkExpectedSeriesComplete(req, pods); err != nil {
 			return nil, err
 		}
 		if err := p.checkNoEventsHeldBack(req, pods, values); err != nil {
 			return nil, err
 		}
-		if detail, none := findProvidedExclusion(values); none {
-			return p.provideUnlabelledObject(req, object, pods, detail)
+		if detail, none := findValueExclusion(values); none {
+			return p.respondForUnlabelledObject(req, object, pods, detail)
 		}
 	}
 	if len(values) == 0 {
-		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: describeProvidedBackendAbsence(req.rule)}
-		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
+		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: describeServerAbsence(req.rule)}
+		return p.substituteOrRejectOmission(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
-	return p.provideSingleValue(req, &values[0])
+	return p.respondWithSingleValue(req, &values[0])
 }
 
-// findProvidedExclusion reports whether there is no value, and why if operators of the rule exclude all of them; the detail is empty for
+// findValueExclusion reports whether there is no value, and why if operators of the rule exclude all of them; the detail is empty for
 // another reason.
-func findProvidedExclusion(values []metric.Value) (detail string, none bool) {
+func findValueExclusion(values []metric.Value) (detail string, none bool) {
 	for i := range values {
 		if values[i].Reason != metric.ReasonAbsent {
 			return "", false
@@ -57,56 +57,56 @@ func findProvidedExclusion(values []metric.Value) (detail string, none bool) {
 	return detail, true
 }
 
-// provideUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods, unless the rule
+// respondForUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods, unless the rule
 // excludes the object, as the detail says.
-func (p *Provider) provideUnlabelledObject(req request, object metric.Object, pods []discovery.Pod, excluded string) (*custom_metrics.MetricValue, error) {
+func (p *Provider) respondForUnlabelledObject(req request, object metric.Object, pods []discovery.Pod, excluded string) (*custom_metrics.MetricValue, error) {
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
-	if err := p.checkProvidedAbsence(req, pods); err != nil {
+	if err := p.checkSeriesAbsenceProven(req, pods); err != nil {
 		return nil, err
 	}
 	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: excluded}
 	if excluded != "" {
-		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.String(), []metric.Omission{o})
+		return p.substituteOrRejectOmission(req, o, req.kind.resource.String()+" "+object.String(), []metric.Omission{o})
 	}
 	var omitted []metric.Omission
 	for i := range pods {
 		if pod := &pods[i]; pod.Live {
-			omitted = append(omitted, p.diagnoseProvidedPodOmission(req, pod))
+			omitted = append(omitted, p.diagnosePodOmission(req, pod))
 		} else {
 			omitted = append(omitted, pod.Omission)
 		}
 	}
-	return p.substituteOrRejectProvidedValue(req, o, countProvidedObjects(len(pods), "pod"), omitted)
+	return p.substituteOrRejectOmission(req, o, formatObjectCount(len(pods), "pod"), omitted)
 }
 
-// substituteOrRejectProvidedValue returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
-func (p *Provider) substituteOrRejectProvidedValue(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
-	v, n, reason := p.substituteMissingProvidedValue(req, o)
+// substituteOrRejectOmission returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
+func (p *Provider) substituteOrRejectOmission(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
+	v, n, reason := p.substituteOmittedValue(req, o)
 	if reason == "" {
-		return new(p.newProvidedMetricValue(&req, v, n)), nil
+		return new(p.newCustomMetricValue(&req, v, n)), nil
 	}
-	p.metrics.countProviderOmissions(reasons)
-	return nil, newProviderMissingError(noun, reasons)
+	p.metrics.countOmissionReasons(reasons)
+	return nil, newMissingObjectsError(noun, reasons)
 }
 
-// provideValuesFromObjectLabel returns the values of every object that a label of the rule's result names.
-func (p *Provider) provideValuesFromObjectLabel(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
-	found, err := p.evaluateProvidedSumOverPods(ctx, req, req.demand.Namespace)
+// evaluateLabelledObjects returns the values of every object that a label of the rule's result names.
+func (p *Provider) evaluateLabelledObjects(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
+	found, err := p.evaluateSumOverPods(ctx, req, req.demand.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	sortProvidedValues(found)
-	result, err := p.validateProvidedValues(req, found)
+	sortValuesByObject(found)
+	result, err := p.validateComputedValues(req, found)
 	if err != nil {
 		return nil, err
 	}
 	if len(result.values) > 0 {
-		return p.newProvidedMetricValueList(req, result.values, result.quantities)
+		return p.newCustomMetricValueList(req, result.values, result.quantities)
 	}
 	if len(result.omitted) > 0 {
-		return nil, newProviderMissingError(countProvidedObjects(len(result.omitted), "object"), result.omitted)
+		return nil, newMissingObjectsError(formatObjectCount(len(result.omitted), "object"), result.omitted)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, "rule %q has no series for any of %s", req.rule.Name, req.kind.resource.String())
 }

@@ -22,28 +22,28 @@ const firstAsked = "asked for the first time now; first values in about 2 scrape
 // scrape, one until the second page proves the beginning of its counters, and one of slack.
 const youngIntervals = 3
 
-// explainProvidedPodOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
+// explainPodOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
 // discovery or the last scrape knows.
-func (p *Provider) explainProvidedPodOmission(req request, pod *discovery.Pod, reason metric.Reason) metric.Omission {
-	o := newProviderOmission(req.rule, pod.Object(), reason)
+func (p *Provider) explainPodOmission(req request, pod *discovery.Pod, reason metric.Reason) metric.Omission {
+	o := newObjectOmission(req.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
-		if isProviderRuleEmbedded(req.rule) {
+		if isEmbeddedRule(req.rule) {
 			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed || d.Reason == metric.ReasonStale {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}
 	case reason != metric.ReasonAbsent:
-	case !isProviderRuleEmbedded(req.rule):
-		o.Detail = describeProvidedBackendAbsence(req.rule)
+	case !isEmbeddedRule(req.rule):
+		o.Detail = describeServerAbsence(req.rule)
 	default:
-		o = p.diagnoseProvidedPodOmission(req, pod)
+		o = p.diagnosePodOmission(req, pod)
 	}
 	return o
 }
 
-// describeProvidedBackendAbsence explains a server's result without an object.
-func describeProvidedBackendAbsence(r *rule.Rule) string {
+// describeServerAbsence explains a server's result without an object.
+func describeServerAbsence(r *rule.Rule) string {
 	text := "backend " + r.Backend + " has no series"
 	if r.Filters() {
 		text += ", or the rule excludes them"
@@ -51,8 +51,8 @@ func describeProvidedBackendAbsence(r *rule.Rule) string {
 	return text
 }
 
-// newProviderOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
-func newProviderOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
+// newObjectOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
+func newObjectOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
 	o := metric.Omission{Object: object, Reason: reason}
 	if reason == metric.ReasonStale {
 		o.Detail = "over maxAge " + r.MaxAge.String()
@@ -60,8 +60,8 @@ func newProviderOmission(r *rule.Rule, object metric.Object, reason metric.Reaso
 	return o
 }
 
-// diagnoseProvidedPodOmission returns why the embedded backend has no value for a live pod.
-func (p *Provider) diagnoseProvidedPodOmission(req request, pod *discovery.Pod) metric.Omission {
+// diagnosePodOmission returns why the embedded backend has no value for a live pod.
+func (p *Provider) diagnosePodOmission(req request, pod *discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -77,24 +77,24 @@ func (p *Provider) diagnoseProvidedPodOmission(req request, pod *discovery.Pod) 
 	return o
 }
 
-// explainMissingProvidedValue returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
+// explainEvaluationError returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
 // last scrape knows. The fallback of the rule may apply to such an error, its onMissing does not.
-func (p *Provider) explainMissingProvidedValue(req request, err error) error {
+func (p *Provider) explainEvaluationError(req request, err error) error {
 	var missing *metric.MissingError
 	if !errors.As(err, &missing) {
 		return err
 	}
 	omissions := make([]metric.Omission, len(missing.Omissions))
 	for i, o := range missing.Omissions {
-		omissions[i] = p.explainPodMissingFromProvidedSum(req, o)
+		omissions[i] = p.explainPodMissingFromSum(req, o)
 	}
-	p.metrics.countProviderOmissions(omissions)
-	return newProviderMissingError("the sum lacks "+countProvidedObjects(len(omissions), "pod"), omissions)
+	p.metrics.countOmissionReasons(omissions)
+	return newMissingObjectsError("the sum lacks "+formatObjectCount(len(omissions), "pod"), omissions)
 }
 
-// explainPodMissingFromProvidedSum returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
+// explainPodMissingFromSum returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
 // remains if the scrape has none: the pod has series.
-func (p *Provider) explainPodMissingFromProvidedSum(req request, o metric.Omission) metric.Omission {
+func (p *Provider) explainPodMissingFromSum(req request, o metric.Omission) metric.Omission {
 	if o.Reason != metric.ReasonStale && o.Reason != metric.ReasonWarmingUp {
 		return o
 	}
@@ -111,13 +111,13 @@ func (p *Provider) explainPodMissingFromProvidedSum(req request, o metric.Omissi
 	return o
 }
 
-// isProviderRequestDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
+// isRequestDemanded reports whether an HPA or an earlier request has the same demand. It compares with every demand, so it serves
 // only the rare case of a missing value.
-func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
-	selector := formatProviderRequestSelector(d.Selector)
+func (p *Provider) isRequestDemanded(d discovery.Demand) bool {
+	selector := formatRequestSelector(d.Selector)
 	for _, o := range p.Demands.Demanded() {
 		if o.Metric == d.Metric && o.Resource == d.Resource && o.Namespace == d.Namespace && o.Object == d.Object &&
-			o.External == d.External && formatProviderRequestSelector(o.Selector) == selector {
+			o.External == d.External && formatRequestSelector(o.Selector) == selector {
 			return true
 		}
 	}
@@ -129,13 +129,13 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 // answers may be another service's, so that the wait ends; it begins at the adapter's start alone, so that new pods do not prolong it.
 const maxFirstPageWait = time.Minute
 
-// checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
+// checkExpectedSeriesComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod is missing if its last page had the family, if its page has the family and is rejected, if it
 // has no page of late and another pod of its workload has the family, if it never answered and the adapter started lately, or if
 // several processes share its counters. A pod without a fresh sample in its series is the backend's error. Any other pod with
 // failing scrapes may be another service of the namespace.
-func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
+func (p *Provider) checkExpectedSeriesComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
@@ -146,42 +146,42 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.hasDecreasingPodCounters(req.rule, pod) ||
-			p.isProvidedFamilyRejected(req, pod) || p.lacksProvidedPodPage(req, pod) && p.isProvidedPodOfRule(pod, p.Now(), exposes) {
+		if p.isPodWarmingUp(req.rule, pod, req.now) || p.isExposingPodSilent(req, pod) || p.hasDecreasingPodCounters(req.rule, pod) ||
+			p.isPodFamilyRejected(req, pod) || p.lacksFreshPodPage(req, pod) && p.mayPodFeedRule(pod, p.Now(), exposes) {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	p.metrics.countProviderOmissions(missing)
-	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), missing)
+	p.metrics.countOmissionReasons(missing)
+	return newMissingObjectsError(formatObjectCount(len(pods), "pod"), missing)
 }
 
-// isProvidedPodSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
+// isExposingPodSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
 // because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
-func (p *Provider) isProvidedPodSilent(req request, pod *discovery.Pod) bool {
+func (p *Provider) isExposingPodSilent(req request, pod *discovery.Pod) bool {
 	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	idle := !pod.Ready && req.rule.Conserves() && !p.Scrapes.CountsUnseen(pod.Namespace, pod.Name)
 	if page.IsZero() || idle || !ended && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
-	return p.exposesProvidedFamily(req.rule, pod)
+	return p.exposesRuleFamily(req.rule, pod)
 }
 
-// lacksProvidedPodPage reports whether the page of a ready pod fails, and no page within maxAge proves that it lacks the families of the rule.
-func (p *Provider) lacksProvidedPodPage(req request, pod *discovery.Pod) bool {
+// lacksFreshPodPage reports whether the page of a ready pod fails, and no page within maxAge proves that it lacks the families of the rule.
+func (p *Provider) lacksFreshPodPage(req request, pod *discovery.Pod) bool {
 	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !pod.Ready || !page.IsZero() && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
 	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()).Reason == metric.ReasonScrapeFailed &&
-		!p.exposesProvidedFamily(req.rule, pod)
+		!p.exposesRuleFamily(req.rule, pod)
 }
 
-// isProvidedPodOfRule reports whether a pod without a page at a time may feed the rule: another pod of its workload does, or the adapter had started
+// mayPodFeedRule reports whether a pod without a page at a time may feed the rule: another pod of its workload does, or the adapter had started
 // lately and the pod never answered.
-func (p *Provider) isProvidedPodOfRule(pod *discovery.Pod, at time.Time, exposes func() map[string]bool) bool {
-	if at.Sub(p.Started) < max(maxFirstPageWait, youngIntervals*p.providerScrapeInterval()) {
+func (p *Provider) mayPodFeedRule(pod *discovery.Pod, at time.Time, exposes func() map[string]bool) bool {
+	if at.Sub(p.Started) < max(maxFirstPageWait, youngIntervals*p.getDemandScrapeInterval()) {
 		if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); page.IsZero() {
 			return true
 		}
@@ -191,21 +191,21 @@ func (p *Provider) isProvidedPodOfRule(pod *discovery.Pod, at time.Time, exposes
 
 // hasDecreasingPodCounters reports whether a rule reads counters of several processes behind the pod's port.
 func (p *Provider) hasDecreasingPodCounters(r *rule.Rule, pod *discovery.Pod) bool {
-	return isProviderRuleEmbedded(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
+	return isEmbeddedRule(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
-// hasProvidedPodEndedFamily reports whether the store has no room for a family that a rule reads, so that the pod's series of it have ended.
-func (p *Provider) hasProvidedPodEndedFamily(r *rule.Rule, pod *discovery.Pod) bool {
-	if !isProviderRuleEmbedded(r) {
+// hasPodEndedFamily reports whether the store has no room for a family that a rule reads, so that the pod's series of it have ended.
+func (p *Provider) hasPodEndedFamily(r *rule.Rule, pod *discovery.Pod) bool {
+	if !isEmbeddedRule(r) {
 		return false
 	}
 	_, ended := p.Scrapes.RejectedSince(pod.Namespace, pod.Name, r.ReadFamilies())
 	return ended
 }
 
-// isProvidedFamilyRejected reports whether the pages of a pod have a family of the rule that is rejected, for longer than maxAge or because
+// isPodFamilyRejected reports whether the pages of a pod have a family of the rule that is rejected, for longer than maxAge or because
 // the store has no room. The backend does not know of it for ever.
-func (p *Provider) isProvidedFamilyRejected(req request, pod *discovery.Pod) bool {
+func (p *Provider) isPodFamilyRejected(req request, pod *discovery.Pod) bool {
 	since, ended := p.Scrapes.RejectedSince(pod.Namespace, pod.Name, req.rule.ReadFamilies())
 	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }
@@ -215,25 +215,25 @@ func (p *Provider) findWorkloadsExposingFamilies(r *rule.Rule, pods []discovery.
 	owners := map[string]bool{}
 	for i := range pods {
 		pod := &pods[i]
-		if key := pod.Namespace + "/" + pod.Owner; !owners[key] && p.exposesProvidedFamily(r, pod) {
+		if key := pod.Namespace + "/" + pod.Owner; !owners[key] && p.exposesRuleFamily(r, pod) {
 			owners[key] = true
 		}
 	}
 	return owners
 }
 
-// exposesProvidedFamily reports whether the last accepted page of a pod has a family of the rule.
-func (p *Provider) exposesProvidedFamily(r *rule.Rule, pod *discovery.Pod) bool {
+// exposesRuleFamily reports whether the last accepted page of a pod has a family of the rule.
+func (p *Provider) exposesRuleFamily(r *rule.Rule, pod *discovery.Pod) bool {
 	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
 		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
 		return known
 	})
 }
 
-// isProvidedPodWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
+// isPodWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
 // far, or the pod is so young that the scraper may hold back the beginning of its counters. A pod that is not ready gets
 // no traffic to count.
-func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
+func (p *Provider) isPodWarmingUp(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
 	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason != metric.ReasonWarmingUp {
 		return false
 	}
@@ -242,7 +242,7 @@ func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod *discovery.Pod, now 
 
 // mayStoreLackPodSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
 func (p *Provider) mayStoreLackPodSeries(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
-	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.providerScrapeInterval() {
+	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.getDemandScrapeInterval() {
 		return true
 	}
 	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
@@ -251,5 +251,5 @@ func (p *Provider) mayStoreLackPodSeries(r *rule.Rule, pod *discovery.Pod, now t
 	})
 }
 
-// isProviderRuleEmbedded reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
-func isProviderRuleEmbedded(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }
+// isEmbeddedRule reports whether the rule uses the embedded backend, where discovery and scrapes know why a value is missing.
+func isEmbeddedRule(r *rule.Rule) bool { return r.Backend == config.ScrapeBackend }

@@ -38,7 +38,7 @@ func TestPanicEndsOneRead(t *testing.T) {
 		}
 	}
 	w.demands.hpas = []discovery.Demand{{Resource: "pods", Metric: "remote", Namespace: "shop", Selector: web, Standing: true}}
-	w.prefetchProviderDemands(t.Context())
+	w.prefetchStandingDemands(t.Context())
 	if got := testutil.ToFloat64(w.metrics.panics); got != 3 {
 		t.Errorf("%v panics counted, want 2 reads and a prefetch", got)
 	}

@@ -93,9 +93,9 @@ func (c *chain) restart() {
 	c.store = store.New(store.Options{})
 	everything := k8slabels.Everything()
 	demands := &demandLog{hpas: []discovery.Demand{
-		demandOf("namespaces", "traffic", "", "shop", nil), {Metric: "all_traffic", Namespace: "shop", External: true},
-		demandOf("deployments.apps", "request_per_second", "shop", "web", nil),
-		demandOf("pods", "request_per_second", "shop", "", everything), demandOf("pods", "zero_if_missing", "shop", "", everything),
+		newObjectDemand("namespaces", "traffic", "", "shop", nil), {Metric: "all_traffic", Namespace: "shop", External: true},
+		newObjectDemand("deployments.apps", "request_per_second", "shop", "web", nil),
+		newObjectDemand("pods", "request_per_second", "shop", "", everything), newObjectDemand("pods", "zero_if_missing", "shop", "", everything),
 	}}
 	for _, s := range c.services {
 		s.scraped = 0
@@ -283,7 +283,7 @@ func (c *chain) reads() map[string]func() (map[string]float64, error) {
 	}
 	one := func(resource, namespace, object, name string) func() (map[string]float64, error) {
 		return func() (map[string]float64, error) {
-			got, err := c.provider.GetMetricByName(c.t.Context(), named(namespace, object), infoOf(resource, name), nil)
+			got, err := c.provider.GetMetricByName(c.t.Context(), newNamespacedName(namespace, object), newResourceMetricInfo(resource, name), nil)
 			if err != nil {
 				return nil, err
 			}

@@ -29,33 +29,33 @@ type podValues struct {
 	omitted, unready, inactive []metric.Omission
 }
 
-// missingProvidedValuesError returns the error for pods without values; noun counts them.
-func (v podValues) missingProvidedValuesError(noun string) error {
-	return newProviderMissingError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
+// newMissingPodValuesError returns the error for pods without values; noun counts them.
+func (v podValues) newMissingPodValuesError(noun string) error {
+	return newMissingObjectsError(noun, slices.Concat(v.omitted, v.unready, v.inactive))
 }
 
-// evaluateProvidedPods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
+// evaluatePods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
 // the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
 // is of a type that no rule takes.
-func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
-	sortProvidedPods(pods)
+func (p *Provider) evaluatePods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
+	sortPodsByName(pods)
 	results := make([]podResult, len(pods))
 	for i := range pods {
 		results[i].pod, results[i].done = &pods[i], !pods[i].Live
 	}
 	trial := req
 	for ; trial.rule != nil && requestNeedsFurtherRule(results); trial.rule = trial.rule.Next() {
-		if err := p.evaluateProviderRuleForPods(ctx, trial, pods, results); err != nil {
+		if err := p.evaluateRuleForPods(ctx, trial, pods, results); err != nil {
 			return podValues{}, err
 		}
 	}
-	values, err := p.collectProvidedPodValues(req, results)
-	fillProvidedEvidence(ctx, pods, values)
+	values, err := p.collectPodValues(req, results)
+	fillReadEvidence(ctx, pods, values)
 	return values, err
 }
 
-// sortProvidedPods sorts pods by namespace and name. A single list is sorted already.
-func sortProvidedPods(pods []discovery.Pod) {
+// sortPodsByName sorts pods by namespace and name. A single list is sorted already.
+func sortPodsByName(pods []discovery.Pod) {
 	for i := 1; i < len(pods); i++ {
 		if pods[i-1].Object().Compare(pods[i].Object()) > 0 {
 			slices.SortFunc(pods, func(a, b discovery.Pod) int { return a.Object().Compare(b.Object()) })
@@ -64,8 +64,8 @@ func sortProvidedPods(pods []discovery.Pod) {
 	}
 }
 
-// collectProvidedPodValues sorts the results of pods into values and omissions.
-func (p *Provider) collectProvidedPodValues(req request, results []podResult) (podValues, error) {
+// collectPodValues sorts the results of pods into values and omissions.
+func (p *Provider) collectPodValues(req request, results []podResult) (podValues, error) {
 	out := podValues{values: make([]*metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
 	for i := range results {
 		r := &results[i]
@@ -77,19 +77,19 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 			out.inactive = append(out.inactive, r.pod.Omission)
 			continue
 		case r.conflict != nil && r.rule == nil:
-			return podValues{}, p.newProvidedTypeConflictError(req.demand.Namespace, *r.conflict)
+			return podValues{}, p.newTypeConflictError(req.demand.Namespace, *r.conflict)
 		case r.rule != nil:
-			if n, reason = toProvidedQuantity(v.Value); reason != "" {
-				o = new(newProviderOmission(r.rule, r.pod.Object(), reason))
+			if n, reason = convertToMilliQuantity(v.Value); reason != "" {
+				o = new(newObjectOmission(r.rule, r.pod.Object(), reason))
 			}
 		}
 		if o != nil {
-			v, n, reason = p.substituteMissingProvidedValue(req, *o)
+			v, n, reason = p.substituteOmittedValue(req, *o)
 		}
 		switch {
 		case reason == "":
 			out.values, out.quantities = append(out.values, v), append(out.quantities, n)
-			out.recordProvidedValueRule(cmp.Or(r.rule, req.rule))
+			out.recordRuleOfValue(cmp.Or(r.rule, req.rule))
 		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready && !r.goesOn:
 			out.unready = append(out.unready, *o)
 		default:
@@ -97,12 +97,12 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 		}
 	}
 	for _, omissions := range [][]metric.Omission{out.omitted, out.unready, out.inactive} {
-		p.metrics.countProviderOmissions(omissions)
+		p.metrics.countOmissionReasons(omissions)
 	}
 	return out, nil
 }
 
-func (v *podValues) recordProvidedValueRule(r *rule.Rule) {
+func (v *podValues) recordRuleOfValue(r *rule.Rule) {
 	if v.rule == nil {
 		v.rule = r
 	}
@@ -135,14 +135,14 @@ func requestNeedsFurtherRule(results []podResult) bool {
 	return false
 }
 
-// evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
-func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
+// evaluateRuleForPods evaluates a single rule for the pods that are open.
+func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
-	req.unseen = p.findUnseenProvidedCounts(req.rule, pods, func(*discovery.Pod, metric.TimeSpan) bool { return true })
-	pods = p.providedPodsToEvaluate(req, pods, results)
+	req.unseen = p.findUnseenPodCounts(req.rule, pods, func(*discovery.Pod, metric.TimeSpan) bool { return true })
+	pods = p.listPodsToEvaluate(req, pods, results)
 	req.began = findLatestProcessStart(pods)
 	req.readied, req.unreadied = collectReadinessTimes(pods, req.now)
-	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
+	found, err := p.evaluateRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
 	}
@@ -151,62 +151,62 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	for i := range results {
 		r := &results[i]
 		var computed *metric.Value
-		computed, found = nextProvidedPodValue(found, r.pod)
-		computed = p.judgeProvidedPodValue(req, r.pod, computed, &departed)
+		computed, found = takeNextPodValue(found, r.pod)
+		computed = p.validatePodValue(req, r.pod, computed, &departed)
 		if req.countsDepartedPods() && r.pod.Live && !r.pod.Ready && p.Scrapes.CountsUnseen(r.pod.Namespace, r.pod.Name) {
-			departed.addUnknownProvidedCounts(r.pod, metric.ReasonStale, unseenCounts)
+			departed.addUnknownDepartedCounts(r.pod, metric.ReasonStale, unseenCounts)
 		}
 		if r.done {
 			continue
 		}
-		if err := p.recordProvidedPodResult(&req, r, computed); err != nil {
+		if err := p.recordPodResult(&req, r, computed); err != nil {
 			return err
 		}
 		if computed == nil {
 			silent = append(silent, r)
 		}
 	}
-	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil || !req.countsDepartedPods() {
+	if err := p.proveSeriesAbsence(ctx, req, silent); err != nil || !req.countsDepartedPods() {
 		return err
 	}
 	if len(departed.unknown) > 0 {
-		p.metrics.countProviderOmissions(departed.unknown)
-		return newProviderMissingError(countProvidedPods(pods), departed.unknown)
+		p.metrics.countOmissionReasons(departed.unknown)
+		return newMissingObjectsError(formatCountedPods(pods), departed.unknown)
 	}
-	spreadProvidedDepartedTotal(results, req.rule, departed.total)
+	spreadDepartedTotal(results, req.rule, departed.total)
 	return nil
 }
 
-// judgeProvidedPodValue returns the value that the rule has for a pod, with a reason if it is not right; nil if the pod has none. It adds
+// validatePodValue returns the value that the rule has for a pod, with a reason if it is not right; nil if the pod has none. It adds
 // the counts that the pod leaves behind to departed.
-func (p *Provider) judgeProvidedPodValue(req request, pod *discovery.Pod, computed *metric.Value, departed *departedCounts) *metric.Value {
+func (p *Provider) validatePodValue(req request, pod *discovery.Pod, computed *metric.Value, departed *departedCounts) *metric.Value {
 	if computed == nil {
 		return nil
 	}
-	switch owner := findProvidedValueOwner(req.rule, computed, pod); {
+	switch owner := findOwnerOfValue(req.rule, computed, pod); {
 	case pod.Departed, computed.Ended && !pod.Ready, owner == earlierPod:
-		departed.addProvidedShare(pod, computed)
+		departed.addDepartedShare(pod, computed)
 		return nil
 	case owner == unclearPod:
 		computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
-	case p.hasProvidedPodEndedFamily(req.rule, pod):
+	case p.hasPodEndedFamily(req.rule, pod):
 		return nil
 	case computed.Ended && p.awaitsFurtherPodSeries(req.rule, pod): // and may serve requests all the same
 		return nil
 	case computed.Reason == "" && p.hasDecreasingPodCounters(req.rule, pod):
 		computed.Reason, computed.Detail = metric.ReasonDecreasing, metric.DecreasingDetail
-	case computed.Reason == "" && lacksHeldProvidedEvents(req.rule, p.countHeldProvidedEvents(req.rule, pod), countProvidedEvents(computed)):
+	case computed.Reason == "" && lacksHeldBackEvents(req.rule, p.countHeldBackEvents(req.rule, pod), countEventsOfRate(computed)):
 		computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 	}
 	return computed
 }
 
-// providedPodsToEvaluate returns the open pods with families of fit types, and the departed pods that count; pods itself if that is all
+// listPodsToEvaluate returns the open pods with families of fit types, and the departed pods that count; pods itself if that is all
 // of them. It records families of unfit types.
-func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
+func (p *Provider) listPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
 	out, complete := pods, true
 	for i := range results {
-		if p.isProvidedPodToEvaluate(&req, &results[i]) {
+		if p.isPodToEvaluate(&req, &results[i]) {
 			if !complete {
 				out = append(out, pods[i])
 			}
@@ -217,40 +217,40 @@ func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, res
 	return out
 }
 
-// isProvidedPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
-func (p *Provider) isProvidedPodToEvaluate(req *request, r *podResult) bool {
+// isPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
+func (p *Provider) isPodToEvaluate(req *request, r *podResult) bool {
 	if r.done { // a pod that does not run yet may have the name of a departed pod
 		return !r.pod.Live && req.countsDepartedPods()
 	}
-	c, ok := p.findProvidedTypeConflict(req, r.pod)
+	c, ok := p.findFamilyTypeConflict(req, r.pod)
 	if ok && r.conflict == nil {
 		r.conflict = new(c)
 	}
 	return !ok
 }
 
-// recordProvidedPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
-func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed *metric.Value) error {
+// recordPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
+func (p *Provider) recordPodResult(req *request, r *podResult, computed *metric.Value) error {
 	reason, detail := metric.ReasonAbsent, ""
 	if computed != nil {
 		reason, detail = computed.Reason, computed.Detail
 		r.goesOn = !computed.Ended && req.countsDepartedPods()
 	}
 	if computed != nil && reason == "" {
-		_, reason = validateProvidedValue(req.rule, computed, req.now)
+		_, reason = validateComputedValue(req.rule, computed, req.now)
 	}
 	switch reason {
 	case "":
 		r.done, r.rule, r.value, r.omission = true, req.rule, computed, nil
 		return nil
 	case metric.ReasonNegative:
-		return p.rejectNegativeProvidedValue(req.rule, computed)
+		return p.rejectNegativeValue(req.rule, computed)
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
-	o := p.explainProvidedPodOmission(*req, r.pod, reason)
+	o := p.explainPodOmission(*req, r.pod, reason)
 	// A comparison excludes the pod, and that is all that it lacks.
-	if reason == metric.ReasonAbsent && computed != nil && (o.Reason == metric.ReasonAbsent || p.hasProvidedSeriesShown(req, r.pod, &o)) {
+	if reason == metric.ReasonAbsent && computed != nil && (o.Reason == metric.ReasonAbsent || p.hasPodShownAllSeries(req, r.pod, &o)) {
 		o.Reason, o.Detail = reason, detail
 	}
 	o.Detail = cmp.Or(o.Detail, detail)
@@ -267,7 +267,7 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.Time) {
 	latest := now.Add(-time.Millisecond) // the kubelet's clock may be ahead
 	for i := range pods {
-		last = laterLoadMoveOfPods(last, &pods[i], now)
+		last = findLaterLoadMove(last, &pods[i], now)
 		for _, at := range [...]time.Time{pods[i].Left, pods[i].Readied, pods[i].Unreadied} {
 			if at.After(latest) {
 				at = latest
@@ -280,9 +280,9 @@ func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.T
 	return last, known
 }
 
-// findUnseenProvidedCounts returns the latest time in which one of the pods that belong to a rule served requests without a page; zero without any.
-func (p *Provider) findUnseenProvidedCounts(r *rule.Rule, pods []discovery.Pod, belongs func(*discovery.Pod, metric.TimeSpan) bool) (latest metric.TimeSpan) {
-	if !isProviderRuleEmbedded(r) || !r.Conserves() {
+// findUnseenPodCounts returns the latest time in which one of the pods that belong to a rule served requests without a page; zero without any.
+func (p *Provider) findUnseenPodCounts(r *rule.Rule, pods []discovery.Pod, belongs func(*discovery.Pod, metric.TimeSpan) bool) (latest metric.TimeSpan) {
+	if !isEmbeddedRule(r) || !r.Conserves() {
 		return latest
 	}
 	unseen := p.Scrapes.UnseenPods()
@@ -297,9 +297,9 @@ func (p *Provider) findUnseenProvidedCounts(r *rule.Rule, pods []discovery.Pod, 
 	return latest
 }
 
-// laterLoadMoveOfPods returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
+// findLaterLoadMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
-func laterLoadMoveOfPods(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
+func findLaterLoadMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
 	changed := pod.Readied
 	if !pod.Ready {
 		changed = pod.Unreadied
@@ -366,29 +366,29 @@ const (
 	unclearPod            // either
 )
 
-// findProvidedValueOwner compares the time of a value with the creation of the pod, which is truncated to a second. Samples of that second
+// findOwnerOfValue compares the time of a value with the creation of the pod, which is truncated to a second. Samples of that second
 // are an earlier pod's if their series have ended, and else of either. Of another backend's series it is not known whether they have
 // ended; no usual pod answers within its first second.
-func findProvidedValueOwner(r *rule.Rule, v *metric.Value, pod *discovery.Pod) valueOwner {
+func findOwnerOfValue(r *rule.Rule, v *metric.Value, pod *discovery.Pod) valueOwner {
 	switch {
 	case v.Time.IsZero() || !v.Time.Before(pod.Created.Add(time.Second)):
 		return thisPod
-	case v.Time.Before(pod.Created) || v.Ended || !isProviderRuleEmbedded(r):
+	case v.Time.Before(pod.Created) || v.Ended || !isEmbeddedRule(r):
 		return earlierPod
 	}
 	return unclearPod
 }
 
-// evaluateProviderRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
+// evaluateRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
 // would add up pods with the same name. The values are sorted by object, at most one for each.
-func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) ([]metric.Value, error) {
+func (p *Provider) evaluateRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) ([]metric.Value, error) {
 	var found []metric.Value
 	for len(pods) > 0 {
 		namespace, n := pods[0].Namespace, 1
 		for n < len(pods) && pods[n].Namespace == namespace {
 			n++
 		}
-		values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, providedPodNames(pods[:n]))
+		values, err := p.evaluateRuleOnBackend(ctx, req, namespace, listEvaluatedPodNames(pods[:n]))
 		if err != nil {
 			return nil, err
 		}
@@ -404,7 +404,7 @@ func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req requ
 			found = append(found, values...)
 		}
 	}
-	sortProvidedValues(found)
+	sortValuesByObject(found)
 	for i := 1; i < len(found); i++ {
 		if found[i].Object == found[i-1].Object {
 			return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for pod %q", req.rule.Name, found[i].Object)
@@ -413,8 +413,8 @@ func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req requ
 	return found, nil
 }
 
-// sortProvidedValues sorts values by object. The embedded backend's are sorted already.
-func sortProvidedValues(values []metric.Value) {
+// sortValuesByObject sorts values by object. The embedded backend's are sorted already.
+func sortValuesByObject(values []metric.Value) {
 	for i := 1; i < len(values); i++ {
 		if values[i-1].Object.Compare(values[i].Object) > 0 {
 			slices.SortFunc(values, func(a, b metric.Value) int { return a.Object.Compare(b.Object) })
@@ -423,8 +423,8 @@ func sortProvidedValues(values []metric.Value) {
 	}
 }
 
-// nextProvidedPodValue returns the value of a pod, nil without one, and the values for the pods from it on: both lists are sorted.
-func nextProvidedPodValue(values []metric.Value, pod *discovery.Pod) (*metric.Value, []metric.Value) {
+// takeNextPodValue returns the value of a pod, nil without one, and the values for the pods from it on: both lists are sorted.
+func takeNextPodValue(values []metric.Value, pod *discovery.Pod) (*metric.Value, []metric.Value) {
 	for len(values) > 0 {
 		switch c := values[0].Object.Compare(pod.Object()); {
 		case c == 0:
@@ -437,12 +437,12 @@ func nextProvidedPodValue(values []metric.Value, pod *discovery.Pod) (*metric.Va
 	return nil, nil
 }
 
-// evaluateProviderRuleOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
-func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
+// evaluateRuleOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
+func (p *Provider) evaluateRuleOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}
-	b, err := p.selectProviderBackend(req.rule)
+	b, err := p.getBackendOfRule(req.rule)
 	if err != nil {
 		return nil, err
 	}
@@ -450,11 +450,11 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 		namespace = ""
 	}
 	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Unreadied: req.unreadied, Began: req.began, Unseen: req.unseen}, req.now)
-	return values, p.explainMissingProvidedValue(req, err)
+	return values, p.explainEvaluationError(req, err)
 }
 
-// providedPodNames returns the names of the pods, which may be departed pods with the name of a live pod.
-func providedPodNames(pods []discovery.Pod) []string {
+// listEvaluatedPodNames returns the names of the pods, which may be departed pods with the name of a live pod.
+func listEvaluatedPodNames(pods []discovery.Pod) []string {
 	names := make([]string, 0, len(pods))
 	for _, pod := range pods {
 		names = append(names, pod.Name)

@@ -30,7 +30,7 @@ func (p *Provider) RunPrefetch(ctx context.Context) error {
 	tick := time.NewTicker(prefetchInterval)
 	defer tick.Stop()
 	for {
-		p.prefetchProviderDemands(ctx)
+		p.prefetchStandingDemands(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -39,8 +39,8 @@ func (p *Provider) RunPrefetch(ctx context.Context) error {
 	}
 }
 
-// prefetchProviderDemands evaluates each standing demand once.
-func (p *Provider) prefetchProviderDemands(ctx context.Context) {
+// prefetchStandingDemands evaluates each standing demand once.
+func (p *Provider) prefetchStandingDemands(ctx context.Context) {
 	var round errgroup.Group
 	round.SetLimit(maxPrefetching)
 	for _, d := range p.Demands.Demanded() {
@@ -48,7 +48,7 @@ func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 			continue
 		}
 		round.Go(func() error {
-			if err := p.prefetchProvidedMetric(ctx, d); err != nil {
+			if err := p.prefetchDemandedMetric(ctx, d); err != nil {
 				klog.FromContext(ctx).V(2).Info("Prefetch failed", "metric", d.Metric,
 					"resource", d.Resource, "namespace", d.Namespace, "err", err)
 			}
@@ -58,12 +58,12 @@ func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 	_ = round.Wait() // every function returns nil
 }
 
-// prefetchProvidedMetric evaluates a demand as a request for it would.
-func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) (err error) {
+// prefetchDemandedMetric evaluates a demand as a request for it would.
+func (p *Provider) prefetchDemandedMetric(ctx context.Context, d discovery.Demand) (err error) {
 	req := request{demand: d, now: p.Now()}
 	subject := requestSubject{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object, d.Metric}
-	defer p.panics.Catch(ctx, &err, subject.providerRequestLogKeys)
-	err = validateProviderRequestBounds(subject, d.Selector, d.MetricSelector)
+	defer p.panics.Catch(ctx, &err, subject.listRequestLogKeys)
+	err = validateRequestBounds(subject, d.Selector, d.MetricSelector)
 	if err != nil {
 		return err
 	}
@@ -72,30 +72,30 @@ func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Deman
 	} else {
 		req.rule, err = p.Rules().LookupFor(d.Namespace, d.Resource, d.Metric)
 	}
-	if err != nil || isProviderRuleEmbedded(req.rule) {
+	if err != nil || isEmbeddedRule(req.rule) {
 		return err
 	}
 	if d.External {
 		d.MetricSelector = d.Selector
 	}
-	if req.matchers, err = providerSelectorToMatchers(d.MetricSelector); err != nil {
+	if req.matchers, err = convertSelectorToMatchers(d.MetricSelector); err != nil {
 		return err
 	}
-	pods, err := p.podsOfProviderPrefetch(ctx, req)
+	pods, err := p.listPodsToPrefetch(ctx, req)
 	switch {
 	case err != nil:
 	case d.External:
-		_, err = p.evaluateProviderRuleOnBackend(ctx, req, d.Namespace, nil)
+		_, err = p.evaluateRuleOnBackend(ctx, req, d.Namespace, nil)
 	case !req.rule.PerPod():
-		_, err = p.evaluateProviderRuleOnBackend(ctx, req, d.Namespace, []string{d.Object})
+		_, err = p.evaluateRuleOnBackend(ctx, req, d.Namespace, []string{d.Object})
 	default:
-		_, err = p.evaluateProviderRuleByNamespace(ctx, req, slices.DeleteFunc(pods, func(pod discovery.Pod) bool { return !pod.Live }))
+		_, err = p.evaluateRuleByNamespace(ctx, req, slices.DeleteFunc(pods, func(pod discovery.Pod) bool { return !pod.Live }))
 	}
 	return err
 }
 
-// podsOfProviderPrefetch returns the pods of a demand, or none if the rule has no value for each pod.
-func (p *Provider) podsOfProviderPrefetch(ctx context.Context, req request) ([]discovery.Pod, error) {
+// listPodsToPrefetch returns the pods of a demand, or none if the rule has no value for each pod.
+func (p *Provider) listPodsToPrefetch(ctx context.Context, req request) ([]discovery.Pod, error) {
 	d := req.demand
 	switch {
 	case d.External || !req.rule.PerPod():

@@ -23,38 +23,38 @@ func TestWarm(t *testing.T) {
 		want   []string // the queries' expressions
 	}{
 		"pods": {
-			standing(demandOf("pods", "remote", "shop", "", web)),
+			standing(newObjectDemand("pods", "remote", "shop", "", web)),
 			[]string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod=~"a|b"})`},
 		},
 		"pods, by a metric selector": {
 			standing(discovery.Demand{Resource: "pods", Metric: "remote", Namespace: "shop", Selector: web, MetricSelector: mustParse(t, "route=x")}),
 			[]string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod=~"a|b",route="x"})`},
 		},
-		"one pod": {standing(demandOf("pods", "remote", "shop", "a", nil)), []string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod="a"})`}},
+		"one pod": {standing(newObjectDemand("pods", "remote", "shop", "a", nil)), []string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod="a"})`}},
 		"pods of an object": {
-			standing(demandOf("deployments.apps", "remote", "shop", "web", nil)),
+			standing(newObjectDemand("deployments.apps", "remote", "shop", "web", nil)),
 			[]string{`sum by (namespace, pod) (remote_gauge{namespace="shop",pod=~"a|b"})`},
 		},
 		"an object itself": {
-			standing(demandOf("services", "requests_of_service", "shop", "cart", nil)),
+			standing(newObjectDemand("services", "requests_of_service", "shop", "cart", nil)),
 			[]string{`sum by (namespace, service) (requests{namespace="shop",service="cart"})`},
 		},
 		"external": {
 			standing(discovery.Demand{External: true, Metric: "orders_or_fallback", Namespace: "shop", Selector: mustParse(t, "queue=x")}),
 			[]string{`sum by (queue) (orders_waiting{namespace="shop",queue="x"})`},
 		},
-		"of a reader":           {demandOf("pods", "remote", "shop", "", web), nil},
-		"on the embedded one":   {standing(demandOf("pods", "in_flight", "shop", "", web)), nil},
-		"target not known":      {standing(demandOf("pods", "remote", "shop", "", nil)), nil},
-		"pod that is gone":      {standing(demandOf("pods", "remote", "shop", "c", nil)), nil},
-		"object that is gone":   {standing(demandOf("deployments.apps", "remote", "shop", "none", nil)), nil},
-		"metric without a rule": {standing(demandOf("pods", "nothing", "shop", "", web)), nil},
+		"of a reader":           {newObjectDemand("pods", "remote", "shop", "", web), nil},
+		"on the embedded one":   {standing(newObjectDemand("pods", "in_flight", "shop", "", web)), nil},
+		"target not known":      {standing(newObjectDemand("pods", "remote", "shop", "", nil)), nil},
+		"pod that is gone":      {standing(newObjectDemand("pods", "remote", "shop", "c", nil)), nil},
+		"object that is gone":   {standing(newObjectDemand("deployments.apps", "remote", "shop", "none", nil)), nil},
+		"metric without a rule": {standing(newObjectDemand("pods", "nothing", "shop", "", web)), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("b"), livePod("a"), deadPod("z", metric.ReasonTerminating, ""))
 			w.demands.hpas = []discovery.Demand{tc.demand}
-			w.prefetchProviderDemands(t.Context())
+			w.prefetchStandingDemands(t.Context())
 			var got []string
 			for _, q := range w.remote.queries {
 				got = append(got, q.Expr(0, q.Objects))
@@ -76,7 +76,7 @@ func TestKeepWarm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, livePod("a"))
-		d := demandOf("pods", "remote", "shop", "", mustParse(t, "app=web"))
+		d := newObjectDemand("pods", "remote", "shop", "", mustParse(t, "app=web"))
 		d.Standing = true
 		w.demands.hpas = slices.Repeat([]discovery.Demand{d}, 20)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute-time.Second)

@@ -9,9 +9,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// proveProvidedAbsence makes the omissions of pods that warm up absences, where the store proves it. The scraper itself is sure only
+// proveSeriesAbsence makes the omissions of pods that warm up absences, where the store proves it. The scraper itself is sure only
 // after the retention, because it knows families and not selectors: a family with errors by code needs no code 500.
-func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, results []*podResult) error {
+func (p *Provider) proveSeriesAbsence(ctx context.Context, req request, results []*podResult) error {
 	probe := req
 	if probe.rule = req.rule.Presence(); probe.rule == nil {
 		return nil
@@ -19,18 +19,18 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	var asked []discovery.Pod
 	var unproven []*podResult // of asked
 	for _, r := range results {
-		if p.hasProvidedSeriesShown(&req, r.pod, r.omission) {
+		if p.hasPodShownAllSeries(&req, r.pod, r.omission) {
 			asked, unproven = append(asked, *r.pod), append(unproven, r)
 		}
 	}
 	probe.now = p.Now() // the pages that gave the reasons may be newer than the request
-	present, err := p.evaluateProviderRuleByNamespace(ctx, probe, asked)
+	present, err := p.evaluateRuleByNamespace(ctx, probe, asked)
 	if err != nil {
 		return err
 	}
 	for _, r := range unproven {
 		var value *metric.Value
-		if value, present = nextProvidedPodValue(present, r.pod); value == nil {
+		if value, present = takeNextPodValue(present, r.pod); value == nil {
 			r.omission.Reason, r.omission.Detail = metric.ReasonAbsent, "no series of it matches"
 			r.done = false
 		}
@@ -38,15 +38,15 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	return nil
 }
 
-// hasProvidedSeriesShown reports whether a pod that warms up has shown all series of the rule that its pages have: the scraper says warming
+// hasPodShownAllSeries reports whether a pod that warms up has shown all series of the rule that its pages have: the scraper says warming
 // up until the retention is over.
-func (p *Provider) hasProvidedSeriesShown(req *request, pod *discovery.Pod, o *metric.Omission) bool {
+func (p *Provider) hasPodShownAllSeries(req *request, pod *discovery.Pod, o *metric.Omission) bool {
 	return o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked && !p.mayStoreLackPodSeries(req.rule, pod, req.now)
 }
 
-// checkProvidedAbsence returns an error unless the page of every pod proves that the rule has no series, so that its onMissing
+// checkSeriesAbsenceProven returns an error unless the page of every pod proves that the rule has no series, so that its onMissing
 // applies. Of a pod that does not answer it is unknown. A pod that is not ready gets no traffic to count.
-func (p *Provider) checkProvidedAbsence(req request, pods []discovery.Pod) error {
+func (p *Provider) checkSeriesAbsenceProven(req request, pods []discovery.Pod) error {
 	if req.rule.OnMissing == nil {
 		return nil
 	}
@@ -66,6 +66,6 @@ func (p *Provider) checkProvidedAbsence(req request, pods []discovery.Pod) error
 	if len(unproven) == 0 {
 		return nil
 	}
-	p.metrics.countProviderOmissions(unproven)
-	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), unproven)
+	p.metrics.countOmissionReasons(unproven)
+	return newMissingObjectsError(formatObjectCount(len(pods), "pod"), unproven)
 }

@@ -66,7 +66,7 @@ func TestAbsenceByTheStore(t *testing.T) {
 				w.types["c/http_requests_total"] = model.MetricTypeCounter
 			}
 			got := ""
-			if v, err := w.provideByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", "request_per_second"), nil); err != nil {
+			if v, err := w.getMetricOfNamedObject(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", "request_per_second"), nil); err != nil {
 				got = err.Error()
 			} else {
 				got = v.Value.String()

@@ -140,7 +140,7 @@ var _ metricsprovider.MetricsProvider = (*Provider)(nil)
 func New(deps Deps, opts Options) *Provider {
 	p := &Provider{Deps: deps, waitingReads: make(chan struct{}, maxWaitingReads)}
 	p.Reconfigure(cmp.Or(opts.ScrapeInterval, 2*time.Second))
-	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countProviderFallbacks(p.Now()) })
+	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countActiveFallbacks(p.Now()) })
 	p.panics = panics.NewGuard("read of a metric", p.metrics.panics)
 	return p
 }
@@ -150,12 +150,12 @@ func (p *Provider) Reconfigure(scrapeInterval time.Duration) {
 	p.scrapeInterval.Store(int64(scrapeInterval))
 }
 
-func (p *Provider) providerScrapeInterval() time.Duration {
+func (p *Provider) getDemandScrapeInterval() time.Duration {
 	return time.Duration(p.scrapeInterval.Load())
 }
 
-// checkProviderPodsKnown returns an error until the pods of the cluster are listed: no pod is then no proof of absence.
-func (p *Provider) checkProviderPodsKnown() error {
+// checkPodsListed returns an error until the pods of the cluster are listed: no pod is then no proof of absence.
+func (p *Provider) checkPodsListed() error {
 	if p.SyncError == nil {
 		return nil
 	}
@@ -165,7 +165,7 @@ func (p *Provider) checkProviderPodsKnown() error {
 	return nil
 }
 
-func (p *Provider) selectProviderBackend(r *rule.Rule) (Backend, error) {
+func (p *Provider) getBackendOfRule(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", r.Name, r.Backend)

@@ -10,14 +10,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// toProvidedQuantity converts v to a quantity of whole thousandths: the exact value of v × 1000, rounded to the nearest
+// convertToMilliQuantity converts v to a quantity of whole thousandths: the exact value of v × 1000, rounded to the nearest
 // integer, halves away from zero. For a v without such a quantity it
 // returns the reason and a zero quantity that must not be served.
 //
 // The range is an int64 of thousandths, |v| up to about 9.2e15, although a Quantity can hold more. The autoscaler reads
 // every quantity by MilliValue, which is 0 for anything beyond, and a 0 scales a service down. From 2^53 / 1000 ≈ 9.0e12
 // upwards neighbouring float64 values are further than a thousandth apart; the digits served are still the digits of v.
-func toProvidedQuantity(v float64) (resource.Quantity, metric.Reason) {
+func convertToMilliQuantity(v float64) (resource.Quantity, metric.Reason) {
 	if math.IsNaN(v) {
 		return resource.Quantity{}, metric.ReasonNotANumber
 	}

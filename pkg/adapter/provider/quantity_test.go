@@ -44,7 +44,7 @@ func TestQuantity(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, reason := toProvidedQuantity(tc.in)
+			got, reason := convertToMilliQuantity(tc.in)
 			if reason != tc.reason {
 				t.Fatalf("quantity(%v): reason %q, want %q", tc.in, reason, tc.reason)
 			}
@@ -71,7 +71,7 @@ func FuzzQuantity(f *testing.F) {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, v float64) {
-		got, reason := toProvidedQuantity(v)
+		got, reason := convertToMilliQuantity(v)
 		if math.IsNaN(v) {
 			if reason != metric.ReasonNotANumber {
 				t.Fatalf("NaN: reason %q", reason)

@@ -34,14 +34,14 @@ func TestEndedFamilyHasNoPart(t *testing.T) {
 	w := newBuiltinWorld(t, "jobs_total counter 5", "jobs_per_second")
 	w.Scrapes = rejectedFamily{Scrapes: w.Scrapes, family: "jobs_total", since: noon, ended: true}
 	w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "too many series"}
-	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
+	list, err := w.listMetricsOfSelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("a=5", values(list)); diff != "" {
+	if diff := cmp.Diff("a=5", formatValueList(list)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, err = w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("deployments.apps", "jobs_per_second"), nil)
+	_, err = w.GetMetricByName(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", "jobs_per_second"), nil)
 	checkStatus(t, err, 503, "1 scrape failed (too many series)")
 }
 
@@ -60,7 +60,7 @@ func TestSumNeedsRejectedFamily(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("a"), livePod("b"))
-			w.embedded.values = []metric.Value{queue("x", 1)}
+			w.embedded.values = []metric.Value{newQueueValue("x", 1)}
 			w.demands.hpas = []discovery.Demand{{Metric: "orders_waiting", Namespace: "shop", External: true}}
 			w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "too many samples"}
 			tc.scrapes.Scrapes = w.Scrapes

@@ -164,7 +164,7 @@ func TestRemoteDownLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			later(t, []labelledPod{livePod("a"), livePod("b")}, func(w *remoteWorld, s *prometheusServer) {
+			runRemoteStory(t, []labelledPod{livePod("a"), livePod("b")}, func(w *remoteWorld, s *prometheusServer) {
 				good := vector("namespace=shop,pod=a 1 0s", "namespace=shop,pod=b 2 3s")
 				s.set(good)
 				gone := "503 backend hasty: " + tc.why + ", since T; last answer 12:00:00 UTC"
@@ -179,7 +179,7 @@ func TestRemoteDownLater(t *testing.T) {
 					{11 * time.Second, gone},
 					{2 * time.Minute, gone},
 				} {
-					until(step.at)
+					sleepUntilAfterNoon(step.at)
 					if got := w.read("pods/*/hasty", ""); got != step.want {
 						t.Errorf("after %v: %s\nwant %s", step.at, got, step.want)
 					}
@@ -196,7 +196,7 @@ func TestRemoteDownLater(t *testing.T) {
 // TestRemoteFallback reads an external metric over the minutes in which its server is down, back, and down again.
 func TestRemoteFallback(t *testing.T) {
 	t.Parallel()
-	later(t, nil, func(w *remoteWorld, s *prometheusServer) {
+	runRemoteStory(t, nil, func(w *remoteWorld, s *prometheusServer) {
 		const down = "503 backend prometheus: connection refused, since T; last answer "
 		s.set(vector("queue=a 3 0s"))
 		for _, step := range []struct {
@@ -213,7 +213,7 @@ func TestRemoteFallback(t *testing.T) {
 			{5 * time.Minute, `{queue="a"}=4@0s`, refused},
 			{6 * time.Minute, "503 backend prometheus: connection refused, since T; last answer 12:0", refused},
 		} {
-			until(step.at)
+			sleepUntilAfterNoon(step.at)
 			if got := w.read("external/orders_or_fallback", ""); !strings.HasPrefix(got, step.want) {
 				t.Errorf("after %v: %s\nwant %s", step.at, got, step.want)
 			}

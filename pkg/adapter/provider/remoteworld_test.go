@@ -113,7 +113,7 @@ func (w *remoteWorld) read(path, selector string) string {
 		}
 		return strings.Join(out, " ")
 	}
-	info, namespace := infoOf(part[0], part[2]), "shop"
+	info, namespace := newResourceMetricInfo(part[0], part[2]), "shop"
 	if part[0] == nodes || part[0] == namespaces {
 		namespace = ""
 	}
@@ -130,7 +130,7 @@ func (w *remoteWorld) read(path, selector string) string {
 		}
 	} else {
 		var v *custom_metrics.MetricValue
-		if v, err = w.GetMetricByName(ctx, named(namespace, part[1]), info, labels); err == nil {
+		if v, err = w.GetMetricByName(ctx, newNamespacedName(namespace, part[1]), info, labels); err == nil {
 			items = append(items, *v)
 		}
 	}
@@ -193,7 +193,7 @@ func runRemote(t *testing.T, table map[string]remoteCase) {
 				url = "http://127.0.0.1:1" // not a port that another server of a test may get
 			}
 			w := newRemoteWorld(t, url, transport, tc.pods...)
-			if diff := cmp.Diff(tc.want, w.read(orElse(tc.read, "pods/*/requests"), tc.selector)); diff != "" {
+			if diff := cmp.Diff(tc.want, w.read(defaultString(tc.read, "pods/*/requests"), tc.selector)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(tc.omitted, w.omissions()); diff != "" {
@@ -207,14 +207,14 @@ func runRemote(t *testing.T, table map[string]remoteCase) {
 	}
 }
 
-// inProcess is the way to a server without a network, for bubbles of fake time.
-type inProcess struct{ *prometheusServer }
+// inProcessTransport is the way to a server without a network, for bubbles of fake time.
+type inProcessTransport struct{ *prometheusServer }
 
 // refused is a reply as of a server that is not there.
 var refused = reply{code: -1}
 
 // RoundTrip answers, once the server does.
-func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p inProcessTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	down := p.reply == refused
 	p.mu.Unlock()
@@ -229,13 +229,13 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// later are reads beginning at noon, of a server that changes, with its backends running.
-func later(t *testing.T, pods []labelledPod, story func(w *remoteWorld, server *prometheusServer)) {
+// runRemoteStory reads from noon on, from a server that changes, with its backends running.
+func runRemoteStory(t *testing.T, pods []labelledPod, story func(w *remoteWorld, server *prometheusServer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		<-time.After(time.Until(noon))
 		s := &prometheusServer{}
-		w := newRemoteWorld(t, "http://prometheus", inProcess{s}, pods...)
+		w := newRemoteWorld(t, "http://prometheus", inProcessTransport{s}, pods...)
 		w.Now = time.Now
 		ctx, stop := context.WithCancel(klog.NewContext(t.Context(), klog.Logger{}))
 		var running sync.WaitGroup
@@ -252,8 +252,8 @@ func later(t *testing.T, pods []labelledPod, story func(w *remoteWorld, server *
 	})
 }
 
-// until lets time go by until so long after noon.
-func until(d time.Duration) {
+// sleepUntilAfterNoon lets time go by until d after noon.
+func sleepUntilAfterNoon(d time.Duration) {
 	<-time.After(time.Until(noon.Add(d)))
 	synctest.Wait()
 }

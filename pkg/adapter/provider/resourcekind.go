@@ -24,18 +24,18 @@ var podKind = resourceKind{
 	namespaced: true,
 }
 
-// providerResourceKind resolves a resource as a request writes it: plural or singular, with or without its group.
-func (p *Provider) providerResourceKind(resource schema.GroupResource) (resourceKind, error) {
+// resolveResourceKind resolves a resource as a request writes it: plural or singular, with or without its group.
+func (p *Provider) resolveResourceKind(resource schema.GroupResource) (resourceKind, error) {
 	if resource == podKind.resource {
 		return podKind, nil
 	}
 	gvk, err := p.Mapper.KindFor(resource.WithVersion(""))
 	if err != nil {
-		return resourceKind{}, providerMappingError(resource, err)
+		return resourceKind{}, newResourceMappingError(resource, err)
 	}
 	mapping, err := p.Mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return resourceKind{}, providerMappingError(resource, err)
+		return resourceKind{}, newResourceMappingError(resource, err)
 	}
 	return resourceKind{
 		resource:   mapping.Resource.GroupResource(),
@@ -44,16 +44,16 @@ func (p *Provider) providerResourceKind(resource schema.GroupResource) (resource
 	}, nil
 }
 
-func providerMappingError(resource schema.GroupResource, err error) error {
+func newResourceMappingError(resource schema.GroupResource, err error) error {
 	if apimeta.IsNoMatchError(err) {
 		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", resource.String())
 	}
 	return metric.Errorf(metric.KindUnavailable, "resolve resource %q: %w", resource.String(), err)
 }
 
-// checkProviderRequestScope rejects a request for a namespaced resource without a namespace, and for a cluster resource with a namespace:
+// checkResourceScope rejects a request for a namespaced resource without a namespace, and for a cluster resource with a namespace:
 // the user may have rights in this namespace alone.
-func (k resourceKind) checkProviderRequestScope(namespace, metricName string) error {
+func (k resourceKind) checkResourceScope(namespace, metricName string) error {
 	switch {
 	case k.namespaced && namespace == "":
 		return metric.Errorf(metric.KindInvalid, "%[1]s are in a namespace: ask for namespaces/NAMESPACE/%[1]s/NAME/%[2]s",
@@ -67,8 +67,8 @@ func (k resourceKind) checkProviderRequestScope(namespace, metricName string) er
 	return nil
 }
 
-// providedObjectReference returns the described object of a response.
-func (k resourceKind) providedObjectReference(o metric.Object) custom_metrics.ObjectReference {
+// newDescribedObjectReference returns the described object of a response.
+func (k resourceKind) newDescribedObjectReference(o metric.Object) custom_metrics.ObjectReference {
 	return custom_metrics.ObjectReference{
 		Kind: k.gvk.Kind, APIVersion: k.gvk.GroupVersion().String(), Namespace: o.Namespace, Name: o.Name,
 	}

@@ -13,31 +13,31 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// newProvidedMetricValue returns a value in the type of the custom metrics API.
-func (p *Provider) newProvidedMetricValue(req *request, v *metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+// newCustomMetricValue returns a value in the type of the custom metrics API.
+func (p *Provider) newCustomMetricValue(req *request, v *metric.Value, n resource.Quantity) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
-		DescribedObject: req.kind.providedObjectReference(v.Object),
+		DescribedObject: req.kind.newDescribedObjectReference(v.Object),
 		Metric:          req.identifier,
-		Timestamp:       p.providedValueTimestamp(req.now, v),
-		WindowSeconds:   providedWindowSeconds(v.Window),
+		Timestamp:       p.getValueTimestamp(req.now, v),
+		WindowSeconds:   convertWindowToSeconds(v.Window),
 		Value:           n,
 	}
 }
 
-// newProvidedMetricValueList returns the values of several objects, or an error if their sum is out of range.
-func (p *Provider) newProvidedMetricValueList(req request, values []*metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
-	if err := checkProvidedQuantitySum(quantities); err != nil {
+// newCustomMetricValueList returns the values of several objects, or an error if their sum is out of range.
+func (p *Provider) newCustomMetricValueList(req request, values []*metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
+	if err := checkQuantitySumInRange(quantities); err != nil {
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
 	for i, v := range values {
-		list.Items[i] = p.newProvidedMetricValue(&req, v, quantities[i])
+		list.Items[i] = p.newCustomMetricValue(&req, v, quantities[i])
 	}
 	return list, nil
 }
 
-// providedValueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
-func (p *Provider) providedValueTimestamp(now time.Time, v *metric.Value) metav1.Time {
+// getValueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
+func (p *Provider) getValueTimestamp(now time.Time, v *metric.Value) metav1.Time {
 	if v.Time.IsZero() {
 		return metav1.NewTime(now)
 	}
@@ -45,8 +45,8 @@ func (p *Provider) providedValueTimestamp(now time.Time, v *metric.Value) metav1
 	return metav1.NewTime(v.Time)
 }
 
-// providedWindowSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
-func providedWindowSeconds(window time.Duration) *int64 {
+// convertWindowToSeconds returns a window in whole seconds, at least 1. An instantaneous value has nil, which the API leaves out.
+func convertWindowToSeconds(window time.Duration) *int64 {
 	if window <= 0 {
 		return nil
 	}
@@ -54,14 +54,14 @@ func providedWindowSeconds(window time.Duration) *int64 {
 	return &s
 }
 
-// checkProvidedQuantitySum returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
+// checkQuantitySumInRange returns an error if the sum of the quantities in thousandths overflows an int64. The autoscaler adds them up
 // without a check, and a sum that wraps around scales the service the wrong way.
-func checkProvidedQuantitySum(quantities []resource.Quantity) error {
+func checkQuantitySumInRange(quantities []resource.Quantity) error {
 	var sum int64
 	for _, n := range quantities {
 		m := n.MilliValue()
 		if m > 0 && sum > math.MaxInt64-m || m < 0 && sum < math.MinInt64-m {
-			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", countProvidedObjects(len(quantities), "value"))
+			return metric.Errorf(metric.KindUnavailable, "%s: their sum is out of range", formatObjectCount(len(quantities), "value"))
 		}
 		sum += m
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// checkProvidedRuleTargets returns an error unless every target that the rule itself names answers. The author of the rule has said that
+// checkRuleTargetsAnswer returns an error unless every target that the rule itself names answers. The author of the rule has said that
 // they feed it, so that a missing page is a missing number, and never a zero.
-func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) error {
+func (p *Provider) checkRuleTargetsAnswer(req request, pods []discovery.Pod) error {
 	if !req.rule.HasTargets {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) e
 			continue
 		}
 		live++
-		if o := p.findProvidedRuleTargetFault(req, pod); o.Reason != "" {
+		if o := p.findRuleTargetOmission(req, pod); o.Reason != "" {
 			o.Object = pod.Object()
 			missing = append(missing, o)
 		}
@@ -39,14 +39,14 @@ func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) e
 	case live == 0:
 		return metric.Errorf(metric.KindUnavailable, "rule %q: no pod runs behind %s", req.rule.Name, strings.Join(req.rule.Namespaces, ", "))
 	case len(missing) > 0:
-		p.metrics.countProviderOmissions(missing)
-		return newProviderMissingError(countProvidedObjects(live, "target"), missing)
+		p.metrics.countOmissionReasons(missing)
+		return newMissingObjectsError(formatObjectCount(live, "target"), missing)
 	}
 	return nil
 }
 
-// findProvidedRuleTargetFault returns why a target gives no number; the zero Omission means that its page is young enough.
-func (p *Provider) findProvidedRuleTargetFault(req request, pod *discovery.Pod) metric.Omission {
+// findRuleTargetOmission returns why a target gives no number; the zero Omission means that its page is young enough.
+func (p *Provider) findRuleTargetOmission(req request, pod *discovery.Pod) metric.Omission {
 	if o := p.Targets.Explain(pod.Namespace, pod.Name); o.Reason != "" {
 		return o
 	}
@@ -61,37 +61,37 @@ func (p *Provider) findProvidedRuleTargetFault(req request, pod *discovery.Pod) 
 	return metric.Omission{}
 }
 
-// provideFromRuleTargets returns the value of an object with its series on the pages of the rule's targets.
-func (p *Provider) provideFromRuleTargets(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+// evaluateObjectFromRuleTargets returns the value of an object with its series on the pages of the rule's targets.
+func (p *Provider) evaluateObjectFromRuleTargets(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	series, of := req, req.rule.TargetLabels
 	series.rule = req.rule.Series
 	series.matchers = append(slices.Clone(req.matchers), &labels.Matcher{Type: labels.MatchEqual, Name: of.Namespace, Value: object.Namespace},
 		&labels.Matcher{Type: labels.MatchEqual, Name: of.Object, Value: object.Name})
-	values, err := p.evaluateProvidedSumOverPods(ctx, series, "")
+	values, err := p.evaluateSumOverPods(ctx, series, "")
 	if err != nil {
 		return nil, err
 	}
-	excluded, none := findProvidedExclusion(values)
+	excluded, none := findValueExclusion(values)
 	switch noun := req.kind.resource.String() + " " + object.String(); {
 	case len(values) > 1:
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: %d values for %s; aggregate them in the query", req.rule.Name, len(values), noun)
 	case none:
 		missing := fmt.Sprintf("no series has %s=%q and %s=%q", of.Namespace, object.Namespace, of.Object, object.Name)
 		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: cmp.Or(excluded, missing)}
-		return p.substituteOrRejectProvidedValue(req, o, noun, []metric.Omission{o})
+		return p.substituteOrRejectOmission(req, o, noun, []metric.Omission{o})
 	}
 	values[0].Object = object
-	return p.provideSingleValue(req, &values[0])
+	return p.respondWithSingleValue(req, &values[0])
 }
 
-// areAllProvidedPodsGoing reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.
-func areAllProvidedPodsGoing(pods []discovery.Pod) bool {
+// areAllPodsEnding reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.
+func areAllPodsEnding(pods []discovery.Pod) bool {
 	return !slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return !pod.Departed })
 }
 
-// provideWhenNoPods returns the rule's value of an object that has no pods.
-func (p *Provider) provideWhenNoPods(req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+// substituteWhenNoPods returns the rule's value of an object that has no pods.
+func (p *Provider) substituteWhenNoPods(req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	v := &metric.Value{Object: object, Value: *req.rule.WhenNoPods, Time: req.now}
 	p.metrics.substituted.Inc()
-	return p.provideSingleValue(req, v)
+	return p.respondWithSingleValue(req, v)
 }

@@ -34,8 +34,8 @@ func TestRuleTargets(t *testing.T) {
 		want   string // empty: the sum
 		sum    string
 	}{
-		"all answer":              {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{queue("a", 1), queue("b", 2)}, sum: "3"},
-		"an empty queue":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{queue("a", 0)}, sum: "0"},
+		"all answer":              {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{newQueueValue("a", 1), newQueueValue("b", 2)}, sum: "3"},
+		"an empty queue":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{newQueueValue("a", 0)}, sum: "0"},
 		"proved absent, zero":     {pods: []labelledPod{rabbitmqPod("a", nil)}, metric: "queue_messages_or_zero", sum: "0"},
 		"excluded":                {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{excludedValue("")}, want: `has no series now in namespace "service:mail/rabbitmq": a comparison of the rule excludes it`},
 		"excluded, zero":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{excludedValue("")}, metric: "queue_messages_or_zero", sum: "0"},
@@ -43,7 +43,7 @@ func TestRuleTargets(t *testing.T) {
 		"no pod, zero":            {metric: "queue_messages_or_zero", want: `no pod runs behind service:mail/rabbitmq`},
 		"only pods that end":      {pods: []labelledPod{rabbitmqPod("a", gone)}, metric: "queue_messages_or_zero", want: "no pod runs behind"},
 		"a pod is no target":      {pods: []labelledPod{rabbitmqPod("unknown", nil)}, metric: "queue_messages_or_zero", causes: causeOf{"unknown": {Reason: metric.ReasonNotScraped, Detail: "not found"}}, want: "1 target: 1 not scraped (not found)"},
-		"one of two fails":        {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "2 targets: 1 scrape failed (timeout)"},
+		"one of two fails":        {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{newQueueValue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "2 targets: 1 scrape failed (timeout)"},
 		"all fail, zero":          {pods: []labelledPod{rabbitmqPod("a", nil)}, metric: "queue_messages_or_zero", causes: causeOf{"a": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "1 target: 1 scrape failed (timeout)"},
 		"other pods do not count": {pods: []labelledPod{livePod("a")}, metric: "queue_messages_or_zero", want: "no pod runs behind"},
 	} {
@@ -54,7 +54,7 @@ func TestRuleTargets(t *testing.T) {
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}
-			name := orElse(tc.metric, "queue_messages")
+			name := defaultString(tc.metric, "queue_messages")
 			w.demands.hpas = []discovery.Demand{{Metric: name, Namespace: rabbitmqSource, External: true}}
 			got, err := w.GetExternalMetric(t.Context(), "shop", k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: name})
 			if tc.want != "" {
@@ -116,7 +116,7 @@ func TestWhenNoPods(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, tc.pods...)
 			w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: "needed", Namespace: "shop", Object: "web"}}
-			got, err := w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("services", "needed"), nil)
+			got, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("services", "needed"), nil)
 			if tc.want != "" {
 				checkStatus(t, err, 503, tc.want)
 			} else if err != nil || got.Value.String() != "2" {
@@ -125,7 +125,7 @@ func TestWhenNoPods(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
-	_, err := w.GetMetricByName(t.Context(), named("shop", "none"), infoOf("services", "needed"), nil)
+	_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "none"), newResourceMetricInfo("services", "needed"), nil)
 	checkStatus(t, err, 404, "does not exist")
 }
 
@@ -163,9 +163,9 @@ func TestTargetsOfObjects(t *testing.T) {
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}
-			metricName := orElse(tc.metric, "gateway_requests")
+			metricName := defaultString(tc.metric, "gateway_requests")
 			w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: metricName, Namespace: gatewaySource}}
-			got, err := w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("services", metricName), nil)
+			got, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("services", metricName), nil)
 			if tc.status != 0 {
 				checkStatus(t, err, tc.status, tc.want)
 				return
@@ -180,7 +180,7 @@ func TestTargetsOfObjects(t *testing.T) {
 		})
 	}
 	w := newWorld(t, gateway)
-	_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), infoOf("services", "gateway_requests"), nil)
+	_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), newResourceMetricInfo("services", "gateway_requests"), nil)
 	checkStatus(t, err, 400, "ask for one by name")
 }
 
@@ -192,7 +192,7 @@ func TestObjectFallbackWakes(t *testing.T) {
 	w.Now = func() time.Time { return now }
 	w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: "gateway_requests_or_fallback", Namespace: gatewaySource}}
 	read := func(name string) string {
-		got, err := w.GetMetricByName(t.Context(), named("shop", name), infoOf("services", "gateway_requests_or_fallback"), nil)
+		got, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", name), newResourceMetricInfo("services", "gateway_requests_or_fallback"), nil)
 		if err != nil {
 			return err.Error()
 		}

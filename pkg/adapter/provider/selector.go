@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// providerSelectorToMatchers converts a metric selector to matchers for the same series, in the selector's order. A requirement
+// convertSelectorToMatchers converts a metric selector to matchers for the same series, in the selector's order. A requirement
 // without an equivalent matcher is a KindInvalid error with the cause:
 //
 //   - Gt and Lt, because matchers compare strings;
@@ -25,7 +25,7 @@ import (
 // NotIn and != select series without the label too, in Kubernetes as in PromQL. A key other than a classic label
 // name (with a dot, a dash or a slash) stays as it is: the engine takes any UTF-8 name, and without a
 // series of this name the result is exact too.
-func providerSelectorToMatchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
+func convertSelectorToMatchers(s k8slabels.Selector) ([]*labels.Matcher, error) {
 	if s == nil || s.Empty() {
 		return nil, nil
 	}
@@ -35,7 +35,7 @@ func providerSelectorToMatchers(s k8slabels.Selector) ([]*labels.Matcher, error)
 	}
 	out := make([]*labels.Matcher, 0, len(requirements))
 	for _, r := range requirements {
-		m, err := providerRequirementToMatcher(r)
+		m, err := convertRequirementToMatcher(r)
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +44,7 @@ func providerSelectorToMatchers(s k8slabels.Selector) ([]*labels.Matcher, error)
 	return out, nil
 }
 
-func providerRequirementToMatcher(r k8slabels.Requirement) (*labels.Matcher, error) {
+func convertRequirementToMatcher(r k8slabels.Requirement) (*labels.Matcher, error) {
 	values := slices.Compact(slices.Sorted(slices.Values(r.ValuesUnsorted())))
 	if slices.Contains(values, "") {
 		return nil, metric.Errorf(metric.KindInvalid, "metric selector %q: a series never has an empty label; "+
@@ -52,9 +52,9 @@ func providerRequirementToMatcher(r k8slabels.Requirement) (*labels.Matcher, err
 	}
 	switch r.Operator() {
 	case selection.Equals, selection.DoubleEquals, selection.In:
-		return matchProviderSelectorRequirement(r, labels.MatchEqual, labels.MatchRegexp, values)
+		return newRequirementMatcher(r, labels.MatchEqual, labels.MatchRegexp, values)
 	case selection.NotEquals, selection.NotIn:
-		return matchProviderSelectorRequirement(r, labels.MatchNotEqual, labels.MatchNotRegexp, values)
+		return newRequirementMatcher(r, labels.MatchNotEqual, labels.MatchNotRegexp, values)
 	case selection.Exists:
 		return labels.NewMatcher(labels.MatchNotEqual, r.Key(), "")
 	case selection.DoesNotExist:
@@ -65,9 +65,9 @@ func providerRequirementToMatcher(r k8slabels.Requirement) (*labels.Matcher, err
 	}
 }
 
-// asProviderLabelSelector converts a metric selector that providerSelectorToMatchers accepts to the type of a response. It keeps every
+// convertToLabelSelector converts a metric selector that convertSelectorToMatchers accepts to the type of a response. It keeps every
 // requirement; an operator that the type lacks (!=) becomes its equivalent.
-func asProviderLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
+func convertToLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	out := &metav1.LabelSelector{}
 	requirements, _ := s.Requirements()
 	for _, r := range requirements {
@@ -93,8 +93,8 @@ func asProviderLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	return out
 }
 
-// matchProviderSelectorRequirement returns a plain matcher for one value, or a regular expression of quoted alternatives (matchers anchor it).
-func matchProviderSelectorRequirement(r k8slabels.Requirement, one, more labels.MatchType, values []string) (*labels.Matcher, error) {
+// newRequirementMatcher returns a plain matcher for one value, or a regular expression of quoted alternatives (matchers anchor it).
+func newRequirementMatcher(r k8slabels.Requirement, one, more labels.MatchType, values []string) (*labels.Matcher, error) {
 	if len(values) == 1 {
 		return labels.NewMatcher(one, r.Key(), values[0])
 	}
@@ -109,8 +109,8 @@ func matchProviderSelectorRequirement(r k8slabels.Requirement, one, more labels.
 	return m, nil
 }
 
-// formatProviderRequestSelector returns a selector as text, for messages and comparison; it is empty if the selector selects everything.
-func formatProviderRequestSelector(s k8slabels.Selector) string {
+// formatRequestSelector returns a selector as text, for messages and comparison; it is empty if the selector selects everything.
+func formatRequestSelector(s k8slabels.Selector) string {
 	switch {
 	case s == nil || s.Empty():
 		return ""

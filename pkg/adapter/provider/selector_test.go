@@ -38,7 +38,7 @@ func TestMatchers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := providerSelectorToMatchers(s)
+			got, err := convertSelectorToMatchers(s)
 			if err != nil {
 				t.Fatalf("matchers(%q): %v", tc.selector, err)
 			}
@@ -65,7 +65,7 @@ func TestAsLabelSelector(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := metav1.LabelSelectorAsSelector(asProviderLabelSelector(asked))
+			got, err := metav1.LabelSelectorAsSelector(convertToLabelSelector(asked))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestMatchersRejected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := providerSelectorToMatchers(tc.selector)
+			_, err := convertSelectorToMatchers(tc.selector)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want %q", err, tc.want)
 			}
@@ -122,7 +122,7 @@ func FuzzMatchers(f *testing.F) {
 		if err != nil || value == "" {
 			return
 		}
-		ms, err := providerSelectorToMatchers(s)
+		ms, err := convertSelectorToMatchers(s)
 		if err != nil {
 			if metric.KindOf(err) != metric.KindInvalid {
 				t.Fatalf("matchers(%q): kind %v", selector, metric.KindOf(err))
@@ -155,7 +155,7 @@ func TestMatchersOfLabelSelector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := providerSelectorToMatchers(mustParse(t, s.String()))
+	got, err := convertSelectorToMatchers(mustParse(t, s.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ type requestSubject struct {
 	namespace, name, metric string
 }
 
-// providerRequestLogKeys returns the subject as keys and values of a log line.
-func (s requestSubject) providerRequestLogKeys() []any {
+// listRequestLogKeys returns the subject as keys and values of a log line.
+func (s requestSubject) listRequestLogKeys() []any {
 	return []any{"resource", strict.ShortenPlain(s.resource.String()), "namespace", strict.ShortenPlain(s.namespace), "name", strict.ShortenPlain(s.name), "metric", strict.ShortenPlain(s.metric)}
 }
 
@@ -36,26 +36,26 @@ func (e *missingError) Error() string {
 	return e.prefix + ": " + metric.SummarizeOmissions(e.omissions)
 }
 
-// newProviderMissingError returns a KindUnavailable error for objects without a value; noun counts them, such as "3 pods".
-func newProviderMissingError(noun string, omissions []metric.Omission) error {
+// newMissingObjectsError returns a KindUnavailable error for objects without a value; noun counts them, such as "3 pods".
+func newMissingObjectsError(noun string, omissions []metric.Omission) error {
 	return &metric.Error{Kind: metric.KindUnavailable, Err: &missingError{prefix: noun, omissions: omissions}}
 }
 
-// toProviderAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
-func toProviderAPIStatus(ctx context.Context, s requestSubject, err error) error {
+// convertErrorToAPIStatus returns err as an API status, with a cause for each reason; a nil err stays nil.
+func convertErrorToAPIStatus(ctx context.Context, s requestSubject, err error) error {
 	if err == nil {
 		return nil
 	}
 	// A name that is too long for the request is too long for its error, and for the log.
 	s.metric, s.name, s.namespace = strict.ShortenPlain(s.metric), strict.ShortenPlain(s.name), strict.ShortenPlain(s.namespace)
 	s.resource.Resource = strict.ShortenPlain(s.resource.Resource)
-	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: providerOmissionCauses(err)}
+	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: listOmissionCauses(err)}
 	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)
 }
 
-// providerOmissionCauses returns one cause for each reason of a missingError.
-func providerOmissionCauses(err error) []metav1.StatusCause {
+// listOmissionCauses returns one cause for each reason of a missingError.
+func listOmissionCauses(err error) []metav1.StatusCause {
 	var e *missingError
 	if !errors.As(err, &e) {
 		return nil
@@ -75,8 +75,8 @@ func providerOmissionCauses(err error) []metav1.StatusCause {
 	return out
 }
 
-// countProvidedObjects returns "1 pod", "3 pods".
-func countProvidedObjects(n int, noun string) string {
+// formatObjectCount returns "1 pod", "3 pods".
+func formatObjectCount(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// findProvidedTypeConflict returns a family of the pod with a type that does not fit the rule. The selected states of a state set are gauges, the
+// findFamilyTypeConflict returns a family of the pod with a type that does not fit the rule. The selected states of a state set are gauges, the
 // selected buckets of a histogram counters.
-func (p *Provider) findProvidedTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
-	if !isProviderRuleEmbedded(req.rule) {
+func (p *Provider) findFamilyTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
+	if !isEmbeddedRule(req.rule) {
 		return rule.TypeConflict{}, false
 	}
 	return req.rule.FindTypeConflict(func(family string) (model.MetricType, bool) {
@@ -38,8 +38,8 @@ func (req *request) selectsLabelValues(label string) bool {
 	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches("") })
 }
 
-// newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
-func (p *Provider) newProvidedTypeConflictError(namespace string, c rule.TypeConflict) error {
+// newTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
+func (p *Provider) newTypeConflictError(namespace string, c rule.TypeConflict) error {
 	names := []string{strings.TrimSuffix(c.Name, "_total") + "_per_second", c.Family, c.Name}
 	switch c.Type {
 	case model.MetricTypeHistogram:

@@ -86,13 +86,13 @@ func TestBuiltinRulesFollowTheType(t *testing.T) {
 			t.Parallel()
 			w := newBuiltinWorld(t, tc.page, tc.metric)
 			got := make([]string, 2)
-			list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
+			list, err := w.listMetricsOfSelector(t.Context(), "shop", mustParse(t, "app=web"), pods(tc.metric), k8slabels.Everything())
 			if err != nil {
 				got[0] = err.Error()
 			} else {
-				got[0] = values(list)
+				got[0] = formatValueList(list)
 			}
-			object, err := w.provideByObjectName(t.Context(), named("shop", "web"), infoOf("deployments.apps", tc.metric), nil)
+			object, err := w.getMetricOfNamedObject(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", tc.metric), nil)
 			if err != nil {
 				got[1] = err.Error()
 			} else {
@@ -145,11 +145,11 @@ func TestStateOfAStateSet(t *testing.T) {
 // readSelected returns the values of the series that a selector chooses, or the error.
 func readSelected(t *testing.T, w *world, name, selector string) string {
 	t.Helper()
-	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(name), mustParse(t, selector))
+	list, err := w.listMetricsOfSelector(t.Context(), "shop", mustParse(t, "app=web"), pods(name), mustParse(t, selector))
 	if err != nil {
 		return err.Error()
 	}
-	return values(list)
+	return formatValueList(list)
 }
 
 // TestChosenBucket: a selector that chooses buckets by their bounds makes them counters.
@@ -170,7 +170,7 @@ func TestTypesOfSomePods(t *testing.T) {
 	t.Parallel()
 	w := newBuiltinWorld(t, "jobs_total counter 5", "jobs_per_second")
 	w.types["b/jobs_total"] = model.MetricTypeGauge
-	_, err := w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("deployments.apps", "jobs_per_second"), nil)
+	_, err := w.GetMetricByName(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", "jobs_per_second"), nil)
 	checkStatus(t, err, 400, "jobs_total is a gauge: ask for jobs_total")
 }
 
@@ -184,7 +184,7 @@ func TestPodsByDifferentRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("a=7 b=5", values(list)); diff != "" {
+	if diff := cmp.Diff("a=7 b=5", formatValueList(list)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	w = newBuiltinWorld(t, "jobs_total counter 5,jobs_per_second gauge 7", "jobs_per_second")
@@ -194,7 +194,7 @@ func TestPodsByDifferentRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("b=5", values(list)); diff != "" {
+	if diff := cmp.Diff("b=5", formatValueList(list)); diff != "" {
 		t.Errorf("a pod whose scrape fails (-want +got):\n%s", diff)
 	}
 }
@@ -211,13 +211,13 @@ func TestSeveralProcessesHaveNoRate(t *testing.T) {
 	t.Parallel()
 	w := newBuiltinWorld(t, "jobs_total counter 5", "jobs_per_second")
 	w.Scrapes = severalProcesses{w.Scrapes}
-	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
+	list, err := w.listMetricsOfSelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("a=5", values(list)); diff != "" {
+	if diff := cmp.Diff("a=5", formatValueList(list)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, err = w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("deployments.apps", "jobs_per_second"), nil)
+	_, err = w.GetMetricByName(t.Context(), newNamespacedName("shop", "web"), newResourceMetricInfo("deployments.apps", "jobs_per_second"), nil)
 	checkStatus(t, err, 503, "1 decreasing (a counter decreases again and again: several processes behind one port?)")
 }

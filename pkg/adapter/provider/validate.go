@@ -12,13 +12,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// validateProvidedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
+// validateComputedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
 // process may differ a little. A value more than maxAge in the future is as stale as a value that old.
-func validateProvidedValue(r *rule.Rule, v *metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
+func validateComputedValue(r *rule.Rule, v *metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
 	}
-	n, reason := toProvidedQuantity(v.Value)
+	n, reason := convertToMilliQuantity(v.Value)
 	if reason != "" {
 		return n, reason
 	}
@@ -29,23 +29,23 @@ func validateProvidedValue(r *rule.Rule, v *metric.Value, now time.Time) (resour
 	return n, ""
 }
 
-// validateProvidedValues validates computed values in their order.
-func (p *Provider) validateProvidedValues(req request, found []metric.Value) (podValues, error) {
+// validateComputedValues validates computed values in their order.
+func (p *Provider) validateComputedValues(req request, found []metric.Value) (podValues, error) {
 	var result podValues
 	for i := range found {
 		v := &found[i]
 		n, reason := resource.Quantity{}, v.Reason
 		if reason == "" {
-			n, reason = validateProvidedValue(req.rule, v, req.now)
+			n, reason = validateComputedValue(req.rule, v, req.now)
 		}
 		if reason == metric.ReasonNegative {
-			return podValues{}, p.rejectNegativeProvidedValue(req.rule, v)
+			return podValues{}, p.rejectNegativeValue(req.rule, v)
 		}
 		if reason != "" {
-			o := newProviderOmission(req.rule, v.Object, reason)
+			o := newObjectOmission(req.rule, v.Object, reason)
 			o.Detail = cmp.Or(o.Detail, v.Detail)
 			labels := v.Labels
-			if v, n, reason = p.substituteMissingProvidedValue(req, o); reason != "" {
+			if v, n, reason = p.substituteOmittedValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)
 				continue
 			}
@@ -53,13 +53,13 @@ func (p *Provider) validateProvidedValues(req request, found []metric.Value) (po
 		}
 		result.values, result.quantities = append(result.values, v), append(result.quantities, n)
 	}
-	p.metrics.countProviderOmissions(result.omitted)
+	p.metrics.countOmissionReasons(result.omitted)
 	return result, nil
 }
 
-// rejectNegativeProvidedValue counts a negative value that the rule does not allow, and returns its error.
-func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) error {
-	p.metrics.countProviderOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
+// rejectNegativeValue counts a negative value that the rule does not allow, and returns its error.
+func (p *Provider) rejectNegativeValue(r *rule.Rule, v *metric.Value) error {
+	p.metrics.countOmissionReasons([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
 	if v.Object.Name != "" {
 		of = " for " + v.Object.String()
@@ -68,7 +68,7 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) er
 		r.Name, v.Value, of)
 }
 
-// substituteMissingProvidedValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
+// substituteOmittedValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
 // apply, the reason remains. A substitute has no time and no window.
 //
 // onMissing applies if it is known that there is no number: the series is absent, or 0/0 made a NaN. The rule's author knows
@@ -77,7 +77,7 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) er
 //   - an error of the backend;
 //   - a pod that does not answer, warms up, has old samples, or is not scraped so far: it may have a number, and
 //     `onMissing: zero` means a 0 neither for a pod too busy to answer nor for every pod after each start of the adapter.
-func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteOmittedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return nil, resource.Quantity{}, o.Reason
 	}
@@ -87,11 +87,11 @@ func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission
 		return nil, resource.Quantity{}, o.Reason
 	case metric.ReasonAbsent, metric.ReasonNotANumber:
 	}
-	n, reason := toProvidedQuantity(*req.rule.OnMissing)
+	n, reason := convertToMilliQuantity(*req.rule.OnMissing)
 	if reason != "" {
 		return nil, resource.Quantity{}, o.Reason
 	}
-	p.metrics.countProviderOmissions([]metric.Omission{o})
+	p.metrics.countOmissionReasons([]metric.Omission{o})
 	p.metrics.substituted.Inc()
 	return &metric.Value{Object: o.Object, Value: *req.rule.OnMissing}, n, ""
 }

@@ -38,7 +38,7 @@ func TestSumsWaitForSeriesToCome(t *testing.T) {
 				tc.pod(&pod)
 			}
 			w := newWorld(t, livePod("a"), pod)
-			w.embedded.values = []metric.Value{queue("a", 1)}
+			w.embedded.values = []metric.Value{newQueueValue("a", 1)}
 			w.causes["b"] = metric.Omission{Reason: metric.ReasonWarmingUp}
 			if tc.page {
 				w.types["b/orders_waiting"], w.types["b/orders_total"] = model.MetricTypeGauge, model.MetricTypeCounter
@@ -81,7 +81,7 @@ func TestSumsWaitForSilentPodsOfAWorkload(t *testing.T) {
 				tc.change(&b)
 			}
 			w := newWorld(t, a, b)
-			w.embedded.values = []metric.Value{queue("a", 1)}
+			w.embedded.values = []metric.Value{newQueueValue("a", 1)}
 			w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "timeout after 2s"}
 			pages := []string{"a"}
 			if tc.page {

@@ -18,14 +18,14 @@ import (
 func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error) {
 	group := schema.ParseGroupResource(d.Resource)
 	subject := requestSubject{group, d.Namespace, d.Object, d.Metric}
-	defer p.panics.Catch(ctx, &err, subject.providerRequestLogKeys)
+	defer p.panics.Catch(ctx, &err, subject.listRequestLogKeys)
 	var req request
 	if d.External {
-		req, err = p.newProviderExternalRequest(d.Namespace, d.Selector, d.Metric)
+		req, err = p.newExternalMetricRequest(d.Namespace, d.Selector, d.Metric)
 	} else {
-		req, err = p.newProviderCustomRequest(metricsprovider.CustomMetricInfo{GroupResource: group, Metric: d.Metric}, d, d.MetricSelector)
+		req, err = p.newCustomMetricRequest(metricsprovider.CustomMetricInfo{GroupResource: group, Metric: d.Metric}, d, d.MetricSelector)
 	}
-	if err != nil || !isProviderRuleEmbedded(req.rule) {
+	if err != nil || !isEmbeddedRule(req.rule) {
 		return nil //nolint:nilerr // a request gets the error, now as later
 	}
 	if err := p.evaluateStandingDemand(ctx, req); err != nil && mayNextScrapeAnswer(err) {
@@ -39,11 +39,11 @@ func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error
 func (p *Provider) evaluateStandingDemand(ctx context.Context, req request) error {
 	d := req.demand
 	if d.External {
-		_, err := p.provideExternalSeries(ctx, req, d.Namespace)
+		_, err := p.evaluateExternalSeries(ctx, req, d.Namespace)
 		return err
 	}
 	if d.Resource != podKind.resource.String() || d.Object != "" {
-		_, err := p.provideObjectValue(ctx, req, metric.Object{Namespace: d.Namespace, Name: d.Object})
+		_, err := p.computeObjectMetric(ctx, req, metric.Object{Namespace: d.Namespace, Name: d.Object})
 		return err
 	}
 	if d.Selector == nil { // the workload's selector is not known
@@ -51,9 +51,9 @@ func (p *Provider) evaluateStandingDemand(ctx context.Context, req request) erro
 	}
 	pods := p.Pods.Pods(d.Namespace, d.Selector)
 	req.group = true
-	result, err := p.evaluateProvidedPods(ctx, req, pods)
+	result, err := p.evaluatePods(ctx, req, pods)
 	if err == nil && len(result.omitted) > 0 {
-		err = newProviderMissingError(countProvidedPods(pods), result.omitted)
+		err = newMissingObjectsError(formatCountedPods(pods), result.omitted)
 	}
 	return err
 }

@@ -15,7 +15,7 @@ import (
 func TestCheckWarmByReason(t *testing.T) {
 	t.Parallel()
 	everything := k8slabels.Everything()
-	ofPods := demandOf("pods", "request_per_second", "shop", "", everything)
+	ofPods := newObjectDemand("pods", "request_per_second", "shop", "", everything)
 	for name, tc := range map[string]struct {
 		demand discovery.Demand
 		reason metric.Reason // of the second pod; the first has a value
@@ -25,21 +25,21 @@ func TestCheckWarmByReason(t *testing.T) {
 		"a pod that is no target yet":      {ofPods, metric.ReasonNotScraped, "1 not scraped"},
 		"a pod that refuses connections":   {ofPods, metric.ReasonScrapeFailed, ""},
 		"a pod without the series":         {ofPods, metric.ReasonAbsent, ""},
-		"a deployment's sum":               {demandOf("deployments.apps", "request_per_second", "shop", "web", nil), metric.ReasonWarmingUp, "1 warming up"},
-		"a deployment's sum without a pod": {demandOf("deployments.apps", "request_per_second", "shop", "web", nil), metric.ReasonScrapeFailed, ""},
-		"one pod":                          {demandOf("pods", "request_per_second", "shop", "b", nil), metric.ReasonWarmingUp, "1 warming up"},
-		"one pod that does not exist":      {demandOf("pods", "request_per_second", "shop", "z", nil), metric.ReasonWarmingUp, ""},
-		"an unknown selector":              {demandOf("pods", "request_per_second", "shop", "", nil), metric.ReasonWarmingUp, ""},
-		"no pod":                           {demandOf("pods", "request_per_second", "empty", "", everything), metric.ReasonWarmingUp, ""},
-		"no rule":                          {demandOf("pods", "no_such_metric", "shop", "", everything), metric.ReasonWarmingUp, ""},
-		"another backend":                  {demandOf("pods", "remote", "shop", "", everything), metric.ReasonWarmingUp, ""},
+		"a deployment's sum":               {newObjectDemand("deployments.apps", "request_per_second", "shop", "web", nil), metric.ReasonWarmingUp, "1 warming up"},
+		"a deployment's sum without a pod": {newObjectDemand("deployments.apps", "request_per_second", "shop", "web", nil), metric.ReasonScrapeFailed, ""},
+		"one pod":                          {newObjectDemand("pods", "request_per_second", "shop", "b", nil), metric.ReasonWarmingUp, "1 warming up"},
+		"one pod that does not exist":      {newObjectDemand("pods", "request_per_second", "shop", "z", nil), metric.ReasonWarmingUp, ""},
+		"an unknown selector":              {newObjectDemand("pods", "request_per_second", "shop", "", nil), metric.ReasonWarmingUp, ""},
+		"no pod":                           {newObjectDemand("pods", "request_per_second", "empty", "", everything), metric.ReasonWarmingUp, ""},
+		"no rule":                          {newObjectDemand("pods", "no_such_metric", "shop", "", everything), metric.ReasonWarmingUp, ""},
+		"another backend":                  {newObjectDemand("pods", "remote", "shop", "", everything), metric.ReasonWarmingUp, ""},
 		"an external sum":                  {discovery.Demand{Metric: "orders_waiting", Namespace: "shop", External: true}, metric.ReasonWarmingUp, "1 warming up"},
 		"an external metric without rule":  {discovery.Demand{Metric: "no_such_metric", Namespace: "shop", External: true}, metric.ReasonWarmingUp, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("a"), livePod("b"))
-			w.embedded.values = []metric.Value{queue("a", 1)}
+			w.embedded.values = []metric.Value{newQueueValue("a", 1)}
 			if !tc.demand.External {
 				w.embedded.values = []metric.Value{fresh("a", 1)}
 			}
@@ -66,8 +66,8 @@ func TestNewReplicaIsWarmWithItsValues(t *testing.T) {
 	c.restart()
 	everything := k8slabels.Everything()
 	demands := map[string]discovery.Demand{
-		"pods": demandOf("pods", "request_per_second", "shop", "", everything), "deployment": demandOf("deployments.apps", "request_per_second", "shop", "web", nil),
-		"namespace": demandOf("namespaces", "traffic", "", "shop", nil), "external": {Metric: "all_traffic", Namespace: "shop", External: true},
+		"pods": newObjectDemand("pods", "request_per_second", "shop", "", everything), "deployment": newObjectDemand("deployments.apps", "request_per_second", "shop", "web", nil),
+		"namespace": newObjectDemand("namespaces", "traffic", "", "shop", nil), "external": {Metric: "all_traffic", Namespace: "shop", External: true},
 	}
 	reads, warmAfter := c.reads(), map[string]time.Duration{}
 	for since := time.Duration(0); since < 12*time.Second; since = c.now - time.Minute {

@@ -30,8 +30,8 @@ func (c *coder) reset() {
 	*c = coder{data: c.data[:0], texts: c.texts[:0], ids: c.ids}
 }
 
-// codeRecordNumber codes a signed number.
-func (c *coder) codeRecordNumber(v *int64) {
+// codeNumber codes a signed number.
+func (c *coder) codeNumber(v *int64) {
 	if !c.reading {
 		c.data = binary.AppendVarint(c.data, *v)
 		return
@@ -43,61 +43,61 @@ func (c *coder) codeRecordNumber(v *int64) {
 	*v, c.data = n, c.data[size:]
 }
 
-// codeRecordDelta codes a number by its difference to a base.
-func (c *coder) codeRecordDelta(v *int64, base int64) {
+// codeNumberDelta codes a number by its difference to a base.
+func (c *coder) codeNumberDelta(v *int64, base int64) {
 	d := *v - base
-	c.codeRecordNumber(&d)
+	c.codeNumber(&d)
 	*v = base + d
 }
 
-// codeRecordFlag codes a truth value.
-func (c *coder) codeRecordFlag(v *bool) {
+// codeFlag codes a truth value.
+func (c *coder) codeFlag(v *bool) {
 	n := int64(0)
 	if *v {
 		n = 1
 	}
-	c.codeRecordNumber(&n)
+	c.codeNumber(&n)
 	*v = n != 0
 }
 
-// codeRecordCount codes a length. While reading it returns no more than the bytes that are left.
-func (c *coder) codeRecordCount(n int) int {
+// codeLength codes a length. While reading it returns no more than the bytes that are left.
+func (c *coder) codeLength(n int) int {
 	v := int64(n)
-	c.codeRecordNumber(&v)
+	c.codeNumber(&v)
 	if c.reading && (v < 0 || v > int64(len(c.data))) {
 		c.failed, v = true, 0
 	}
 	return int(v)
 }
 
-// codeRecordText codes a text.
-func (c *coder) codeRecordText(v *string) {
+// codeInternedText codes a text.
+func (c *coder) codeInternedText(v *string) {
 	id := int64(0)
 	if !c.reading {
-		id = c.indexRecordedText(*v)
+		id = c.internText(*v)
 	}
-	c.codeRecordNumber(&id)
+	c.codeNumber(&id)
 	if c.reading {
-		*v = c.lookUpRecordedText(id)
+		*v = c.lookUpInternedText(id)
 	}
 }
 
-// codeRecordTextAfter codes a text that often equals another one.
-func (c *coder) codeRecordTextAfter(v *string, before string) {
+// codeTextDelta codes a text that often equals another one.
+func (c *coder) codeTextDelta(v *string, before string) {
 	id := int64(-1)
 	if !c.reading && *v != before {
-		id = c.indexRecordedText(*v)
+		id = c.internText(*v)
 	}
-	c.codeRecordNumber(&id)
+	c.codeNumber(&id)
 	if c.reading {
 		if *v = before; id >= 0 {
-			*v = c.lookUpRecordedText(id)
+			*v = c.lookUpInternedText(id)
 		}
 	}
 }
 
-// indexRecordedText returns the index of a text, plus 1; 0 for an empty text.
-func (c *coder) indexRecordedText(text string) int64 {
+// internText returns the index of a text, plus 1; 0 for an empty text.
+func (c *coder) internText(text string) int64 {
 	if text == "" {
 		return 0
 	}
@@ -116,8 +116,8 @@ func (c *coder) indexRecordedText(text string) int64 {
 	return int64(len(c.texts))
 }
 
-// lookUpRecordedText returns the text of an index.
-func (c *coder) lookUpRecordedText(id int64) string {
+// lookUpInternedText returns the text of an index.
+func (c *coder) lookUpInternedText(id int64) string {
 	if id < 0 || id > int64(len(c.texts)) {
 		c.failed = true
 		return ""

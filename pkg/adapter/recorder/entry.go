@@ -45,54 +45,54 @@ type deltaBase struct {
 	status explainapi.Status
 }
 
-// codeRecordEntry codes an entry.
-func (c *coder) codeRecordEntry(e *entry, base *deltaBase) {
-	c.codeRecordDelta(&e.at, base.at)
+// codeEntryDelta codes an entry.
+func (c *coder) codeEntryDelta(e *entry, base *deltaBase) {
+	c.codeNumberDelta(&e.at, base.at)
 	base.at = e.at
 	isStatus := e.status != nil
-	c.codeRecordFlag(&isStatus)
+	c.codeFlag(&isStatus)
 	if isStatus {
 		if c.reading {
 			e.status = &explainapi.Status{}
 		}
-		c.codeRecordedStatus(e.status, base)
+		c.codeStatusDelta(e.status, base)
 		return
 	}
 	if c.reading {
 		e.read = &explainapi.Read{}
 	}
-	c.codeRecordedRead(e.read, base)
-	c.codeRecordedPods(&e.pods, base)
+	c.codeReadDelta(e.read, base)
+	c.codePodEntries(&e.pods, base)
 }
 
-func (c *coder) codeRecordedRead(r *explainapi.Read, base *deltaBase) {
+func (c *coder) codeReadDelta(r *explainapi.Read, base *deltaBase) {
 	metric := int64(r.Metric)
-	c.codeRecordNumber(&metric)
+	c.codeNumber(&metric)
 	r.Metric = int(metric)
-	c.codeRecordFlag(&r.Shared)
-	c.codeRecordText(&r.Error)
-	c.codeRecordFlag(&r.Truncated)
-	c.codeRecordedValues(r, base)
-	n := c.codeRecordCount(len(r.Omitted))
+	c.codeFlag(&r.Shared)
+	c.codeInternedText(&r.Error)
+	c.codeFlag(&r.Truncated)
+	c.codeValueDeltas(r, base)
+	n := c.codeLength(len(r.Omitted))
 	if c.reading && n > 0 {
 		r.Omitted = make([]explainapi.Omission, n)
 	}
 	for i := range r.Omitted {
 		o := &r.Omitted[i]
-		c.codeRecordText(&o.Pod)
-		c.codeRecordText(&o.Reason)
-		c.codeRecordText(&o.Detail)
+		c.codeInternedText(&o.Pod)
+		c.codeInternedText(&o.Reason)
+		c.codeInternedText(&o.Detail)
 	}
 }
 
-// codeRecordedValues codes each value by the one in its place in the metric's read before: pods and rates change little.
-func (c *coder) codeRecordedValues(r *explainapi.Read, base *deltaBase) {
+// codeValueDeltas codes each value by the one in its place in the metric's read before: pods and rates change little.
+func (c *coder) codeValueDeltas(r *explainapi.Read, base *deltaBase) {
 	before := base.values[r.Metric]
-	n := c.codeRecordCount(len(r.Values))
+	n := c.codeLength(len(r.Values))
 	if !c.reading {
-		c.writeRecordedValues(r.Values, before)
+		c.writeValueDeltas(r.Values, before)
 		if n > 0 {
-			base.keepRecordedValues(r.Metric, r.Values)
+			base.setBaseValues(r.Metric, r.Values)
 		}
 		return
 	}
@@ -105,19 +105,19 @@ func (c *coder) codeRecordedValues(r *explainapi.Read, base *deltaBase) {
 		if i < len(before) {
 			b = before[i]
 		}
-		c.codeRecordTextAfter(&v.Pod, b.Pod)
-		c.codeRecordDelta(&v.Milli, b.Milli)
-		c.codeRecordNumber(&v.AgeMillis)
-		c.codeRecordDelta(&v.WindowSeconds, window)
+		c.codeTextDelta(&v.Pod, b.Pod)
+		c.codeNumberDelta(&v.Milli, b.Milli)
+		c.codeNumber(&v.AgeMillis)
+		c.codeNumberDelta(&v.WindowSeconds, window)
 		window = v.WindowSeconds
 	}
 	if n > 0 {
-		base.keepRecordedValues(r.Metric, r.Values)
+		base.setBaseValues(r.Metric, r.Values)
 	}
 }
 
-// writeRecordedValues is the writing half of codeRecordedValues, in a loop of its own: it runs for each pod of each read.
-func (c *coder) writeRecordedValues(values, before []explainapi.Value) {
+// writeValueDeltas is the writing half of codeValueDeltas, in a loop of its own: it runs for each pod of each read.
+func (c *coder) writeValueDeltas(values, before []explainapi.Value) {
 	data, window := c.data, int64(0)
 	for i := range values {
 		v, milli, pod := &values[i], int64(0), ""
@@ -126,7 +126,7 @@ func (c *coder) writeRecordedValues(values, before []explainapi.Value) {
 		}
 		id := int64(-1)
 		if v.Pod != pod {
-			id = c.indexRecordedText(v.Pod)
+			id = c.internText(v.Pod)
 		}
 		data = binary.AppendVarint(data, id)
 		data = binary.AppendVarint(data, v.Milli-milli)
@@ -137,8 +137,8 @@ func (c *coder) writeRecordedValues(values, before []explainapi.Value) {
 	c.data = data
 }
 
-// keepRecordedValues makes values the base of the metric's next read.
-func (b *deltaBase) keepRecordedValues(metric int, values []explainapi.Value) {
+// setBaseValues makes values the base of the metric's next read.
+func (b *deltaBase) setBaseValues(metric int, values []explainapi.Value) {
 	if b.values == nil {
 		b.values = map[int][]explainapi.Value{}
 	}
@@ -146,14 +146,14 @@ func (b *deltaBase) keepRecordedValues(metric int, values []explainapi.Value) {
 	b.values[metric] = values
 }
 
-// codeRecordedPods codes the pods, or that they are the same as before.
-func (c *coder) codeRecordedPods(pods *[]podEntry, base *deltaBase) {
-	same := !c.reading && equalRecordedPodEntries(*pods, base.pods)
-	if c.codeRecordFlag(&same); same {
+// codePodEntries codes the pods, or that they are the same as before.
+func (c *coder) codePodEntries(pods *[]podEntry, base *deltaBase) {
+	same := !c.reading && equalPodEntries(*pods, base.pods)
+	if c.codeFlag(&same); same {
 		*pods = base.pods
 		return
 	}
-	n := c.codeRecordCount(len(*pods))
+	n := c.codeLength(len(*pods))
 	if c.reading {
 		*pods = make([]podEntry, n)
 	}
@@ -163,33 +163,33 @@ func (c *coder) codeRecordedPods(pods *[]podEntry, base *deltaBase) {
 		if i < len(base.pods) {
 			b = base.pods[i]
 		}
-		c.codeRecordTextAfter(&p.name, b.name)
-		c.codeRecordNumber(&p.state)
-		c.codeRecordDelta(&p.created, last)
+		c.codeTextDelta(&p.name, b.name)
+		c.codeNumber(&p.state)
+		c.codeNumberDelta(&p.created, last)
 		last = p.created
-		c.codeRecordDelta(&p.readied, p.created)
+		c.codeNumberDelta(&p.readied, p.created)
 	}
 	base.pods = *pods
 }
 
-// equalRecordedPodEntries reports whether two slices are equal. Most often they are one.
-func equalRecordedPodEntries(a, b []podEntry) bool {
+// equalPodEntries reports whether two slices are equal. Most often they are one.
+func equalPodEntries(a, b []podEntry) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-func (c *coder) codeRecordedStatus(s *explainapi.Status, base *deltaBase) {
+func (c *coder) codeStatusDelta(s *explainapi.Status, base *deltaBase) {
 	b := &base.status
-	version := parseRecordedVersion(s.ResourceVersion)
-	c.codeRecordDelta(&version, parseRecordedVersion(b.ResourceVersion))
-	s.ResourceVersion = formatRecordedVersion(version)
+	version := parseResourceVersion(s.ResourceVersion)
+	c.codeNumberDelta(&version, parseResourceVersion(b.ResourceVersion))
+	s.ResourceVersion = formatResourceVersion(version)
 	current, desired := int64(s.CurrentReplicas), int64(s.DesiredReplicas)
-	c.codeRecordDelta(&current, int64(b.CurrentReplicas))
-	c.codeRecordDelta(&desired, int64(b.DesiredReplicas))
+	c.codeNumberDelta(&current, int64(b.CurrentReplicas))
+	c.codeNumberDelta(&desired, int64(b.DesiredReplicas))
 	s.CurrentReplicas, s.DesiredReplicas = int32(current), int32(desired)
-	scaled := unixOfRecordedTime(s.LastScaleTime)
-	c.codeRecordDelta(&scaled, unixOfRecordedTime(b.LastScaleTime))
-	s.LastScaleTime = timeOfRecordedUnix(scaled)
-	n := c.codeRecordCount(len(s.Conditions))
+	scaled := convertTimeToUnix(s.LastScaleTime)
+	c.codeNumberDelta(&scaled, convertTimeToUnix(b.LastScaleTime))
+	s.LastScaleTime = convertUnixToTime(scaled)
+	n := c.codeLength(len(s.Conditions))
 	if c.reading && n > 0 {
 		s.Conditions = make([]explainapi.Condition, n)
 	}
@@ -198,12 +198,12 @@ func (c *coder) codeRecordedStatus(s *explainapi.Status, base *deltaBase) {
 		if i < len(b.Conditions) {
 			before = b.Conditions[i]
 		}
-		c.codeRecordTextAfter(&v.Type, before.Type)
-		c.codeRecordTextAfter(&v.Status, before.Status)
-		c.codeRecordTextAfter(&v.Reason, before.Reason)
-		c.codeRecordTextAfter(&v.Message, before.Message)
+		c.codeTextDelta(&v.Type, before.Type)
+		c.codeTextDelta(&v.Status, before.Status)
+		c.codeTextDelta(&v.Reason, before.Reason)
+		c.codeTextDelta(&v.Message, before.Message)
 	}
-	n = c.codeRecordCount(len(s.Current))
+	n = c.codeLength(len(s.Current))
 	if c.reading && n > 0 {
 		s.Current = make([]int64, n)
 	}
@@ -212,7 +212,7 @@ func (c *coder) codeRecordedStatus(s *explainapi.Status, base *deltaBase) {
 		if i < len(b.Current) {
 			before = b.Current[i]
 		}
-		c.codeRecordDelta(&s.Current[i], before)
+		c.codeNumberDelta(&s.Current[i], before)
 	}
 	*b = *s
 }

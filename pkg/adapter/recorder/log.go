@@ -62,16 +62,16 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	}
 	rec.mu.Lock()
 	r.encodePendingAnswers(rec)
-	blocks, begin, spec, uid := rec.snapshotRecordBlocks(since), rec.since, rec.spec, rec.uid
+	blocks, begin, spec, uid := rec.snapshotBlocks(since), rec.since, rec.spec, rec.uid
 	rec.mu.Unlock()
 	r.boundRecords()
 	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
 	log.Name, log.Namespace, log.UID = key.Name, key.Namespace, uid
-	if err := addRecordBlocksToLog(log, blocks); err != nil {
+	if err := addBlocksToDecisionLog(log, blocks); err != nil {
 		return nil, err
 	}
 	if len(log.Specs) == 0 && spec != nil {
-		log.Specs = []explainapi.SpecVersion{spec.exportRecordedSpec()}
+		log.Specs = []explainapi.SpecVersion{spec.exportSpecVersion()}
 	}
 	log.Complete()
 	first := 0
@@ -82,25 +82,25 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	return log, nil
 }
 
-func (v *specVersion) exportRecordedSpec() explainapi.SpecVersion {
+func (v *specVersion) exportSpecVersion() explainapi.SpecVersion {
 	return explainapi.SpecVersion{From: v.from.UTC(), ResourceVersion: v.seen, Spec: *v.spec}
 }
 
-// addRecordBlocksToLog decodes blocks into the log.
-func addRecordBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
+// addBlocksToDecisionLog decodes blocks into the log.
+func addBlocksToDecisionLog(log *explainapi.DecisionLog, blocks []*block) error {
 	var b decisionBuilder
 	var newest *specVersion
 	for _, block := range blocks {
 		if block.spec != newest {
 			newest = block.spec
-			b.specs = append(b.specs, newest.exportRecordedSpec())
+			b.specs = append(b.specs, newest.exportSpecVersion())
 		}
-		entries, err := block.decodeRecordBlock()
+		entries, err := block.decodeBlockEntries()
 		if err != nil {
 			return err
 		}
 		for i := range entries {
-			b.addRecordEntry(&entries[i], i == 0)
+			b.addDecisionEntry(&entries[i], i == 0)
 		}
 	}
 	log.Specs, log.Decisions = b.specs, append(log.Decisions, b.decisions...)

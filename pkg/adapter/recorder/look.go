@@ -23,8 +23,8 @@ type lookTracker struct {
 	status  *explainapi.Status
 }
 
-// trackRecordedRead notes a read, and reports whether it begins a look.
-func (l *lookTracker) trackRecordedRead(at int64, metric int) (begins bool) {
+// trackLookRead notes a read, and reports whether it begins a look.
+func (l *lookTracker) trackLookRead(at int64, metric int) (begins bool) {
 	bit := uint64(1) << (metric % 64)
 	begins = l.begin == 0 || l.closed || l.metrics&bit != 0 || at-l.begin > maxLook.Milliseconds()
 	if begins {
@@ -34,8 +34,8 @@ func (l *lookTracker) trackRecordedRead(at int64, metric int) (begins bool) {
 	return begins
 }
 
-// trackRecordedStatus notes a status, and reports whether it belongs to the look that is open.
-func (l *lookTracker) trackRecordedStatus(at int64, s *explainapi.Status) (belongs bool) {
+// trackLookStatus notes a status, and reports whether it belongs to the look that is open.
+func (l *lookTracker) trackLookStatus(at int64, s *explainapi.Status) (belongs bool) {
 	belongs = l.begin != 0 && !l.closed && at-l.begin <= maxLook.Milliseconds()
 	l.closed, l.status = true, s
 	return belongs
@@ -49,32 +49,32 @@ type decisionBuilder struct {
 	pods      []podEntry // of the newest decision that has pods
 }
 
-// addRecordEntry adds an entry under the newest spec. first marks the entry that opens a block: it may repeat the status in force.
-func (b *decisionBuilder) addRecordEntry(e *entry, first bool) {
+// addDecisionEntry adds an entry under the newest spec. first marks the entry that opens a block: it may repeat the status in force.
+func (b *decisionBuilder) addDecisionEntry(e *entry, first bool) {
 	at := time.UnixMilli(e.at).UTC()
 	if e.status != nil {
-		b.addRecordedStatus(e, at, first)
+		b.addDecisionStatus(e, at, first)
 		return
 	}
-	if b.looks.trackRecordedRead(e.at, e.read.Metric) {
+	if b.looks.trackLookRead(e.at, e.read.Metric) {
 		b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: len(b.specs) - 1})
 	}
 	d := &b.decisions[len(b.decisions)-1]
 	e.read.Time = at
 	d.Reads = append(d.Reads, *e.read)
-	if e.pods != nil && !equalRecordedSlices(e.pods, b.pods) {
-		d.Pods, b.pods = convertRecordedPods(e.pods), e.pods
+	if e.pods != nil && !equalStatusSlices(e.pods, b.pods) {
+		d.Pods, b.pods = convertPodEntries(e.pods), e.pods
 	}
 }
 
-// addRecordedStatus adds a status. The controller decided by the spec in force at its write: the API server takes no status of an autoscaler that changed
+// addDecisionStatus adds a status. The controller decided by the spec in force at its write: the API server takes no status of an autoscaler that changed
 // since the controller read it. The adapter may have learned of that spec after the look's reads.
-func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, first bool) {
+func (b *decisionBuilder) addDecisionStatus(e *entry, at time.Time, first bool) {
 	before, spec := b.looks.status, len(b.specs)-1
-	if first && equalRecordedStatus(before, e.status) {
+	if first && equalHPAStatus(before, e.status) {
 		return
 	}
-	if b.looks.trackRecordedStatus(e.at, e.status) {
+	if b.looks.trackLookStatus(e.at, e.status) {
 		d := &b.decisions[len(b.decisions)-1]
 		d.Status = e.status
 		if HaveSameReads(&b.specs[d.Spec].Spec, &b.specs[spec].Spec) {
@@ -95,10 +95,10 @@ func HaveSameReads(a, b *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
 	})
 }
 
-func convertRecordedPods(pods []podEntry) []explainapi.Pod {
+func convertPodEntries(pods []podEntry) []explainapi.Pod {
 	all := make([]explainapi.Pod, len(pods))
 	for i, p := range pods {
-		all[i] = explainapi.Pod{Name: p.name, Created: timeOfRecordedUnix(p.created), Readied: timeOfRecordedUnix(p.readied)}
+		all[i] = explainapi.Pod{Name: p.name, Created: convertUnixToTime(p.created), Readied: convertUnixToTime(p.readied)}
 		if p.state >= 0 && p.state < int64(len(podStates)) {
 			all[i].State = podStates[p.state]
 		}

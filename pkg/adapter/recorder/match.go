@@ -70,8 +70,8 @@ func newReadKey(namespace string, m *autoscalingv2.MetricSpec) (readKey, bool) {
 	return key, true
 }
 
-// indexRecordedReads replaces the keys of an autoscaler's metrics. The caller holds mu.
-func (r *Recorder) indexRecordedReads(rec *record, h *autoscalingv2.HorizontalPodAutoscaler) {
+// indexMetricReads replaces the keys of an autoscaler's metrics. The caller holds mu.
+func (r *Recorder) indexMetricReads(rec *record, h *autoscalingv2.HorizontalPodAutoscaler) {
 	var keys []readKey
 	var readers []reader
 	for i := range h.Spec.Metrics {
@@ -82,7 +82,7 @@ func (r *Recorder) indexRecordedReads(rec *record, h *autoscalingv2.HorizontalPo
 	if slices.Equal(keys, rec.keys) && slices.Equal(readers, rec.readers) {
 		return
 	}
-	r.unindexRecordedReads(rec)
+	r.unindexMetricReads(rec)
 	rec.keys, rec.readers = keys, readers
 	for i, key := range keys {
 		r.readers[key] = append(r.readers[key], readers[i])
@@ -98,10 +98,10 @@ func guessObjectResource(m *autoscalingv2.MetricSpec) schema.GroupResource {
 	return plural.GroupResource()
 }
 
-// unindexRecordedReads removes the keys of an autoscaler's metrics. The caller holds mu.
-func (r *Recorder) unindexRecordedReads(rec *record) {
+// unindexMetricReads removes the keys of an autoscaler's metrics. The caller holds mu.
+func (r *Recorder) unindexMetricReads(rec *record) {
 	for _, key := range rec.keys {
-		// A new slice: findRecordedReaders hands the old one out.
+		// A new slice: findReadingAutoscalers hands the old one out.
 		rest := slices.DeleteFunc(slices.Clone(r.readers[key]), func(x reader) bool { return x.record == rec })
 		if r.readers[key] = rest; len(rest) == 0 {
 			delete(r.readers, key)
@@ -110,9 +110,9 @@ func (r *Recorder) unindexRecordedReads(rec *record) {
 	rec.keys, rec.readers = nil, nil
 }
 
-// findRecordedReaders returns the metrics of autoscalers that a read may belong to. Of several with a metric of pods, it returns those
+// findReadingAutoscalers returns the metrics of autoscalers that a read may belong to. Of several with a metric of pods, it returns those
 // that select the same pods, and of several with a metric of objects the reads of the object's resource. The slice is shared.
-func (r *Recorder) findRecordedReaders(key readKey, pods labels.Selector, object schema.GroupResource) []reader {
+func (r *Recorder) findReadingAutoscalers(key readKey, pods labels.Selector, object schema.GroupResource) []reader {
 	r.mu.RLock()
 	found := r.readers[key]
 	r.mu.RUnlock()

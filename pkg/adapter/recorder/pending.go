@@ -58,7 +58,7 @@ func (r *Recorder) encodeAllPendingAnswers() {
 	var waiting []*record
 	r.mu.RLock()
 	for _, rec := range r.records {
-		if rec.hasRecordedAnswers() {
+		if rec.hasPendingAnswers() {
 			waiting = append(waiting, rec)
 		}
 	}
@@ -71,15 +71,15 @@ func (r *Recorder) encodeAllPendingAnswers() {
 	r.boundRecords()
 }
 
-func (r *record) hasRecordedAnswers() bool {
+func (r *record) hasPendingAnswers() bool {
 	r.answersMu.Lock()
 	defer r.answersMu.Unlock()
 	return len(r.answers) > 0
 }
 
-// takeRecordedAnswer adds an answer to the waiting answers, or encodes it with them if there is no room.
-func (r *Recorder) takeRecordedAnswer(rec *record, a pendingAnswer) {
-	if r.queueRecordedAnswer(rec, a) {
+// queueOrEncodeAnswer adds an answer to the waiting answers, or encodes it with them if there is no room.
+func (r *Recorder) queueOrEncodeAnswer(rec *record, a pendingAnswer) {
+	if r.queuePendingAnswer(rec, a) {
 		return
 	}
 	rec.mu.Lock()
@@ -89,8 +89,8 @@ func (r *Recorder) takeRecordedAnswer(rec *record, a pendingAnswer) {
 	r.boundRecords()
 }
 
-// queueRecordedAnswer adds an answer to the waiting answers. It returns false if there is no room.
-func (r *Recorder) queueRecordedAnswer(rec *record, a pendingAnswer) bool {
+// queuePendingAnswer adds an answer to the waiting answers. It returns false if there is no room.
+func (r *Recorder) queuePendingAnswer(rec *record, a pendingAnswer) bool {
 	size := a.countPendingValues()
 	rec.answersMu.Lock()
 	defer rec.answersMu.Unlock()
@@ -136,20 +136,20 @@ func (r *Recorder) encodePendingAnswer(rec *record, a *pendingAnswer) {
 	if rec.isForgotten || rec.spec == nil {
 		return
 	}
-	read := explainapi.Read{Metric: a.metric, Shared: a.shared, Error: a.err, Omitted: convertRecordedOmissions(a.omitted)}
+	read := explainapi.Read{Metric: a.metric, Shared: a.shared, Error: a.err, Omitted: convertReadOmissions(a.omitted)}
 	rule := rec.lookRule // of an error: no rule may serve the metric, and the search for one is dear
 	if a.convert != nil {
-		rule = r.nameRecordedRule(rec.key.Namespace, a.rule)
+		rule = r.getNameOfReadRule(rec.key.Namespace, a.rule)
 		read.Values, read.Truncated = a.convert(a.at, rec.base.spare)
 		r.metrics.observeSampleAge(rule, read.Values)
 	}
 	rec.read = read
 	at, before := a.at.UnixMilli(), rec.looks.begin
-	if rec.looks.trackRecordedRead(at, read.Metric) {
+	if rec.looks.trackLookRead(at, read.Metric) {
 		if rec.lookRule = rule; before != 0 {
 			r.metrics.observeReaction(rule, stagePeriod, time.Duration(at-before)*time.Millisecond)
 		}
 	}
 	rec.lookRule = cmp.Or(rec.lookRule, rule) // the look began with a metric that never had a value
-	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: at, read: &rec.read, pods: rec.updateRecordedPods(a.pods, r.metrics)}))
+	r.addClosedBlockBytes(rec, rec.appendBlockEntry(&entry{at: at, read: &rec.read, pods: rec.updatePodEntries(a.pods, r.metrics)}))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-func countRecordedReads(log *explainapi.DecisionLog) (reads int) {
+func countReadsInLog(log *explainapi.DecisionLog) (reads int) {
 	for _, d := range log.Decisions {
 		reads += len(d.Reads)
 	}
@@ -33,7 +33,7 @@ func TestReadDoesNotWaitForRecord(t *testing.T) {
 		t.Errorf("a read was encoded at %d, before its answer was given", n)
 	}
 	rec.mu.Unlock()
-	if n := countRecordedReads(logOf(t, s, noon)); n != maxPendingAnswers {
+	if n := countReadsInLog(logOf(t, s, noon)); n != maxPendingAnswers {
 		t.Errorf("%d reads in the log, want %d: a log has all that was answered", n, maxPendingAnswers)
 	}
 	if n := s.recorder.pending.Load(); n != 0 {
@@ -64,7 +64,7 @@ func TestNoAnswerIsLost(t *testing.T) {
 			s.hpa.Status.DesiredReplicas = 7
 			s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
 			log := logOf(t, s, noon)
-			if n := countRecordedReads(log); n != reads {
+			if n := countReadsInLog(log); n != reads {
 				t.Errorf("%d reads in the log, want %d", n, reads)
 			}
 			for i := 1; i < len(log.Decisions); i++ {
@@ -89,7 +89,7 @@ func TestForgottenAnswers(t *testing.T) {
 		t.Fatal("no answer waits: the test proves nothing")
 	}
 	s.recorder.ForgetAutoscaler("shop", "web")
-	s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: noon, values: 3}) // of a read that found the record before
+	s.recorder.queueOrEncodeAnswer(rec, pendingAnswer{at: noon, values: 3}) // of a read that found the record before
 	if n := s.recorder.pending.Load(); n != 0 || len(rec.answers) != 0 {
 		t.Errorf("%d values are counted as waiting, and %d answers wait", n, len(rec.answers))
 	}
@@ -128,7 +128,7 @@ func TestConcurrentAnswers(t *testing.T) {
 	for range readers {
 		all.Go(func() {
 			for i := range reads {
-				s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: noon.Add(time.Duration(i) * time.Second), err: "no value"})
+				s.recorder.queueOrEncodeAnswer(rec, pendingAnswer{at: noon.Add(time.Duration(i) * time.Second), err: "no value"})
 			}
 		})
 	}
@@ -145,7 +145,7 @@ func TestConcurrentAnswers(t *testing.T) {
 		}
 	})
 	all.Wait()
-	if n := countRecordedReads(logOf(t, s, time.Time{})); n != readers*reads {
+	if n := countReadsInLog(logOf(t, s, time.Time{})); n != readers*reads {
 		t.Errorf("%d reads in the log, want %d", n, readers*reads)
 	}
 }

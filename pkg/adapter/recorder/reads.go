@@ -21,25 +21,25 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// maxRecordedValues bounds the values of a recorded read.
-const maxRecordedValues = 2000
+// maxValuesPerRead bounds the values of a recorded read.
+const maxValuesPerRead = 2000
 
-// recordedProvider answers as another provider does, and records the answers to autoscalers.
-type recordedProvider struct {
+// recordingProvider answers as another provider does, and records the answers to autoscalers.
+type recordingProvider struct {
 	metricsprovider.MetricsProvider
 	recorder *Recorder
 }
 
 // Record returns a provider that answers as next does, and records the answers to autoscalers.
 func (r *Recorder) Record(next metricsprovider.MetricsProvider) metricsprovider.MetricsProvider {
-	return recordedProvider{next, r}
+	return recordingProvider{next, r}
 }
 
 // GetMetricByName returns the value of one object.
-func (p recordedProvider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo, selector labels.Selector,
+func (p recordingProvider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo, selector labels.Selector,
 ) (*custom_metrics.MetricValue, error) {
 	value, err := p.MetricsProvider.GetMetricByName(ctx, name, info, selector)
-	if !p.recorder.isRecordedAutoscaler(ctx) {
+	if !p.recorder.isReadByHPAController(ctx) {
 		return value, err
 	}
 	key := readKey{kind: objectRead, namespace: name.Namespace, metric: info.Metric, object: name.Name, selector: formatReadSelector(selector)}
@@ -47,17 +47,17 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 		key.namespace = name.Name
 	}
 	p.recorder.recordRead(key, readSubject{object: info.GroupResource}, err, 1, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
-		values := resizeRecordedValues(into, 1)
-		setRecordedValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
+		values := resizeReadValues(into, 1)
+		setReadValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
 		return values, false
 	})
 	return value, err
 }
 
 // GetMetricBySelector returns the values of the pods that a selector matches.
-func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace string, objects labels.Selector, info metricsprovider.CustomMetricInfo, selector labels.Selector,
+func (p recordingProvider) GetMetricBySelector(ctx context.Context, namespace string, objects labels.Selector, info metricsprovider.CustomMetricInfo, selector labels.Selector,
 ) (*custom_metrics.MetricValueList, error) {
-	if !p.recorder.isRecordedAutoscaler(ctx) {
+	if !p.recorder.isReadByHPAController(ctx) {
 		return p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
 	}
 	ctx, evidence := provider.WithEvidence(ctx)
@@ -68,11 +68,11 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 		values = len(list.Items)
 	}
 	p.recorder.recordRead(key, readSubject{pods: objects, evidence: evidence}, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
-		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
+		items := list.Items[:min(len(list.Items), maxValuesPerRead)]
+		values, nanos := resizeReadValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			setRecordedValue(&values[i], v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
+			setReadValue(&values[i], v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -80,10 +80,10 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 }
 
 // GetExternalMetric returns the values of the series that a selector matches.
-func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info metricsprovider.ExternalMetricInfo,
+func (p recordingProvider) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info metricsprovider.ExternalMetricInfo,
 ) (*external_metrics.ExternalMetricValueList, error) {
 	list, err := p.MetricsProvider.GetExternalMetric(ctx, namespace, selector, info)
-	if !p.recorder.isRecordedAutoscaler(ctx) {
+	if !p.recorder.isReadByHPAController(ctx) {
 		return list, err
 	}
 	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
@@ -92,31 +92,31 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 		values = len(list.Items)
 	}
 	p.recorder.recordRead(key, readSubject{}, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
-		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
+		items := list.Items[:min(len(list.Items), maxValuesPerRead)]
+		values, nanos := resizeReadValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			setRecordedValue(&values[i], "", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
+			setReadValue(&values[i], "", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
 	return list, err
 }
 
-// isRecordedAutoscaler reports whether a request comes from an HPA controller.
-func (r *Recorder) isRecordedAutoscaler(ctx context.Context) bool {
+// isReadByHPAController reports whether a request comes from an HPA controller.
+func (r *Recorder) isReadByHPAController(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	return ok && slices.Contains(r.opts.Autoscalers, u.GetName())
 }
 
-// resizeRecordedValues returns a slice of n values in the memory of another one, with its earlier values.
-func resizeRecordedValues(into []explainapi.Value, n int) []explainapi.Value {
+// resizeReadValues returns a slice of n values in the memory of another one, with its earlier values.
+func resizeReadValues(into []explainapi.Value, n int) []explainapi.Value {
 	return slices.Grow(into[:0], n)[:n]
 }
 
-// setRecordedValue sets all fields of a value; now is in nanoseconds. It runs for each pod of each read, and writes the name only where
+// setReadValue sets all fields of a value; now is in nanoseconds. It runs for each pod of each read, and writes the name only where
 // it changes: to write a pointer costs more than to compare it.
-func setRecordedValue(v *explainapi.Value, pod string, milli int64, at time.Time, window *int64, now int64) {
+func setReadValue(v *explainapi.Value, pod string, milli int64, at time.Time, window *int64, now int64) {
 	if v.Pod != pod {
 		v.Pod = pod
 	}
@@ -153,8 +153,8 @@ func newRuleOfRead(key readKey, subject readSubject) ruleOfRead {
 	return ruleOfRead{metric: key.metric, external: true}
 }
 
-// nameRecordedRule returns the name of a read's rule; empty if it has none.
-func (r *Recorder) nameRecordedRule(namespace string, of ruleOfRead) string {
+// getNameOfReadRule returns the name of a read's rule; empty if it has none.
+func (r *Recorder) getNameOfReadRule(namespace string, of ruleOfRead) string {
 	if r.opts.RuleName == nil {
 		return ""
 	}
@@ -163,25 +163,25 @@ func (r *Recorder) nameRecordedRule(namespace string, of ruleOfRead) string {
 
 // recordRead records an answer for the autoscalers that it belongs to. convert returns its values, if there was no error.
 func (r *Recorder) recordRead(key readKey, subject readSubject, err error, values int, convert valueConverter) {
-	found, evidence := r.findRecordedReaders(key, subject.pods, subject.object), subject.evidence
+	found, evidence := r.findReadingAutoscalers(key, subject.pods, subject.object), subject.evidence
 	if len(found) == 0 {
 		return
 	}
 	answer := pendingAnswer{at: r.opts.Now(), rule: newRuleOfRead(key, subject), shared: len(found) > 1, values: values, convert: convert}
 	if err != nil {
-		answer.err, answer.values, answer.convert = clipRecordedText(err.Error()), 0, nil
+		answer.err, answer.values, answer.convert = clipLongMessage(err.Error()), 0, nil
 	}
 	if evidence != nil { // its slices alone: it lives in the context of the request
 		answer.omitted = evidence.Omitted
 	}
 	for _, x := range found {
-		answer.metric, answer.pods = x.metric, r.selectRecordedPods(x.record, evidence)
-		r.takeRecordedAnswer(x.record, answer)
+		answer.metric, answer.pods = x.metric, r.selectPodsOfTarget(x.record, evidence)
+		r.queueOrEncodeAnswer(x.record, answer)
 	}
 }
 
-// selectRecordedPods returns the pods of the scale target: the pods that were read, else the pods that discovery knows.
-func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) []discovery.Pod {
+// selectPodsOfTarget returns the pods of the scale target: the pods that were read, else the pods that discovery knows.
+func (r *Recorder) selectPodsOfTarget(rec *record, evidence *provider.Evidence) []discovery.Pod {
 	if evidence != nil {
 		return evidence.Pods
 	}
@@ -192,8 +192,8 @@ func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) 
 	return r.targets.Pods(rec.key.Namespace, selector)
 }
 
-// updateRecordedPods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
-func (r *record) updateRecordedPods(pods []discovery.Pod, m *metrics) []podEntry {
+// updatePodEntries returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
+func (r *record) updatePodEntries(pods []discovery.Pod, m *metrics) []podEntry {
 	if r.pods != nil && describesPodMetric(r.pods, pods) {
 		return r.pods
 	}
@@ -221,7 +221,7 @@ func describesPodMetric(entries []podEntry, pods []discovery.Pod) bool {
 	}
 	for i := range entries {
 		e, p := &entries[i], &pods[i]
-		if e.name != p.Name || e.state != stateOfRecordedPod(p) || e.created != unixOfRecordedTime(p.Created) || e.readied != unixOfRecordedTime(p.Readied) {
+		if e.name != p.Name || e.state != encodePodState(p) || e.created != convertTimeToUnix(p.Created) || e.readied != convertTimeToUnix(p.Readied) {
 			return false
 		}
 	}
@@ -229,10 +229,10 @@ func describesPodMetric(entries []podEntry, pods []discovery.Pod) bool {
 }
 
 func newPodEntry(p *discovery.Pod) podEntry {
-	return podEntry{name: p.Name, state: stateOfRecordedPod(p), created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+	return podEntry{name: p.Name, state: encodePodState(p), created: convertTimeToUnix(p.Created), readied: convertTimeToUnix(p.Readied)}
 }
 
-func stateOfRecordedPod(p *discovery.Pod) int64 {
+func encodePodState(p *discovery.Pod) int64 {
 	switch {
 	case p.Live && p.Ready:
 		return stateReady
@@ -246,10 +246,10 @@ func stateOfRecordedPod(p *discovery.Pod) int64 {
 	return statePending
 }
 
-func convertRecordedOmissions(omissions []metric.Omission) []explainapi.Omission {
+func convertReadOmissions(omissions []metric.Omission) []explainapi.Omission {
 	var all []explainapi.Omission
 	for _, o := range omissions {
-		all = append(all, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: clipRecordedText(o.Detail)})
+		all = append(all, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: clipLongMessage(o.Detail)})
 	}
 	return all
 }

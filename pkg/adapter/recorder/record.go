@@ -74,30 +74,30 @@ type record struct {
 	takesNoAnswers bool            // guarded by answersMu
 }
 
-// appendRecordEntry adds an entry and returns the bytes of the blocks that it closed.
-func (r *record) appendRecordEntry(e *entry) (closed int) {
+// appendBlockEntry adds an entry and returns the bytes of the blocks that it closed.
+func (r *record) appendBlockEntry(e *entry) (closed int) {
 	if r.begin != 0 && (r.openSpec != r.spec || len(r.writer.data)+r.writer.size >= maxBlockBytes) {
-		closed = r.closeRecordBlock()
+		closed = r.closeOpenBlock()
 	}
 	if r.begin == 0 {
 		r.begin, r.openSpec = e.at, r.spec
 		r.base.at = e.at
 		if s := r.looks.status; s != nil && e.status == nil { // the status in force opens each block
-			r.codeOpenRecordEntry(&entry{at: e.at, status: s})
+			r.codeOpenBlockEntry(&entry{at: e.at, status: s})
 		}
 	}
-	r.codeOpenRecordEntry(e)
+	r.codeOpenBlockEntry(e)
 	return closed
 }
 
-func (r *record) codeOpenRecordEntry(e *entry) {
-	r.writer.codeRecordEntry(e, &r.base)
+func (r *record) codeOpenBlockEntry(e *entry) {
+	r.writer.codeEntryDelta(e, &r.base)
 	r.entries++
 }
 
-// closeRecordBlock moves the open block to the closed ones and returns its bytes.
-func (r *record) closeRecordBlock() int {
-	b := r.copyOpenRecordBlock()
+// closeOpenBlock moves the open block to the closed ones and returns its bytes.
+func (r *record) closeOpenBlock() int {
+	b := r.copyOpenBlock()
 	r.blocks = append(r.blocks, b)
 	r.bytes += b.bytes
 	r.writer.reset()
@@ -114,7 +114,7 @@ func (b *deltaBase) reset() {
 	*b = deltaBase{values: b.values, spare: b.spare}
 }
 
-func (r *record) copyOpenRecordBlock() *block {
+func (r *record) copyOpenBlock() *block {
 	b := &block{
 		spec: r.openSpec, begin: r.begin, entries: r.entries,
 		data: append([]byte(nil), r.writer.data...), texts: append([]string(nil), r.writer.texts...),
@@ -126,8 +126,8 @@ func (r *record) copyOpenRecordBlock() *block {
 	return b
 }
 
-// dropOldestRecordBlock drops the oldest closed block and returns its bytes.
-func (r *record) dropOldestRecordBlock() int {
+// dropOldestBlock drops the oldest closed block and returns its bytes.
+func (r *record) dropOldestBlock() int {
 	if len(r.blocks) == 0 {
 		return 0
 	}
@@ -145,8 +145,8 @@ func (r *record) dropOldestRecordBlock() int {
 	return b.bytes
 }
 
-// snapshotRecordBlocks returns the blocks that may have entries from a time on.
-func (r *record) snapshotRecordBlocks(since time.Time) []*block {
+// snapshotBlocks returns the blocks that may have entries from a time on.
+func (r *record) snapshotBlocks(since time.Time) []*block {
 	var all []*block
 	for i, b := range r.blocks {
 		end := r.begin
@@ -158,17 +158,17 @@ func (r *record) snapshotRecordBlocks(since time.Time) []*block {
 		}
 	}
 	if r.begin != 0 {
-		all = append(all, r.copyOpenRecordBlock())
+		all = append(all, r.copyOpenBlock())
 	}
 	return all
 }
 
-// decodeRecordBlock returns the entries of a block, the oldest first.
-func (b *block) decodeRecordBlock() ([]entry, error) {
+// decodeBlockEntries returns the entries of a block, the oldest first.
+func (b *block) decodeBlockEntries() ([]entry, error) {
 	c, base := coder{data: b.data, reading: true, texts: b.texts}, deltaBase{at: b.begin}
 	entries := make([]entry, b.entries)
 	for i := range entries {
-		c.codeRecordEntry(&entries[i], &base)
+		c.codeEntryDelta(&entries[i], &base)
 	}
 	if c.failed {
 		return nil, errDamagedBlock
@@ -176,42 +176,42 @@ func (b *block) decodeRecordBlock() ([]entry, error) {
 	return entries, nil
 }
 
-// unixOfRecordedTime returns the seconds of a time; 0 for the zero time.
-func unixOfRecordedTime(t time.Time) int64 {
+// convertTimeToUnix returns the seconds of a time; 0 for the zero time.
+func convertTimeToUnix(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.Unix()
 }
 
-// timeOfRecordedUnix returns the time of seconds; the zero time for 0.
-func timeOfRecordedUnix(s int64) time.Time {
+// convertUnixToTime returns the time of seconds; the zero time for 0.
+func convertUnixToTime(s int64) time.Time {
 	if s == 0 {
 		return time.Time{}
 	}
 	return time.Unix(s, 0).UTC()
 }
 
-// newRecordedStatus returns the recorded part of a status.
-func newRecordedStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
+// newHPAStatus returns the recorded part of a status.
+func newHPAStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
 	s := &explainapi.Status{
-		ResourceVersion: formatRecordedVersion(parseRecordedVersion(h.ResourceVersion)),
+		ResourceVersion: formatResourceVersion(parseResourceVersion(h.ResourceVersion)),
 		CurrentReplicas: h.Status.CurrentReplicas, DesiredReplicas: h.Status.DesiredReplicas,
 	}
 	if h.Status.LastScaleTime != nil {
 		s.LastScaleTime = h.Status.LastScaleTime.UTC()
 	}
 	for _, c := range h.Status.Conditions {
-		s.Conditions = append(s.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: clipRecordedText(c.Message)})
+		s.Conditions = append(s.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: clipLongMessage(c.Message)})
 	}
 	for i := range h.Status.CurrentMetrics {
-		s.Current = append(s.Current, recordedMetricStatus(&h.Status.CurrentMetrics[i]))
+		s.Current = append(s.Current, getCurrentMetricValue(&h.Status.CurrentMetrics[i]))
 	}
 	return s
 }
 
-// parseRecordedVersion returns a resourceVersion as a number; 0 for another text, as no server of Kubernetes writes.
-func parseRecordedVersion(version string) int64 {
+// parseResourceVersion returns a resourceVersion as a number; 0 for another text, as no server of Kubernetes writes.
+func parseResourceVersion(version string) int64 {
 	n, err := strconv.ParseInt(version, 10, 64)
 	if err != nil || n < 0 {
 		return 0
@@ -219,23 +219,23 @@ func parseRecordedVersion(version string) int64 {
 	return n
 }
 
-// formatRecordedVersion returns a resourceVersion; empty for 0.
-func formatRecordedVersion(n int64) string {
+// formatResourceVersion returns a resourceVersion; empty for 0.
+func formatResourceVersion(n int64) string {
 	if n == 0 {
 		return ""
 	}
 	return strconv.FormatInt(n, 10)
 }
 
-func clipRecordedText(text string) string {
+func clipLongMessage(text string) string {
 	if len(text) > maxTextBytes {
 		return text[:maxTextBytes-3] + "..."
 	}
 	return text
 }
 
-// recordedMetricStatus returns the value of a metric in a status: a utilization in percent, else thousandths; 0 for a failed metric.
-func recordedMetricStatus(m *autoscalingv2.MetricStatus) int64 {
+// getCurrentMetricValue returns the value of a metric in a status: a utilization in percent, else thousandths; 0 for a failed metric.
+func getCurrentMetricValue(m *autoscalingv2.MetricStatus) int64 {
 	var v autoscalingv2.MetricValueStatus
 	switch {
 	case m.Pods != nil:
@@ -260,16 +260,16 @@ func recordedMetricStatus(m *autoscalingv2.MetricStatus) int64 {
 	return 0
 }
 
-// equalRecordedStatus reports whether two statuses are the same, at any versions.
-func equalRecordedStatus(a, b *explainapi.Status) bool {
+// equalHPAStatus reports whether two statuses are the same, at any versions.
+func equalHPAStatus(a, b *explainapi.Status) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.CurrentReplicas == b.CurrentReplicas && a.DesiredReplicas == b.DesiredReplicas && a.LastScaleTime.Equal(b.LastScaleTime) &&
-		equalRecordedSlices(a.Conditions, b.Conditions) && equalRecordedSlices(a.Current, b.Current)
+		equalStatusSlices(a.Conditions, b.Conditions) && equalStatusSlices(a.Current, b.Current)
 }
 
-func equalRecordedSlices[T comparable](a, b []T) bool {
+func equalStatusSlices[T comparable](a, b []T) bool {
 	if len(a) != len(b) {
 		return false
 	}

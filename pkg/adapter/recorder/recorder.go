@@ -87,28 +87,28 @@ func (r *Recorder) SetScaleTargets(t ScaleTargets) { r.targets = t }
 
 // ObserveAutoscaler notes the state of a new or changed autoscaler. It keeps parts of the object.
 func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
-	if !r.admitRecordedSpec(h) {
+	if !r.admitHPASpec(h) {
 		return
 	}
 	now := r.opts.Now()
 	rec := r.openRecord(h, now)
-	status := newRecordedStatus(h)
+	status := newHPAStatus(h)
 	rec.mu.Lock()
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
 	r.encodePendingAnswers(rec) // they were given before
 	if isRecordOfEarlierSpec(h) && rec.spec != nil {
-		defer rec.setRecordedSpec(h, now)
+		defer rec.setHPASpec(h, now)
 	} else {
-		rec.setRecordedSpec(h, now)
+		rec.setHPASpec(h, now)
 	}
 	before := rec.looks.status
-	if equalRecordedStatus(before, status) {
+	if equalHPAStatus(before, status) {
 		return
 	}
 	begin := rec.looks.begin
-	belongs := rec.looks.trackRecordedStatus(now.UnixMilli(), status)
-	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: now.UnixMilli(), status: status}))
+	belongs := rec.looks.trackLookStatus(now.UnixMilli(), status)
+	r.addClosedBlockBytes(rec, rec.appendBlockEntry(&entry{at: now.UnixMilli(), status: status}))
 	if before != nil {
 		r.metrics.countHPADecision(before, status)
 		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
@@ -124,11 +124,11 @@ func isRecordOfEarlierSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
 	return observed != nil && *observed < h.Generation
 }
 
-// setRecordedSpec notes the spec of an autoscaler, if it is another. The caller holds mu.
-func (r *record) setRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
+// setHPASpec notes the spec of an autoscaler, if it is another. The caller holds mu.
+func (r *record) setHPASpec(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
 	if r.spec == nil || !equality.Semantic.DeepEqual(r.spec.spec, &h.Spec) {
 		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
-		r.spec = &specVersion{now, formatRecordedVersion(parseRecordedVersion(h.ResourceVersion)), &spec, spec.Size()}
+		r.spec = &specVersion{now, formatResourceVersion(parseResourceVersion(h.ResourceVersion)), &spec, spec.Size()}
 	}
 }
 
@@ -146,8 +146,8 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 		rec = &record{key: key, uid: h.UID, since: now}
 		r.records[key] = rec
 	}
-	r.countRecordedSpec(rec, measureRecordedSpec(h))
-	r.indexRecordedReads(rec, h)
+	r.countSpecMemory(rec, measureSpecMemory(h))
+	r.indexMetricReads(rec, h)
 	return rec
 }
 
@@ -174,22 +174,22 @@ func (r *Recorder) RetainAutoscalers(exists func(namespace, name string) bool) {
 // forgetRecord drops a record. The caller holds mu.
 func (r *Recorder) forgetRecord(rec *record) {
 	delete(r.records, rec.key)
-	r.countRecordedSpec(rec, 0)
-	r.unindexRecordedReads(rec)
+	r.countSpecMemory(rec, 0)
+	r.unindexMetricReads(rec)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	r.addRecorderUsage(rec, -rec.bytes)
+	r.addClosedBlockBytes(rec, -rec.bytes)
 	rec.blocks, rec.bytes, rec.isForgotten = nil, 0, true
 	r.dropPendingAnswers(rec)
 }
 
-// addRecorderUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.
-func (r *Recorder) addRecorderUsage(rec *record, bytes int) {
+// addClosedBlockBytes counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.
+func (r *Recorder) addClosedBlockBytes(rec *record, bytes int) {
 	if rec.isForgotten || bytes == 0 {
 		return
 	}
 	for bytes > 0 && rec.bytes > r.opts.MaxRecordBytes {
-		bytes -= rec.dropOldestRecordBlock()
+		bytes -= rec.dropOldestBlock()
 	}
 	r.usageMu.Lock()
 	defer r.usageMu.Unlock()
@@ -203,14 +203,14 @@ func (r *Recorder) addRecorderUsage(rec *record, bytes int) {
 // the most. So no namespace pushes out the records of others. The caller holds no lock.
 func (r *Recorder) boundRecords() {
 	for {
-		largest, over := r.findLargestRecordedNamespace()
-		if !over || !r.dropLargestRecordBlock(largest) {
+		largest, over := r.findLargestNamespace()
+		if !over || !r.dropBlockOfLargestRecord(largest) {
 			return
 		}
 	}
 }
 
-func (r *Recorder) findLargestRecordedNamespace() (namespace string, over bool) {
+func (r *Recorder) findLargestNamespace() (namespace string, over bool) {
 	r.usageMu.Lock()
 	defer r.usageMu.Unlock()
 	if r.used <= r.opts.MaxBytes {
@@ -225,8 +225,8 @@ func (r *Recorder) findLargestRecordedNamespace() (namespace string, over bool) 
 	return namespace, true
 }
 
-// dropLargestRecordBlock drops the oldest block of the largest record in a namespace, and reports whether there was one.
-func (r *Recorder) dropLargestRecordBlock(namespace string) bool {
+// dropBlockOfLargestRecord drops the oldest block of the largest record in a namespace, and reports whether there was one.
+func (r *Recorder) dropBlockOfLargestRecord(namespace string) bool {
 	var largest *record
 	most := 0
 	r.mu.RLock()
@@ -246,7 +246,7 @@ func (r *Recorder) dropLargestRecordBlock(namespace string) bool {
 	}
 	largest.mu.Lock()
 	defer largest.mu.Unlock()
-	dropped := largest.dropOldestRecordBlock()
-	r.addRecorderUsage(largest, -dropped)
+	dropped := largest.dropOldestBlock()
+	r.addClosedBlockBytes(largest, -dropped)
 	return dropped > 0
 }

@@ -243,7 +243,7 @@ func TestBoundOfAll(t *testing.T) {
 	rec := s.recorder.records[types.NamespacedName{Namespace: "calm", Name: "quiet"}]
 	for i := range 100 { // a few blocks of another namespace
 		at := noon.Add(time.Duration(i) * time.Second)
-		s.recorder.takeRecordedAnswer(rec, pendingAnswer{at: at, err: fmt.Sprintf("error %d %s", i, strings.Repeat("x", 200))})
+		s.recorder.queueOrEncodeAnswer(rec, pendingAnswer{at: at, err: fmt.Sprintf("error %d %s", i, strings.Repeat("x", 200))})
 	}
 	s.recorder.encodeAllPendingAnswers()
 	before := rec.bytes
@@ -282,9 +282,9 @@ func TestBlocks(t *testing.T) {
 				}
 			}
 			want = append(want, e)
-			rec.appendRecordEntry(&e)
+			rec.appendBlockEntry(&e)
 		}
-		got, err := rec.copyOpenRecordBlock().decodeRecordBlock()
+		got, err := rec.copyOpenBlock().decodeBlockEntries()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,11 +309,11 @@ func FuzzDecodeBlock(f *testing.F) {
 	for range 5 {
 		s.look()
 	}
-	b := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}].copyOpenRecordBlock()
+	b := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}].copyOpenBlock()
 	f.Add(b.data, 5)
 	f.Fuzz(func(_ *testing.T, data []byte, entries int) {
 		broken := &block{data: data, texts: b.texts, entries: min(max(entries, 0), 100)}
-		_, _ = broken.decodeRecordBlock()
+		_, _ = broken.decodeBlockEntries()
 	})
 }
 
@@ -403,7 +403,7 @@ func TestMemoryOfAnHour(t *testing.T) {
 		s.look()
 	}
 	rec := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}]
-	bytes := rec.bytes + rec.copyOpenRecordBlock().bytes + cap(rec.writer.data)
+	bytes := rec.bytes + rec.copyOpenBlock().bytes + cap(rec.writer.data)
 	t.Logf("%d bytes an hour, %d a decision at %d pods", bytes, bytes/240, len(s.pods))
 	if bytes/240 > 1000 || bytes > 100_000 {
 		t.Errorf("%d bytes an hour of one autoscaler, %d a decision; want less than 100,000 and 1,000", bytes, bytes/240)

@@ -19,16 +19,16 @@ const (
 	openRecordBytes, specRatio = 4 << 10, 2
 )
 
-// measureRecordedSpec returns about the memory of a record beside its closed blocks.
-func measureRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) int {
+// measureSpecMemory returns about the memory of a record beside its closed blocks.
+func measureSpecMemory(h *autoscalingv2.HorizontalPodAutoscaler) int {
 	return openRecordBytes + specRatio*h.Spec.Size()
 }
 
-// admitRecordedSpec reports whether there is room for the spec of an autoscaler. Without it, the autoscaler has no record. If all specs are
+// admitHPASpec reports whether there is room for the spec of an autoscaler. Without it, the autoscaler has no record. If all specs are
 // at their bound, a namespace with fewer bytes takes the place of records of the namespace with the most.
-func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
+func (r *Recorder) admitHPASpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
 	key := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
-	size := measureRecordedSpec(h)
+	size := measureSpecMemory(h)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.records[key]
@@ -36,7 +36,7 @@ func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) b
 	if rec != nil {
 		others, all = others-rec.specBytes, all-rec.specBytes
 	}
-	if h.Spec.Size() <= maxSpecBytes && others+size <= maxNamespaceSpecBytes && r.makeRoomForRecordedSpec(h.Namespace, others+size, all+size) {
+	if h.Spec.Size() <= maxSpecBytes && others+size <= maxNamespaceSpecBytes && r.evictRecordsForSpec(h.Namespace, others+size, all+size) {
 		return true
 	}
 	if rec != nil {
@@ -45,9 +45,9 @@ func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) b
 	return false
 }
 
-// makeRoomForRecordedSpec forgets records of namespaces with more bytes than a namespace will have, until all specs are within their bound. It reports
+// evictRecordsForSpec forgets records of namespaces with more bytes than a namespace will have, until all specs are within their bound. It reports
 // whether they are. The caller holds mu.
-func (r *Recorder) makeRoomForRecordedSpec(namespace string, own, all int) bool {
+func (r *Recorder) evictRecordsForSpec(namespace string, own, all int) bool {
 	for all > maxAllSpecBytes {
 		greediest := ""
 		for n, bytes := range r.specBytes {
@@ -70,8 +70,8 @@ func (r *Recorder) makeRoomForRecordedSpec(namespace string, own, all int) bool 
 	return true
 }
 
-// countRecordedSpec counts a record with its spec; 0 for a forgotten record. The caller holds mu.
-func (r *Recorder) countRecordedSpec(rec *record, size int) {
+// countSpecMemory counts a record with its spec; 0 for a forgotten record. The caller holds mu.
+func (r *Recorder) countSpecMemory(rec *record, size int) {
 	namespace := rec.key.Namespace
 	r.specBytes[namespace] += size - rec.specBytes
 	r.allSpecBytes += size - rec.specBytes

@@ -71,7 +71,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	defer c.Metrics.countFailingGates(nil) // the next leader counts them
 	var owing []string
-	defer func() { c.settleControllerMessages(ctx, owing) }()
+	defer func() { c.handOverPendingMessages(ctx, owing) }()
 	defer c.runningWorkers.Wait()
 	defer func() { // from here on no worker starts
 		c.mu.Lock()
@@ -80,13 +80,13 @@ func (c *Controller) Run(ctx context.Context) error {
 		cancel()
 	}()
 	c.addOwnedNamespaces(ctx)
-	stop := c.Caches.Start(ctx, c.Namespaces, c.wakeControllerWorker)
+	stop := c.Caches.Start(ctx, c.Namespaces, c.wakeWorkloadWorker)
 	defer stop()
 	defer func() { owing = c.listOwingNamespaces() }()
 	if !c.Caches.WaitForHolds(ctx) {
 		return nil
 	}
-	return c.runControllerSchedules(ctx)
+	return c.applySchedulesAtChanges(ctx)
 }
 
 // ownedListTimeout bounds the search for holds in all namespaces.
@@ -108,8 +108,8 @@ func (c *Controller) addOwnedNamespaces(ctx context.Context) {
 // settleTimeout bounds the wait for receivers at the end of Run: a change of the configuration waits for it too.
 const settleTimeout = time.Second
 
-// settleControllerMessages leaves the messages to the next leader, after the messages that receivers are getting.
-func (c *Controller) settleControllerMessages(ctx context.Context, namespaces []string) {
+// handOverPendingMessages leaves the messages to the next leader, after the messages that receivers are getting.
+func (c *Controller) handOverPendingMessages(ctx context.Context, namespaces []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	if err := c.Engine.SettleMessages(ctx, namespaces); err != nil {
@@ -131,7 +131,7 @@ func (c *Controller) listOwingNamespaces() (all []string) {
 func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
 	changed, err := c.Engine.ApplyHold(ctx, t, h)
 	if err == nil && changed {
-		c.wakeControllerWorker(t)
+		c.wakeWorkloadWorker(t)
 	}
 	return err
 }
@@ -141,13 +141,13 @@ func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason st
 	ended, err := c.Engine.EndHold(ctx, t, id)
 	if err == nil && c.isFirstWorkloadOfRule(t, id) { // one list for all workloads of an end
 		var former []hold.Object
-		former, err = c.endFormerHolds(ctx, t.Namespace, func(h *hold.Object) bool { return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id) })
+		former, err = c.endFormerHolds(ctx, t.Namespace, func(h *hold.Object) bool { return h.DeletionTimestamp == nil && c.isHoldOfFormerRule(h, id) })
 		ended = append(ended, former...)
 	}
 	for i := range ended {
 		held := ended[i].HeldWorkload()
 		klog.FromContext(ctx).Info("Hold released", "workload", held.String(), "hold", ended[i].HoldID(), "reason", reason)
-		c.wakeControllerWorker(held)
+		c.wakeWorkloadWorker(held)
 	}
 	if err != nil {
 		return fmt.Errorf("release %s: %w", t, err)
@@ -155,8 +155,8 @@ func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason st
 	return nil
 }
 
-// wakeControllerWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
-func (c *Controller) wakeControllerWorker(t hold.Workload) {
+// wakeWorkloadWorker makes the workload's worker start a pass at once, and starts the worker if necessary.
+func (c *Controller) wakeWorkloadWorker(t hold.Workload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runContext == nil || c.runContext.Err() != nil {
@@ -167,7 +167,7 @@ func (c *Controller) wakeControllerWorker(t hold.Workload) {
 		w = &workloadWorker{wake: make(chan struct{}, 1)}
 		c.workers[t.WithoutVersion()] = w
 		c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
-		c.runningWorkers.Go(func() { c.runControllerWorkerUntilReleased(c.runContext, t, w) })
+		c.runningWorkers.Go(func() { c.reconcileUntilReleased(c.runContext, t, w) })
 		return
 	}
 	w.wokenAgain = true
@@ -180,8 +180,8 @@ func (c *Controller) wakeControllerWorker(t hold.Workload) {
 // permanentErrorPause is the delay after an error that a retry cannot mend: a person must change the workload or the rights first.
 const permanentErrorPause = 30 * time.Second
 
-// runControllerWorkerUntilReleased reconciles a workload until it has no more holds.
-func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
+// reconcileUntilReleased reconciles a workload until it has no more holds.
+func (c *Controller) reconcileUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("workload", t.String())
 	observer := rollout.NewLogObserver(log)
 	observer.Wake = w.wake
@@ -189,9 +189,9 @@ func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hol
 		_, err := c.reconcileWithoutPanic(ctx, t, observer)
 		if ctx.Err() == nil && err != nil {
 			log.Error(err, "Workload cannot be scaled", "retryIn", permanentErrorPause)
-			c.waitForControllerWakeUp(ctx, w)
+			c.waitForWorkerWakeUp(ctx, w)
 		}
-		if c.removeFinishedControllerWorker(ctx, t, w, err) {
+		if c.removeFinishedWorker(ctx, t, w, err) {
 			return
 		}
 	}
@@ -203,8 +203,8 @@ func (c *Controller) reconcileWithoutPanic(ctx context.Context, t hold.Workload,
 	return c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.IsHeld() }, f)
 }
 
-// waitForControllerWakeUp waits for a wake-up or permanentErrorPause.
-func (c *Controller) waitForControllerWakeUp(ctx context.Context, w *workloadWorker) {
+// waitForWorkerWakeUp waits for a wake-up or permanentErrorPause.
+func (c *Controller) waitForWorkerWakeUp(ctx context.Context, w *workloadWorker) {
 	timer := time.NewTimer(permanentErrorPause)
 	defer timer.Stop()
 	select {
@@ -215,8 +215,8 @@ func (c *Controller) waitForControllerWakeUp(ctx context.Context, w *workloadWor
 	}
 }
 
-// removeFinishedControllerWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
-func (c *Controller) removeFinishedControllerWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
+// removeFinishedWorker removes the worker, unless a wake-up came meanwhile or the reconciliation failed. It reports whether it did.
+func (c *Controller) removeFinishedWorker(ctx context.Context, t hold.Workload, w *workloadWorker, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() == nil && (w.wokenAgain || err != nil) {

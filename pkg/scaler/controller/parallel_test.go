@@ -66,7 +66,7 @@ func TestD7DeafNamespace(t *testing.T) {
 				control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster}), Caches: rollout.NewCaches(nil), Schedules: []schedule.Schedule{s}})
 				var all sync.WaitGroup
 				all.Go(func() {
-					if control.applyControllerSchedules(t.Context(), start) {
+					if control.applySchedulesAt(t.Context(), start) {
 						t.Error("all holds are stored")
 					}
 				})

@@ -24,9 +24,9 @@ func cutEventHoldID(id string) (rule, key string, isEvent bool) {
 	return rule, key, isEvent
 }
 
-// findControllerRule returns the rule that made a hold; nil: none did. If the configuration has no rule of its name, such as after a change of the name,
+// findRuleOfHold returns the rule that made a hold; nil: none did. If the configuration has no rule of its name, such as after a change of the name,
 // it is the only rule that could have made it: one with the hold's workload, its type of event, and a key or none.
-func (c *Controller) findControllerRule(h *hold.Object) *event.Rule {
+func (c *Controller) findRuleOfHold(h *hold.Object) *event.Rule {
 	name, key, isEvent := cutEventHoldID(h.HoldID())
 	if !isEvent || c.Engine.Owner == "" || h.Labels[hold.OwnerLabel] != c.Engine.Owner {
 		return nil
@@ -47,12 +47,12 @@ func (c *Controller) findControllerRule(h *hold.Object) *event.Rule {
 	return possible[0]
 }
 
-// isFormerControllerHold reports whether the rule with a hold of the ID made h before the configuration changed: under another name, or on a workload that it
+// isHoldOfFormerRule reports whether the rule with a hold of the ID made h before the configuration changed: under another name, or on a workload that it
 // no longer has. No event of its own ends it.
-func (c *Controller) isFormerControllerHold(h *hold.Object, id string) bool {
+func (c *Controller) isHoldOfFormerRule(h *hold.Object, id string) bool {
 	name, key, isEvent := cutEventHoldID(id)
 	before, keyBefore, _ := cutEventHoldID(h.HoldID())
-	r := c.findControllerRule(h)
+	r := c.findRuleOfHold(h)
 	if !isEvent || r == nil || r.Name != name || keyBefore != key {
 		return false
 	}

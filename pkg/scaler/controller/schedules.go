@@ -26,13 +26,13 @@ const (
 	reapplyRetryInterval = 5 * time.Second
 )
 
-// runControllerSchedules applies the schedules at each of their changes, until ctx ends.
-func (c *Controller) runControllerSchedules(ctx context.Context) error {
+// applySchedulesAtChanges applies the schedules at each of their changes, until ctx ends.
+func (c *Controller) applySchedulesAtChanges(ctx context.Context) error {
 	for {
 		at := time.Now()
 		c.Metrics.countFailingGates(c.Caches.ListAllHolds())
 		next := at.Add(reapplyInterval)
-		if !c.applyControllerSchedules(ctx, at) {
+		if !c.applySchedulesAt(ctx, at) {
 			next = at.Add(reapplyRetryInterval)
 		}
 		for i := range c.Schedules {
@@ -50,8 +50,8 @@ func (c *Controller) runControllerSchedules(ctx context.Context) error {
 	}
 }
 
-// applyControllerSchedules sets the holds of all schedules for a time. It reports whether all succeeded.
-func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time) bool {
+// applySchedulesAt sets the holds of all schedules for a time. It reports whether all succeeded.
+func (c *Controller) applySchedulesAt(ctx context.Context, at time.Time) bool {
 	var mu sync.Mutex // guards applied
 	applied := map[hold.Workload]map[string]bool{}
 	var applies []func(context.Context) error
@@ -59,7 +59,7 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 		s := &c.Schedules[i]
 		for _, t := range s.Workloads {
 			applies = append(applies, func(ctx context.Context) error {
-				on, err := c.applyControllerSchedule(ctx, s, t, at)
+				on, err := c.applyScheduleToWorkload(ctx, s, t, at)
 				mu.Lock()
 				defer mu.Unlock()
 				if on && applied[t] == nil {
@@ -72,24 +72,24 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 			})
 		}
 	}
-	done := runControllerApplies(ctx, applies)
-	paused := runControllerApplies(ctx, c.listControllerRulePauses(c.Caches.ListAllHolds()))
-	return c.endStaleControllerHolds(ctx, at, applied) && done && paused
+	done := runParallelApplies(ctx, applies)
+	paused := runParallelApplies(ctx, c.listPausesOfRules(c.Caches.ListAllHolds()))
+	return c.endStaleScheduleHolds(ctx, at, applied) && done && paused
 }
 
-// listControllerRulePauses returns the changes that pause the holds of paused rules, and resume the holds of rules that are no longer paused.
-func (c *Controller) listControllerRulePauses(all []hold.Object) (changes []func(context.Context) error) {
+// listPausesOfRules returns the changes that pause the holds of paused rules, and resume the holds of rules that are no longer paused.
+func (c *Controller) listPausesOfRules(all []hold.Object) (changes []func(context.Context) error) {
 	for i := range all {
 		h := &all[i]
-		if r := c.findControllerRule(h); r != nil {
-			changes = append(changes, func(ctx context.Context) error { return c.pauseControllerRuleHold(ctx, h, r.Paused) })
+		if r := c.findRuleOfHold(h); r != nil {
+			changes = append(changes, func(ctx context.Context) error { return c.pauseOrResumeHold(ctx, h, r.Paused) })
 		}
 	}
 	return changes
 }
 
-// pauseControllerRuleHold pauses a hold of a paused rule, or resumes it.
-func (c *Controller) pauseControllerRuleHold(ctx context.Context, h *hold.Object, paused bool) error {
+// pauseOrResumeHold pauses a hold of a paused rule, or resumes it.
+func (c *Controller) pauseOrResumeHold(ctx context.Context, h *hold.Object, paused bool) error {
 	changed, err := c.Engine.PauseByOwner(ctx, h, paused)
 	switch {
 	case err != nil && !errors.Is(context.Cause(ctx), context.Canceled):
@@ -100,9 +100,9 @@ func (c *Controller) pauseControllerRuleHold(ctx context.Context, h *hold.Object
 	return err
 }
 
-// runControllerApplies calls functions at the same time, up to maxParallelApplies, each with a context of applyTimeout. It returns after all of them, and
+// runParallelApplies calls functions at the same time, up to maxParallelApplies, each with a context of applyTimeout. It returns after all of them, and
 // reports whether all succeeded.
-func runControllerApplies(ctx context.Context, applies []func(context.Context) error) bool {
+func runParallelApplies(ctx context.Context, applies []func(context.Context) error) bool {
 	var failures atomic.Int64
 	var running sync.WaitGroup
 	room := make(chan struct{}, maxParallelApplies)
@@ -121,22 +121,22 @@ func runControllerApplies(ctx context.Context, applies []func(context.Context) e
 	return failures.Load() == 0
 }
 
-// applyControllerSchedule sets the hold of a schedule on one of its workloads. It reports whether a window of the schedule is active.
-func (c *Controller) applyControllerSchedule(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (on bool, err error) {
-	want, on := c.activeControllerWindow(ctx, s, t, at)
+// applyScheduleToWorkload sets the hold of a schedule on one of its workloads. It reports whether a window of the schedule is active.
+func (c *Controller) applyScheduleToWorkload(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (on bool, err error) {
+	want, on := c.getActiveWindowOfWorkload(ctx, s, t, at)
 	if !on {
 		return false, nil
 	}
-	err = c.Raise(ctx, t, c.newControllerScheduleHold(s, want))
+	err = c.Raise(ctx, t, c.newScheduleHold(s, want))
 	if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
 		klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 	}
 	return true, err
 }
 
-// activeControllerWindow returns the window of a schedule for one of its workloads.
-func (c *Controller) activeControllerWindow(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (schedule.ActiveWindow, bool) {
-	others := c.listControllerSchedules(t)
+// getActiveWindowOfWorkload returns the window of a schedule for one of its workloads.
+func (c *Controller) getActiveWindowOfWorkload(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (schedule.ActiveWindow, bool) {
+	others := c.listSchedulesOfWorkload(t)
 	w, on := s.ActiveBeside(others, at)
 	if on && s.RampsBesideWindow(others, at) {
 		if was, known, err := c.Engine.GetOriginalReplicas(ctx, t, at); err == nil && known {
@@ -162,9 +162,9 @@ func (c *Controller) startRampAtOriginal(ctx context.Context, t hold.Workload, w
 	return w
 }
 
-// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in a ramp that counts
+// newScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in a ramp that counts
 // from 0.
-func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
+func (c *Controller) newScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: hold.SchedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
 		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(hold.WindowOverlap), WindowStart: w.Start, Notify: s.Notify,
@@ -179,14 +179,14 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 	return h
 }
 
-// endStaleControllerHolds ends this controller's schedule holds if their schedule or window is no longer in the configuration. Between two
+// endStaleScheduleHolds ends this controller's schedule holds if their schedule or window is no longer in the configuration. Between two
 // windows a paused hold stays, so that the next window is paused too.
-func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, applied map[hold.Workload]map[string]bool) bool {
+func (c *Controller) endStaleScheduleHolds(ctx context.Context, at time.Time, applied map[hold.Workload]map[string]bool) bool {
 	var releases []func(context.Context) error
 	for _, h := range c.Caches.ListAllHolds() {
 		t, id := h.HeldWorkload(), h.HoldID()
 		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, hold.SchedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] ||
-			h.IsPaused(at) && c.hasControllerSchedule(strings.TrimPrefix(id, hold.SchedulePrefix)) {
+			h.IsPaused(at) && c.isScheduleConfigured(strings.TrimPrefix(id, hold.SchedulePrefix)) {
 			continue
 		}
 		releases = append(releases, func(ctx context.Context) error {
@@ -197,10 +197,10 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, 
 			return err
 		})
 	}
-	return runControllerApplies(ctx, releases)
+	return runParallelApplies(ctx, releases)
 }
 
-func (c *Controller) listControllerSchedules(t hold.Workload) (all []*schedule.Schedule) {
+func (c *Controller) listSchedulesOfWorkload(t hold.Workload) (all []*schedule.Schedule) {
 	for i := range c.Schedules {
 		if slices.ContainsFunc(c.Schedules[i].Workloads, t.IsSameObject) {
 			all = append(all, &c.Schedules[i])
@@ -209,7 +209,7 @@ func (c *Controller) listControllerSchedules(t hold.Workload) (all []*schedule.S
 	return all
 }
 
-// hasControllerSchedule reports whether the configuration has the schedule.
-func (c *Controller) hasControllerSchedule(name string) bool {
+// isScheduleConfigured reports whether the configuration has the schedule.
+func (c *Controller) isScheduleConfigured(name string) bool {
 	return slices.ContainsFunc(c.Schedules, func(s schedule.Schedule) bool { return s.Name == name })
 }

@@ -61,7 +61,7 @@ func TestRulePausesItsHolds(t *testing.T) {
 	cluster.holds = append(cluster.holds, *byPerson)
 	for _, paused := range []bool{true, true, false, false} {
 		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: []event.Rule{{Name: "sale", Paused: paused}, {Name: "sale2"}}})
-		if !runControllerApplies(t.Context(), control.listControllerRulePauses(slices.Clone(cluster.holds))) {
+		if !runParallelApplies(t.Context(), control.listPausesOfRules(slices.Clone(cluster.holds))) {
 			t.Fatal("failed")
 		}
 		got := map[string]bool{}
@@ -106,7 +106,7 @@ func TestD9RampStartsAtTheWorkload(t *testing.T) {
 				if !ok {
 					t.Fatalf("step %d: no window", step)
 				}
-				h := control.newControllerScheduleHold(&s, control.startRampAtOriginal(t.Context(), shop, w, at))
+				h := control.newScheduleHold(&s, control.startRampAtOriginal(t.Context(), shop, w, at))
 				if !h.Lower {
 					t.Errorf("step %d may not lower", step)
 				}
@@ -135,7 +135,7 @@ func TestD9SchedulesOfAWorkload(t *testing.T) {
 		{Name: "day", Workloads: []hold.Workload{cart, shop}}, {Name: "cart", Workloads: []hold.Workload{cart}}, {Name: "night", Workloads: []hold.Workload{beta}},
 	}})
 	var names []string
-	for _, s := range control.listControllerSchedules(shop) {
+	for _, s := range control.listSchedulesOfWorkload(shop) {
 		names = append(names, s.Name)
 	}
 	if diff := cmp.Diff([]string{"day", "night"}, names); diff != "" {
@@ -165,8 +165,8 @@ func TestD9RampBesideAWindow(t *testing.T) {
 		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: &oneWorkload{replicas: c.was}}), Schedules: []schedule.Schedule{s}})
 		var got []int32
 		for step := range 4 {
-			w, on := control.activeControllerWindow(t.Context(), &s, shop, start.Add(time.Duration(step)*10*time.Minute))
-			if h := control.newControllerScheduleHold(&s, w); !on || !h.Lower {
+			w, on := control.getActiveWindowOfWorkload(t.Context(), &s, shop, start.Add(time.Duration(step)*10*time.Minute))
+			if h := control.newScheduleHold(&s, w); !on || !h.Lower {
 				t.Errorf("%s, step %d: on %v, may lower %v", name, step, on, h.Lower)
 			}
 			got = append(got, w.Replicas)
@@ -192,7 +192,7 @@ func TestD2ScheduleWithGates(t *testing.T) {
 		"one workload":  {schedule.Schedule{Name: "sale", Workloads: []hold.Workload{shop}, Gates: []string{"cdn"}}, "", 0},
 		"two workloads": {schedule.Schedule{Name: "sale", Workloads: []hold.Workload{shop, cart}, Gates: []string{"cdn"}}, "schedule/sale", 2},
 	} {
-		h := New(Options{}).newControllerScheduleHold(&c.schedule, schedule.ActiveWindow{Replicas: 8, MinReplicas: 8})
+		h := New(Options{}).newScheduleHold(&c.schedule, schedule.ActiveWindow{Replicas: 8, MinReplicas: 8})
 		if diff := cmp.Diff(c.schedule.Gates, h.Gates); diff != "" || h.Group != c.group || h.GroupSize != c.size {
 			t.Errorf("%s: group %q of %d, gates (-want +got):\n%s", name, h.Group, h.GroupSize, diff)
 		}

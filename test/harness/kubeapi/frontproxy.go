@@ -22,8 +22,8 @@ type FrontProxy struct {
 	Client    tls.Certificate
 }
 
-// newKubeAPIFrontProxy signs with RSA, as kubeadm does: the adapter verifies the certificate with every request.
-func newKubeAPIFrontProxy(now time.Time) (FrontProxy, error) {
+// newSignedFrontProxy signs with RSA, as kubeadm does: the adapter verifies the certificate with every request.
+func newSignedFrontProxy(now time.Time) (FrontProxy, error) {
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "front-proxy-ca"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,

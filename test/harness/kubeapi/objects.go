@@ -43,12 +43,12 @@ type objectEvent struct {
 	text    json.RawMessage
 }
 
-func newKubeAPIObjectList(apiVersion, kind string) *objectList {
+func newObjectList(apiVersion, kind string) *objectList {
 	return &objectList{apiVersion: apiVersion, kind: kind, version: 1, objects: map[string]json.RawMessage{}, changed: make(chan struct{})}
 }
 
-// setKubeAPIObject adds or replaces an object.
-func (l *objectList) setKubeAPIObject(o apiObject) {
+// setListedObject adds or replaces an object.
+func (l *objectList) setListedObject(o apiObject) {
 	o.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(l.apiVersion, l.kind))
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,24 +63,24 @@ func (l *objectList) setKubeAPIObject(o apiObject) {
 		panic(err) // types of Kubernetes marshal
 	}
 	l.objects[key] = text
-	l.sendKubeAPIEvent(kind, text)
+	l.appendWatchEvent(kind, text)
 }
 
-// removeKubeAPIObject removes an object, if there is one.
-func (l *objectList) removeKubeAPIObject(namespace, name string) {
+// removeListedObject removes an object, if there is one.
+func (l *objectList) removeListedObject(namespace, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := namespace + "/" + name
 	if text, known := l.objects[key]; known {
 		delete(l.objects, key)
-		l.sendKubeAPIEvent(watch.Deleted, text)
+		l.appendWatchEvent(watch.Deleted, text)
 	}
 }
 
-// sendKubeAPIEvent adds an event. The caller holds l.mu.
-func (l *objectList) sendKubeAPIEvent(kind watch.EventType, object json.RawMessage) {
+// appendWatchEvent adds an event. The caller holds l.mu.
+func (l *objectList) appendWatchEvent(kind watch.EventType, object json.RawMessage) {
 	l.version++
-	l.events = append(l.events, objectEvent{l.version, marshalKubeAPIEvent(kind, object)})
+	l.events = append(l.events, objectEvent{l.version, marshalWatchEvent(kind, object)})
 	if len(l.events) > keptWatchEvents {
 		l.events = slices.Clone(l.events[len(l.events)-keptWatchEvents/2:])
 	}
@@ -88,7 +88,7 @@ func (l *objectList) sendKubeAPIEvent(kind watch.EventType, object json.RawMessa
 	l.changed = make(chan struct{})
 }
 
-func marshalKubeAPIEvent(kind watch.EventType, object any) json.RawMessage {
+func marshalWatchEvent(kind watch.EventType, object any) json.RawMessage {
 	text, err := json.Marshal(map[string]any{"type": kind, "object": object})
 	if err != nil {
 		panic(err) // types of Kubernetes marshal
@@ -101,11 +101,11 @@ func (l *objectList) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	switch {
 	case q.Get("sendInitialEvents") != "": // clients then list
-		respondKubeAPIFailure(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+		writeFailureStatus(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 	case q.Get("watch") != "":
-		l.serveKubeAPIWatch(w, r)
+		l.serveWatch(w, r)
 	default:
-		respondKubeAPIJSON(w, http.StatusOK, l.listKubeAPIObjects(newListedPage(q)))
+		writeJSONResponse(w, http.StatusOK, l.encodeObjectList(newListedPage(q)))
 	}
 }
 
@@ -125,7 +125,7 @@ func newListedPage(q url.Values) (page listedPage) {
 	return page
 }
 
-func (l *objectList) listKubeAPIObjects(page listedPage) any {
+func (l *objectList) encodeObjectList(page listedPage) any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	head := metav1.ListMeta{ResourceVersion: cmp.Or(page.version, strconv.Itoa(l.version))}
@@ -144,15 +144,15 @@ func (l *objectList) listKubeAPIObjects(page listedPage) any {
 	return map[string]any{"apiVersion": l.apiVersion, "kind": l.kind + "List", "items": items, "metadata": head}
 }
 
-func (l *objectList) serveKubeAPIWatch(w http.ResponseWriter, r *http.Request) {
+func (l *objectList) serveWatch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
 	from, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 	for {
-		events, changed, known := l.listKubeAPIEvents(from)
+		events, changed, known := l.listEventsSince(from)
 		if !known {
-			events = []objectEvent{{text: marshalKubeAPIEvent(watch.Error, newKubeAPIFailure(http.StatusGone, metav1.StatusReasonExpired))}}
+			events = []objectEvent{{text: marshalWatchEvent(watch.Error, newFailureStatus(http.StatusGone, metav1.StatusReasonExpired))}}
 		}
 		for _, e := range events {
 			from = e.version
@@ -171,9 +171,9 @@ func (l *objectList) serveKubeAPIWatch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// listKubeAPIEvents returns the events after a version, and a channel that the next event closes. Known is false if some of the events
+// listEventsSince returns the events after a version, and a channel that the next event closes. Known is false if some of the events
 // are kept no longer.
-func (l *objectList) listKubeAPIEvents(from int) (events []objectEvent, changed <-chan struct{}, known bool) {
+func (l *objectList) listEventsSince(from int) (events []objectEvent, changed <-chan struct{}, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(l.events, from+1, func(e objectEvent, version int) int { return e.version - version })

@@ -48,18 +48,18 @@ type Server struct {
 
 // Start serves until Close.
 func Start(opts Options) (*Server, error) {
-	proxy, err := newKubeAPIFrontProxy(time.Now())
+	proxy, err := newSignedFrontProxy(time.Now())
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		Proxy: proxy, opts: opts, requests: map[string]int{},
-		pods: newKubeAPIObjectList("v1", "Pod"), hpas: newKubeAPIObjectList("autoscaling/v2", "HorizontalPodAutoscaler"),
+		pods: newObjectList("v1", "Pod"), hpas: newObjectList("autoscaling/v2", "HorizontalPodAutoscaler"),
 	}
 	mux := http.NewServeMux()
-	serveKubeAPIDiscovery(mux)
-	s.serveKubeAPIObjects(mux)
-	s.serveKubeAPIReviews(mux)
+	handleResourceDiscovery(mux)
+	s.handleObjectRequests(mux)
+	s.handleAccessReviews(mux)
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests[r.Method+" "+r.URL.Path]++
@@ -94,14 +94,14 @@ func (s *Server) AddSelectingDeployment(namespace, name, selector string, replic
 }
 
 // SetPod adds or replaces a pod.
-func (s *Server) SetPod(pod core.Pod) { s.pods.setKubeAPIObject(&pod) }
+func (s *Server) SetPod(pod core.Pod) { s.pods.setListedObject(&pod) }
 
 // RemovePod removes a pod.
-func (s *Server) RemovePod(namespace, name string) { s.pods.removeKubeAPIObject(namespace, name) }
+func (s *Server) RemovePod(namespace, name string) { s.pods.removeListedObject(namespace, name) }
 
 // SetAutoscaler adds or replaces an autoscaler.
 func (s *Server) SetAutoscaler(hpa autoscaling.HorizontalPodAutoscaler) {
-	s.hpas.setKubeAPIObject(&hpa)
+	s.hpas.setListedObject(&hpa)
 }
 
 // CountLookups returns the number of requests for scale subresources.
@@ -124,65 +124,65 @@ func (s *Server) CountRequests() (reviews, others int) {
 	return reviews, others
 }
 
-func respondKubeAPIJSON(w http.ResponseWriter, code int, v any) {
+func writeJSONResponse(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
 }
 
-func respondKubeAPIFailure(w http.ResponseWriter, code int32, reason metav1.StatusReason) {
-	respondKubeAPIJSON(w, int(code), newKubeAPIFailure(code, reason))
+func writeFailureStatus(w http.ResponseWriter, code int32, reason metav1.StatusReason) {
+	writeJSONResponse(w, int(code), newFailureStatus(code, reason))
 }
 
-func newKubeAPIFailure(code int32, reason metav1.StatusReason) metav1.Status {
-	return metav1.Status{TypeMeta: newKubeAPIType("v1", "Status"), Status: metav1.StatusFailure, Reason: reason, Code: code}
+func newFailureStatus(code int32, reason metav1.StatusReason) metav1.Status {
+	return metav1.Status{TypeMeta: newObjectTypeMeta("v1", "Status"), Status: metav1.StatusFailure, Reason: reason, Code: code}
 }
 
-func newKubeAPIType(apiVersion, kind string) metav1.TypeMeta {
+func newObjectTypeMeta(apiVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
 }
 
-// serveKubeAPIDiscovery tells which resources there are.
-func serveKubeAPIDiscovery(mux *http.ServeMux) {
+// handleResourceDiscovery tells which resources there are.
+func handleResourceDiscovery(mux *http.ServeMux) {
 	group := func(name, version string) metav1.APIGroup {
 		v := metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + version, Version: version}
 		return metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v}
 	}
 	resources := func(groupVersion string, all ...metav1.APIResource) metav1.APIResourceList {
-		return metav1.APIResourceList{TypeMeta: newKubeAPIType("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
+		return metav1.APIResourceList{TypeMeta: newObjectTypeMeta("v1", "APIResourceList"), GroupVersion: groupVersion, APIResources: all}
 	}
 	for path, v := range map[string]any{
-		"/api":                 metav1.APIVersions{TypeMeta: newKubeAPIType("v1", "APIVersions"), Versions: []string{"v1"}},
-		"/apis":                metav1.APIGroupList{TypeMeta: newKubeAPIType("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")}},
+		"/api":                 metav1.APIVersions{TypeMeta: newObjectTypeMeta("v1", "APIVersions"), Versions: []string{"v1"}},
+		"/apis":                metav1.APIGroupList{TypeMeta: newObjectTypeMeta("v1", "APIGroupList"), Groups: []metav1.APIGroup{group("apps", "v1"), group("autoscaling", "v2")}},
 		"/api/v1":              resources("v1", metav1.APIResource{Name: "pods", SingularName: "pod", Kind: "Pod", Namespaced: true}),
 		"/apis/autoscaling/v2": resources("autoscaling/v2", metav1.APIResource{Name: "horizontalpodautoscalers", Kind: "HorizontalPodAutoscaler", Namespaced: true}),
 		"/apis/apps/v1": resources("apps/v1",
 			metav1.APIResource{Name: "deployments", SingularName: "deployment", Kind: "Deployment", Namespaced: true},
 			metav1.APIResource{Name: "deployments/scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Namespaced: true}),
 	} {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { respondKubeAPIJSON(w, http.StatusOK, v) })
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeJSONResponse(w, http.StatusOK, v) })
 	}
 }
 
-func (s *Server) serveKubeAPIObjects(mux *http.ServeMux) {
+func (s *Server) handleObjectRequests(mux *http.ServeMux) {
 	mux.Handle("GET /api/v1/pods", s.pods)
 	mux.Handle("GET /apis/autoscaling/v2/horizontalpodautoscalers", s.hpas)
 	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/events", func(w http.ResponseWriter, r *http.Request) {
 		s.events.Add(1)
 		var event core.Event
 		_ = json.NewDecoder(r.Body).Decode(&event)
-		respondKubeAPIJSON(w, http.StatusCreated, event)
+		writeJSONResponse(w, http.StatusCreated, event)
 	})
 	mux.HandleFunc("GET /apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", func(w http.ResponseWriter, r *http.Request) {
 		s.lookups.Add(1)
 		namespace, name := r.PathValue("namespace"), r.PathValue("name")
 		status, ok := s.deployments.Load(namespace + "/" + name)
 		if !ok {
-			respondKubeAPIFailure(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+			writeFailureStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound)
 			return
 		}
-		respondKubeAPIJSON(w, http.StatusOK, scaling.Scale{
-			TypeMeta: newKubeAPIType("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		writeJSONResponse(w, http.StatusOK, scaling.Scale{
+			TypeMeta: newObjectTypeMeta("autoscaling/v1", "Scale"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 			Status: status.(scaling.ScaleStatus),
 		})
 	})
