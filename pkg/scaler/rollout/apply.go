@@ -39,7 +39,7 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		return p.moveHoldGate(ctx, s)
 	case PostMessage:
 		p.postHoldMessage(ctx, s)
-	case Rest, VerifyPods:
+	case Rest:
 	}
 	return err
 }

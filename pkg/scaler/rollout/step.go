@@ -18,7 +18,7 @@ import (
 // StepKind is the kind of a Step.
 type StepKind string
 
-// The kinds of steps. All but Rest, Verify and the gates are one write to the API server.
+// The kinds of steps. All but Rest, PostMessage and the gates are one write to the API server.
 const (
 	Rest            StepKind = "Rest"            // nothing to do before At, or before a change
 	AddFinalizer    StepKind = "AddFinalizer"    // to the hold
@@ -27,7 +27,6 @@ const (
 	SetReplicas     StepKind = "SetReplicas"     // of the workload
 	DropBoundsOwner StepKind = "DropBoundsOwner" // the scaler stops to own the autoscaler's bounds
 	DropScaleOwner  StepKind = "DropScaleOwner"  // the scaler stops to own the workload's replicas
-	VerifyPods      StepKind = "VerifyPods"      // of the hold, in the background
 	RecordGate      StepKind = "RecordGate"      // the coming changes of the hold's gates, with a write of its status
 	OpenGate        StepKind = "OpenGate"        // of the hold, by a step; its status says so before
 	ShutGate        StepKind = "ShutGate"        // of the hold
@@ -67,8 +66,6 @@ func (s Step) String() string {
 		return fmt.Sprintf("set %d replicas", s.To)
 	case WriteStatus:
 		return fmt.Sprintf("write state %s", s.Status.State)
-	case VerifyPods:
-		return "verify the new pods"
 	case RecordGate:
 		return "record what the gates change"
 	case OpenGate:
@@ -165,7 +162,7 @@ func (o Observed) Simulate(s Step) Observed {
 		for _, name := range s.Post.Notifiers {
 			o.Deliveries[messageAddress{s.Post.Key, name}] = notify.Delivery{Posted: true, Done: true}
 		}
-	case Rest, VerifyPods:
+	case Rest:
 	}
 	return o
 }
