@@ -33,9 +33,12 @@ func TestSecondsShort(t *testing.T) {
 		}, 0},
 		"the controller's rate: 4, then 8":         {rise, func(*autoscalingv2.HorizontalPodAutoscalerSpec) {}, 15},
 		"a slow policy: 3 at once, 8 in 5 minutes": {rise, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.Behavior = onePodAMinute }, 300},
-		"maxReplicas below the need":               {rise, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 360},
-		"a failed read in between":                 {failing, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 345},
-		"a need until the last look":               {rise[:8], func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 45},
+		"a window of a minute, then 6, then 8": {rise, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) {
+			s.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(60))}}
+		}, 60},
+		"maxReplicas below the need": {rise, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 360},
+		"a failed read in between":   {failing, func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 345},
+		"a need until the last look": {rise[:8], func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { s.MaxReplicas = 6 }, 45},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
