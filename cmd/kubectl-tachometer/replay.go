@@ -19,7 +19,10 @@ const replayHelp = `Run what the adapter recorded of an autoscaler through the H
 recorded decisions again, and with the spec of a file.
 
 Where the other spec has another number of pods, the recorded total is spread evenly over them. That holds for a load, such as a
-rate or a queue. It rejects a metric that depends on the number of pods in another way, such as a latency.`
+rate or a queue. It rejects a metric that depends on the number of pods in another way, such as a latency.
+
+SHORT is the time with fewer pods than the metrics asked for, before windows, policies and limits; each look holds until the next.
+Targets and tolerance are those of the row's own spec.`
 
 func newKubectlReplayCommand(p *pluginProgram) *cobra.Command {
 	var file string

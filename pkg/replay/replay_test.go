@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
@@ -280,11 +281,11 @@ func TestSummarize(t *testing.T) {
 	t.Parallel()
 	var looks []replay.Look
 	for i, n := range []int32{2, 4, 3, 3, 5} {
-		looks = append(looks, replay.Look{Time: replaytest.Begin.Add(time.Duration(i) * time.Minute), Computed: n})
+		looks = append(looks, replay.Look{Time: replaytest.Begin.Add(time.Duration(i) * time.Minute), Computed: n, Decision: hpa.Decision{Wanted: 4}})
 	}
 	looks[4].Time = looks[3].Time.Add(time.Hour) // a gap: nothing is known of it
 	got := replay.Summarize(looks, func(l replay.Look) int32 { return l.Computed })
-	if want := (replay.Summary{Lowest: 2, Highest: 5, PodMinutes: 9, Changes: 3, Flaps: 1}); got != want {
+	if want := (replay.Summary{Lowest: 2, Highest: 5, PodMinutes: 9, SecondsShort: 120, Changes: 3, Flaps: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -114,7 +114,7 @@ func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
 		fmt.Fprintln(out, "First look without: "+plaintext.Clean(c.Missing)+".")
 	}
 	fmt.Fprintf(out, "The recorded spec gives %d of %d recorded decisions again.\n\n", c.Reproduced, c.Computed)
-	table := output.Table{Header: []string{"SPEC", "LOWEST", "HIGHEST", "POD-MINUTES", "CHANGES", "FLAPS"}}
+	table := output.Table{Header: []string{"SPEC", "LOWEST", "HIGHEST", "POD-MINUTES", "SHORT", "CHANGES", "FLAPS"}}
 	addReplayRow(&table, "recorded", c.Recorded)
 	if c.Other != nil {
 		addReplayRow(&table, "other", *c.Other)
@@ -129,7 +129,8 @@ func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
 }
 
 func addReplayRow(table *output.Table, name string, s replay.Summary) {
-	table.Add(name, fmt.Sprint(s.Lowest), fmt.Sprint(s.Highest), fmt.Sprint(math.Round(s.PodMinutes*10)/10), fmt.Sprint(s.Changes), fmt.Sprint(s.Flaps))
+	table.Add(name, fmt.Sprint(s.Lowest), fmt.Sprint(s.Highest), fmt.Sprint(math.Round(s.PodMinutes*10)/10), fmt.Sprintf("%.0fs", s.SecondsShort),
+		fmt.Sprint(s.Changes), fmt.Sprint(s.Flaps))
 }
 
 // printReplayDifferences writes the looks at which a difference begins or changes.

@@ -36,6 +36,24 @@ func TestPrint(t *testing.T) {
 	golden.Compare(t, "testdata/other.golden", out.String())
 }
 
+// TestSecondsShortInJSON: a program reads the seconds of both specs.
+func TestSecondsShortInJSON(t *testing.T) {
+	t.Parallel()
+	other := replaytest.Spec("request_per_second")
+	other.MaxReplicas = 6
+	c, err := Compare(replaytest.Log(replaytest.Spec("request_per_second"), 90, 400, 400, 400), &other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := output.PrintTemplate(&out, "{.recorded.secondsShort} {.other.secondsShort}", "Replay", c); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != "15 30" {
+		t.Errorf("%q seconds short, want 15 30", got)
+	}
+}
+
 // TestReturningDifferences: a difference that comes again after looks without one is listed again.
 func TestReturningDifferences(t *testing.T) {
 	t.Parallel()
