@@ -96,7 +96,8 @@ func (a *attackedAdapter) judgeRawAnswer(t *testing.T, name, answer string, resp
 		}
 	}
 	for _, status := range statuses {
-		if status[1][0] == '5' && status[1] != "501" || status[1] == "200" && !strings.Contains(answer, "\r\n\r\nok") {
+		// A busy machine may let a health check end late: 503 and 504 are rejections.
+		if status[1] == "500" || status[1] == "502" || status[1] == "200" && !strings.Contains(answer, "\r\n\r\nok") {
 			t.Errorf("%s: %.500q", name, answer)
 		}
 	}
