@@ -18,8 +18,8 @@ import (
 )
 
 const lintHelp = `Judge autoscalers together with their workloads, probes and disruption budgets. -f reads manifests and needs no cluster: files,
-patterns of files, folders, https URLs and standard input; render kustomizations and charts first. --all reads a cluster: every
-namespace, or one with -n.
+patterns of files, folders, https URLs and standard input; render kustomizations and charts first. An AdapterConfig among them, also in
+a ConfigMap, is judged with their metrics. --all reads a cluster: every namespace, or one with -n.
 
 docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
 

@@ -50,8 +50,8 @@ type FileOptions struct {
 }
 
 // ReadFiles reads the manifests of the paths, each a file, a pattern of files, a folder, an https URL or "-". Kinds that no check is about
-// are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs' configurations are unread, and a named
-// folder of kustomize is an error. An error names the file and the document; the inventory has all other documents.
+// are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs' configurations, but for the rules of the adapter's,
+// are unread, and a named folder of kustomize is an error. An error names the file and the document; the inventory has all other documents.
 func ReadFiles(ctx context.Context, paths []string, opts FileOptions) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}, UnknownFields: map[string][]string{}}
 	var errs []error
@@ -277,6 +277,12 @@ func (i *Inventory) addManifestObject(file, kind string, data []byte, namespace 
 		return decodeManifestObject(data, &i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) *string { return &o.Namespace }, namespace)
 	case "v1/LimitRange":
 		return decodeManifestObject(data, &i.LimitRanges, func(o *corev1.LimitRange) *string { return &o.Namespace }, namespace)
+	case "v1/ConfigMap":
+		i.addMountedConfigs(data)
+		return nil
+	case "config." + domain.Name + "/" + domain.AdapterConfigKind:
+		i.addAdapterConfig(file, data)
+		return nil
 	case "v1/Namespace":
 		var n corev1.Namespace
 		err := apijson.Unmarshal(data, &n)

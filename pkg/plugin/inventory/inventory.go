@@ -29,6 +29,7 @@ type Inventory struct {
 	Namespaces      map[string]map[string]string // labels, by name
 	ScaledObjects   []ScaledObject               // only from files
 	LimitRanges     []corev1.LimitRange          // only from files
+	AdapterConfigs  []AdapterConfig              // only from files
 	// VerticalAutoscalers change the requests of pods.
 	VerticalAutoscalers []VerticalAutoscaler
 	// DuplicateKeys are the keys that manifests in files have twice.

@@ -55,7 +55,7 @@ type subject struct {
 
 // Rules returns all rules, sorted by ID.
 func Rules() []Rule {
-	rules := slices.Concat(listMetricRules(), listLimitRules(), listBehaviorRules(), listWorkloadRules(), listNeighbourRules(), []Rule{duplicateKeyRule})
+	rules := slices.Concat(listMetricRules(), listLimitRules(), listBehaviorRules(), listWorkloadRules(), listNeighbourRules(), listConfigurationRules(), []Rule{duplicateKeyRule})
 	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return rules
 }

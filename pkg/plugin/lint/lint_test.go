@@ -248,6 +248,14 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{soundMetric, cpuMetric, "\n---\napiVersion: policy", "\n" + verticalAutoscaler("") + "---\napiVersion: policy"},
 		[]string{soundMetric, cpuMetric, "\n---\napiVersion: policy", "\n" + verticalAutoscaler(`updatePolicy: {updateMode: "Off"}`) + "---\napiVersion: policy"},
 	},
+	"aggregate-missing": {
+		besideConfig(objectMetric("seconds", `type: Value, value: "1"`), "{metric: seconds, query: '"+quantileQuery+"'}"),
+		besideConfig(objectMetric("seconds", `type: Value, value: "1"`), "{metric: seconds, aggregate: max, query: '"+quantileQuery+"'}"),
+	},
+	"external-metric-without-rule": {
+		besideConfig(externalMetric("orders_wating"), "{metric: orders_waiting, external: true, query: sum(orders)}"),
+		besideConfig(externalMetric("orders_waiting"), "{metric: orders_waiting, external: true, query: sum(orders)}"),
+	},
 	"two-autoscalers": {
 		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondHPA, "NAME", "web") + "---\napiVersion: policy"},
 		[]string{
