@@ -15,6 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // oneWorkload is a cluster with a Deployment and its holds.
@@ -195,6 +196,44 @@ func TestD2ScheduleWithGates(t *testing.T) {
 		h := New(Options{}).newScheduleHold(&c.schedule, schedule.ActiveWindow{Replicas: 8, MinReplicas: 8})
 		if diff := cmp.Diff(c.schedule.Gates, h.Gates); diff != "" || h.Group != c.group || h.GroupSize != c.size {
 			t.Errorf("%s: group %q of %d, gates (-want +got):\n%s", name, h.Group, h.GroupSize, diff)
+		}
+	}
+}
+
+// TestScheduleReachesItsHold: every key of a schedule, and every number of its window, reaches the hold. What a schedule does not name, its hold does not
+// have.
+func TestScheduleReachesItsHold(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	cart := shop
+	cart.Name = "cart"
+	start := time.Date(2027, 6, 1, 8, 0, 0, 0, time.UTC)
+	window := schedule.ActiveWindow{
+		MinReplicas: 6, MaxReplicas: 30, Replicas: 8, Window: "day", Start: start, Since: start.Add(time.Hour), Until: start.Add(10 * time.Hour),
+	}
+	spec := verify.Spec{URL: "/work", Requests: 7}
+	control := New(Options{HoldsBy: "scaler of the shop", Verifications: map[string]verify.Spec{"quick": spec, "slow": {Requests: 1000}}})
+	for name, c := range map[string]struct {
+		schedule schedule.Schedule
+		window   schedule.ActiveWindow
+		want     hold.Hold
+	}{
+		"every key": {
+			schedule.Schedule{
+				Name: "hours", Workloads: []hold.Workload{shop, cart}, Paused: true, Verify: "quick", Gates: []string{"cdn", "dns"}, Notify: []string{"slack", "pager"},
+			}, window, hold.Hold{
+				ID: "schedule/hours", Reason: "day", By: "scaler of the shop", Replicas: 8, MinReplicas: 6, MaxReplicas: 30, Lower: true,
+				Until: start.Add(10*time.Hour + hold.WindowOverlap), WindowStart: start, Verify: &spec, Gates: []string{"cdn", "dns"},
+				Group: "schedule/hours", GroupSize: 2, Notify: []string{"slack", "pager"}, Paused: true,
+			},
+		},
+		"required keys": {
+			schedule.Schedule{Name: "bare", Workloads: []hold.Workload{shop}}, schedule.ActiveWindow{MinReplicas: 3, Replicas: 3, Window: "08:00-18:00", Until: start, Ramping: true},
+			hold.Hold{ID: "schedule/bare", Reason: "08:00-18:00", By: "scaler of the shop", Replicas: 3, MinReplicas: 3, Until: start.Add(hold.WindowOverlap)},
+		},
+	} {
+		if diff := cmp.Diff(c.want, control.newScheduleHold(&c.schedule, c.window)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
