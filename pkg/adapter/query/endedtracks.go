@@ -23,14 +23,14 @@ func (p *scannedPod) noteTrackEnds(sel exprSelector, track currentTrack, times [
 			continue
 		}
 		if sel.ranged && first < i {
-			p.endedTimes = append(p.endedTimes, track.endedQueriedTimes(sel, first, times[first:i+1], values[first:i+1]))
+			p.endedTimes = append(p.endedTimes, track.endedTrackSampleTimes(sel, first, times[first:i+1], values[first:i+1]))
 		}
 		first = i + 1
 	}
 }
 
-// endedQueriedTimes returns the times of a track that ended, the track itself or one before it, from the sample with an index on.
-func (t currentTrack) endedQueriedTimes(sel exprSelector, first int, times []int64, values []float64) namedSampleTimes {
+// endedTrackSampleTimes returns the times of a track that ended, the track itself or one before it, from the sample with an index on.
+func (t currentTrack) endedTrackSampleTimes(sel exprSelector, first int, times []int64, values []float64) namedSampleTimes {
 	if first == t.first {
 		return t.namedTrackSampleTimes(sel, times)
 	}

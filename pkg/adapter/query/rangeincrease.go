@@ -54,7 +54,7 @@ func (c *rangeIncrease) endTrack(marker int) {
 			next.newestRate, next.hasRate, c.firstRate = c.before.newestRate, c.before.hasRate, c.before.newestRate
 		}
 		if !c.fromZero {
-			c.track += c.before.countBetweenTracks(c.times[c.first], c.firstRate, *c.countedRange)
+			c.track += c.before.countBetweenTracks(c.times[c.first], c.firstRate, c.countedRange)
 		}
 		c.ended, c.before = next.to, next
 	}
@@ -65,7 +65,7 @@ func (c *rangeIncrease) endTrack(marker int) {
 func (c *rangeIncrease) beginTrack(i int) {
 	c.first, c.last, c.fromZero, c.all = i, i, c.values[i] == 0, 0
 	if c.fromZero { // a process that began anew
-		c.increase += c.before.countUntilTrackEnd(*c.countedRange)
+		c.increase += c.before.countUntilTrackEnd(c.countedRange)
 	}
 }
 
@@ -109,10 +109,10 @@ func (c *rangeIncrease) noteIncrementRate(whole timeSpan, n float64) {
 func (c *rangeIncrease) addWithoutIncrement() {
 	switch {
 	case c.last < 0:
-		n := c.before.countUntilTrackEnd(*c.countedRange)
+		n := c.before.countUntilTrackEnd(c.countedRange)
 		c.increase, c.isKnown = c.increase+n, c.isKnown || n > 0
 	case !c.fromZero && !c.silent:
-		c.increase += c.before.countAfterTrackEnd(c.times[c.last], *c.countedRange)
+		c.increase += c.before.countAfterTrackEnd(c.times[c.last], c.countedRange)
 	}
 }
 
@@ -131,7 +131,7 @@ func (c *rangeIncrease) addBeforeTrack() {
 			c.track, c.isKnown = c.all*float64(c.to-from)/float64(end-begin), true
 			return
 		}
-		c.track, c.isKnown = c.track+c.before.countBetweenTracks(begin, c.firstRate, *c.countedRange), true
+		c.track, c.isKnown = c.track+c.before.countBetweenTracks(begin, c.firstRate, c.countedRange), true
 	}
 	if !c.silent && end < c.to && end > from {
 		rate := c.rateAfterLateSample(c.times[c.first:c.last+1], c.values[c.first:c.last+1], c.track/float64(end-from))

@@ -195,7 +195,7 @@ func (r *countedRange) setSeriesCountedRange(p *scannedPod, l labels.Labels, edg
 }
 
 // countIncrementPart returns the count of a counter in a part of an increment.
-func (r countedRange) countIncrementPart(n counterIncrement, part timeSpan) float64 {
+func (r *countedRange) countIncrementPart(n counterIncrement, part timeSpan) float64 {
 	count := n.countIncrementPart(part)
 	if until, ok := r.edgeCounts[edgeKey{r.series, part.to}]; ok && part.to < n.to {
 		count += until - n.countIncrementPart(timeSpan{n.from, part.to})
@@ -208,7 +208,7 @@ func (r countedRange) countIncrementPart(n counterIncrement, part timeSpan) floa
 
 // loadSpanOfIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
 // at zero at the begin. Counts that a page shows after a pause are from before the pod stopped being ready.
-func (r countedRange) loadSpanOfIncrement(increment timeSpan, fromZero bool) timeSpan {
+func (r *countedRange) loadSpanOfIncrement(increment timeSpan, fromZero bool) timeSpan {
 	if fromZero && increment.from < r.readied && r.readied < increment.to {
 		increment.from = r.readied
 	}
@@ -289,7 +289,7 @@ func (n counterIncrement) countOfSteppedRate(until int64) float64 {
 
 // rateAfterLateSample returns the rate, per millisecond, at which a late counter is taken to go on after its samples: that since load last
 // moved, if the samples show it for an interval, and else the mean rate.
-func (r countedRange) rateAfterLateSample(times []int64, values []float64, mean float64) float64 {
+func (r *countedRange) rateAfterLateSample(times []int64, values []float64, mean float64) float64 {
 	since := countedRange{from: max(r.settled, times[0]), to: times[len(times)-1], interval: r.interval}
 	if r.settled <= r.from || since.to-since.from < r.interval {
 		return mean
@@ -310,7 +310,7 @@ type endedTrack struct {
 
 // countUntilTrackEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
 // as before, without what young pods took.
-func (t endedTrack) countUntilTrackEnd(r countedRange) float64 {
+func (t endedTrack) countUntilTrackEnd(r *countedRange) float64 {
 	overlap := min(t.marker, r.to) - max(t.to, r.from)
 	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
 		return 0
@@ -323,13 +323,13 @@ func (t endedTrack) countUntilTrackEnd(r countedRange) float64 {
 }
 
 // tookLoadWithin reports whether young pods took load from the pod within a time.
-func (r countedRange) tookLoadWithin(span timeSpan) bool {
+func (r *countedRange) tookLoadWithin(span timeSpan) bool {
 	return r.taken > 0 && span.from < r.takenAt && r.takenAt < span.to
 }
 
 // countBetweenTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same
 // counter goes on elsewhere: at the mean of the rates just before and just after.
-func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r countedRange) float64 {
+func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r *countedRange) float64 {
 	overlap := min(from, r.to) - max(t.to, r.from)
 	if t.to == 0 || overlap <= 0 || isPauseBetweenSamples(from-t.to, r.interval) {
 		return 0
@@ -342,7 +342,7 @@ func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r countedR
 
 // countAfterTrackEnd returns the count of a track after its end until the end of the range, if its counter goes on elsewhere: the
 // first sample there is at since.
-func (t endedTrack) countAfterTrackEnd(since int64, r countedRange) float64 {
+func (t endedTrack) countAfterTrackEnd(since int64, r *countedRange) float64 {
 	if t.to == 0 || t.to >= r.to || isPauseBetweenSamples(since-t.to, r.interval) {
 		return 0
 	}
