@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 const (
@@ -334,21 +335,13 @@ func (s *selectorCache) requestSelectorLookup() {
 func (s *selectorCache) runSelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.lookupRequested:
-		case <-timer.C:
-		}
-		keys, wait := s.reserveDueSelectors(time.Now())
+	retry.RunRounds(ctx, s.lookupRequested, func(ctx context.Context, now time.Time) time.Duration {
+		keys, wait := s.reserveDueSelectors(now)
 		for _, key := range keys {
 			wg.Go(func() { s.lookUpSelector(ctx, key) })
 		}
-		timer.Reset(wait)
-	}
+		return wait
+	})
 }
 
 // reserveDueSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the

@@ -19,8 +19,8 @@ type specProperty struct {
 	}
 }
 
-// readSpecProperties returns the fields of the spec in the shipped definition.
-func readSpecProperties(t *testing.T) map[string]specProperty {
+// readHoldSchema returns the schema in the shipped definition, as far as a type has its fields.
+func readHoldSchema[T any](t *testing.T) (schema T) {
 	t.Helper()
 	data, err := os.ReadFile("../../../manifests/scaler/crd/crd.yaml")
 	if err != nil {
@@ -28,21 +28,24 @@ func readSpecProperties(t *testing.T) map[string]specProperty {
 	}
 	var crd struct {
 		Spec struct {
-			Versions []struct {
-				Schema struct {
-					OpenAPIV3Schema struct {
-						Properties struct {
-							Spec struct{ Properties map[string]specProperty }
-						}
-					}
-				}
-			}
+			Versions []struct{ Schema struct{ OpenAPIV3Schema T } }
 		}
 	}
 	if err := yaml.Unmarshal(data, &crd); err != nil {
 		t.Fatal(err)
 	}
-	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties.Spec.Properties
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+}
+
+// readSpecProperties returns the fields of the spec in the shipped definition.
+func readSpecProperties(t *testing.T) map[string]specProperty {
+	t.Helper()
+	type holdProperties struct {
+		Properties struct {
+			Spec struct{ Properties map[string]specProperty }
+		}
+	}
+	return readHoldSchema[holdProperties](t).Properties.Spec.Properties
 }
 
 // TestD24LimitsOfTheSchema: a hold that the API server would reject is rejected before, and final: no event is delivered again for it.

@@ -1,13 +1,10 @@
 package hold
 
 import (
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/yaml"
 )
 
 // schemaNode is a part of the schema in the manifests.
@@ -53,23 +50,7 @@ func hasOwnJSONForm(t reflect.Type) bool {
 // TestSchema: the shipped definition has every field of the Go types: the API server rejects each write of another.
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("../../../manifests/scaler/crd/crd.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var crd struct {
-		Spec struct {
-			Versions []struct {
-				Schema struct {
-					OpenAPIV3Schema schemaNode `json:"openAPIV3Schema"`
-				} `json:"schema"`
-			} `json:"versions"`
-		} `json:"spec"`
-	}
-	if err := yaml.Unmarshal(data, &crd); err != nil {
-		t.Fatal(err)
-	}
-	schema := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties
+	schema := readHoldSchema[schemaNode](t).Properties
 	for name, of := range map[string]reflect.Type{"spec": reflect.TypeFor[Spec](), "status": reflect.TypeFor[Status]()} {
 		if missing := schema[name].listMissingFields(name, of); len(schema[name].Properties) == 0 || len(missing) > 0 {
 			t.Errorf("the schema of %s lacks %v", name, missing)

@@ -128,16 +128,10 @@ func TestD25BrokenWebhook(t *testing.T) {
 
 // denyNumbers makes the API server deny all numbers for a pass.
 func (w *wildWalker) denyNumbers() {
-	w.note("the API server denies all numbers")
-	w.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "x", errors.New("a policy"))
-	_ = w.pass(w.t.Context())
-	w.deny = nil
+	w.failPass("the API server denies all numbers", &w.deny, apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "x", errors.New("a policy")))
 }
 
 // denyStatuses makes a webhook deny all statuses of holds for a pass.
 func (w *wildWalker) denyStatuses() {
-	w.note("a webhook denies the statuses of holds")
-	w.denyStatus = apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "x", errors.New("admission webhook"))
-	_ = w.pass(w.t.Context())
-	w.denyStatus = nil
+	w.failPass("a webhook denies the statuses of holds", &w.denyStatus, apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "x", errors.New("admission webhook")))
 }

@@ -83,18 +83,24 @@ func TestD5ScheduleEditedInItsWindow(t *testing.T) {
 				b.mustPass(t)
 				b.now = b.now.Add(time.Hour)
 				c.edit(&h)
-				for range 2 {
-					b.apply(t, "shop", h)
-					b.restart()
-					b.mustPass(t)
-					w.ready = w.replicas
-				}
+				b.applyAgain(t, w, h)
 				if got := shopNumber(w); got != c.want {
 					t.Errorf("%d; want %d: %+v", got, c.want, b.find("shop", "schedule/hours").Status)
 				}
 				b.wantPersonsNumber(t, w, 3)
 			})
 		}
+	}
+}
+
+// applyAgain applies an edited hold of shop twice, each time to a new process.
+func (b *bench) applyAgain(t *testing.T, w *memoryWorkload, h hold.Hold) {
+	t.Helper()
+	for range 2 {
+		b.apply(t, "shop", h)
+		b.restart()
+		b.mustPass(t)
+		w.ready = w.replicas
 	}
 }
 
@@ -127,12 +133,7 @@ func TestD5NumberSetTwice(t *testing.T) {
 				b.wantTold(t, h.ID, "Up", "Yielded")
 				b.now = benchStart.Add(5 * time.Hour)
 				h.WindowStart = benchStart.Add(c.start)
-				for range 2 {
-					b.apply(t, "shop", h)
-					b.restart()
-					b.mustPass(t)
-					w.ready = w.replicas
-				}
+				b.applyAgain(t, w, h)
 				if got := shopNumber(w); got != c.want {
 					t.Errorf("%d; want %d: %+v", got, c.want, b.find("shop", h.ID).Status)
 				}

@@ -245,12 +245,17 @@ func (w *wildWalker) applyFromGit() {
 	w.note("Git makes %s on %s: %d replicas, lower %v, until %s, gates %v: %v", o.Name, name, h.Replicas, h.Lower, h.Until.Format("15:04:05"), h.Gates, err)
 }
 
+// failPass passes once while the cluster answers with an error.
+func (w *wildWalker) failPass(note string, answer *error, err error) {
+	w.note("%s", note)
+	*answer = err
+	_ = w.pass(w.t.Context())
+	*answer = nil
+}
+
 // hidePodsOnce takes the right to list pods away for a pass.
 func (w *wildWalker) hidePodsOnce() {
-	w.note("the pods cannot be read")
-	w.hidePods = apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no role"))
-	_ = w.pass(w.t.Context())
-	w.hidePods = nil
+	w.failPass("the pods cannot be read", &w.hidePods, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no role")))
 }
 
 // addAutoscalerOnce points a second autoscaler at shop for a pass.
