@@ -14,6 +14,7 @@ for file in go.mod kubernetes-1.37.mod; do
 	go -C test/hpa mod tidy -diff -modfile="$file" >/dev/null || report "test/hpa/$file: run 'go mod tidy -modfile=$file' there"
 done
 go -C test test -count=1 -run 'TestAddresses|TestNoReplace' ./arch >/dev/null || report "addresses: run 'go -C test test ./arch' and read what it says"
+go -C test/dashboard test -count=1 -run TestScreenshotsAreFresh . >/dev/null || report "docs/dashboard-*.png: run 'make update-screenshots', and look at them"
 golden=$(go test -count=1 $(grep -rl --include='*_test.go' 'pkg/golden"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') 2>&1) || {
 	echo "$golden" | grep -v '^ok' >&2
 	report "golden files, unless the test above says otherwise: run 'make update' and read the difference"

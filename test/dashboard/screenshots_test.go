@@ -63,4 +63,5 @@ func TestScreenshots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	writePictureSources(t, served, *updateScreenshots)
 }
