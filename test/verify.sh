@@ -15,6 +15,7 @@ for file in go.mod kubernetes-1.37.mod; do
 done
 go -C test test -count=1 -run 'TestAddresses|TestNoReplace' ./arch >/dev/null || report "addresses: run 'go -C test test ./arch' and read what it says"
 go -C test/dashboard test -count=1 -run TestScreenshotsAreFresh . >/dev/null || report "docs/dashboard-*.png: run 'make update-screenshots', and look at them"
+go -C test test -count=1 -run TestDocumentedPictures ./harness/timeline >/dev/null || report "docs/*.svg: draw them again, or take over style and paper of test/harness/timeline/svg.go"
 golden=$(go test -count=1 $(grep -rl --include='*_test.go' 'pkg/golden"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') 2>&1) || {
 	echo "$golden" | grep -v '^ok' >&2
 	report "golden files, unless the test above says otherwise: run 'make update' and read the difference"

@@ -20,9 +20,15 @@ const (
 	runHeight   = podsTop + podsHeight + 48
 )
 
-const style = `text{font:13px system-ui,sans-serif;fill:#334155}.title{font-size:16px;font-weight:600;fill:#0f172a}.name{font-weight:600}
+// style follows the reader's theme. Lines have a contrast of at least 3 to the paper, texts of 4.5.
+const style = `.paper{fill:#fff}text{font:13px system-ui,sans-serif;fill:#334155}.title{font-size:16px;font-weight:600;fill:#0f172a}.name{font-weight:600}
 .grid{stroke:#e2e8f0}.line{fill:none;stroke-width:2;stroke-linejoin:round}
-.offered{stroke:#94a3b8}.served{stroke:#2563eb}.desired{stroke:#f59e0b}.ready{stroke:#059669}`
+.offered{stroke:#64748b}.served{stroke:#2563eb}.desired{stroke:#d97706}.ready{stroke:#059669}
+@media(prefers-color-scheme:dark){.paper{fill:#0d1117}text{fill:#cbd5e1}.title{fill:#f1f5f9}.grid{stroke:#30363d}
+.offered{stroke:#94a3b8}.served{stroke:#60a5fa}.desired{stroke:#fbbf24}.ready{stroke:#34d399}}`
+
+// paper is the ground of the drawing.
+const paper = `<rect class="paper" width="100%" height="100%"/>`
 
 // Run is the points of one run under a name, which may be empty.
 type Run struct {
@@ -52,7 +58,7 @@ func WriteRuns(w io.Writer, title string, runs []Run) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" viewBox="0 0 %d %.0f" role="img">`,
 		width, height, width, height)
-	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", style)
+	fmt.Fprintf(&b, "\n<style>%s</style>\n%s\n", style, paper)
 	fmt.Fprintf(&b, `<text class="title" x="%.0f" y="28">%s</text>`+"\n", left, html.EscapeString(title))
 	for i, r := range runs {
 		r.drawTimelineBelow(&b, runsTop+runHeight*float64(i), all.timelineLines())
