@@ -16,10 +16,9 @@ import (
 var (
 	// notedObject is an object of the release in a command of the notes, with the namespace of the command.
 	notedObject = regexp.MustCompile(`kubectl -n (\S+) .*\b(deployment|networkpolicy)/(\S+)`)
-	// notedManifest is an object that a command of the notes makes.
-	notedManifest = regexp.MustCompile(`(?s)<<EOF\n(.*?)\n *EOF`)
+	// notedManifest is an object that a command of the notes makes. A shell ends it at a line of EOF alone.
+	notedManifest = regexp.MustCompile(`(?s)<<EOF\n(.*?)\nEOF\n`)
 	namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-	lineIndent    = regexp.MustCompile(`(?m)^  `)
 )
 
 // TestNotes: after an install Helm prints commands that work, with these values, name and namespace.
@@ -197,9 +196,13 @@ func checkNotedObjects(t *testing.T, notes string, objects map[string]*unstructu
 // checkNotedManifests checks that the objects that the notes make are YAML, in a namespace that can exist.
 func checkNotedManifests(t *testing.T, notes string) {
 	t.Helper()
-	for _, match := range notedManifest.FindAllStringSubmatch(notes, -1) {
+	manifests := notedManifest.FindAllStringSubmatch(notes, -1)
+	if begun := strings.Count(notes, "<<EOF"); begun != len(manifests) {
+		t.Errorf("a shell ends %d of %d manifests:\n%s", len(manifests), begun, notes)
+	}
+	for _, match := range manifests {
 		var object map[string]any
-		if err := yaml.UnmarshalStrict([]byte(lineIndent.ReplaceAllString(match[1], "")), &object); err != nil {
+		if err := yaml.UnmarshalStrict([]byte(match[1]), &object); err != nil {
 			t.Errorf("%v in\n%s", err, match[1])
 			continue
 		}
