@@ -209,26 +209,29 @@ func TestScalerGuide(t *testing.T) {
 }
 
 // changelogSection is a section of a release.
-var changelogSection = regexp.MustCompile(`^### (Added|CHANGE|Fixed)\b`)
+var changelogSection = regexp.MustCompile(`^### (CHANGE|FEATURE|ENHANCEMENT|PERF|BUGFIX|SECURITY)\n$`)
 
-// TestChangelog: each entry stands in a section Added, CHANGE or Fixed of its release, on one line.
+// TestChangelog: each entry stands once, on one line, in a section of its release that has one of six names.
 func TestChangelog(t *testing.T) {
 	t.Parallel()
-	section, found := false, 0
+	section, found := false, map[string]bool{}
 	for line := range strings.Lines(readDocument(t, "CHANGELOG.md")) {
 		switch {
 		case strings.HasPrefix(line, "#"):
 			section = changelogSection.MatchString(line)
 		case strings.HasPrefix(line, "* "):
-			found++
 			if !section {
-				t.Errorf("an entry outside of the sections Added, CHANGE and Fixed: %s", line)
+				t.Errorf("an entry outside of the sections CHANGE, FEATURE, ENHANCEMENT, PERF, BUGFIX and SECURITY: %s", line)
 			}
+			if found[line] {
+				t.Errorf("an entry stands twice: %s", line)
+			}
+			found[line] = true
 		case strings.HasPrefix(line, " "):
 			t.Errorf("an entry of several lines: %s", line)
 		}
 	}
-	if found == 0 {
+	if len(found) == 0 {
 		t.Error("no entry found: the pattern does not recognise them")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
 	v4chart "helm.sh/helm/v4/pkg/chart/v2"
 	v4loader "helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/cli"
@@ -27,6 +28,7 @@ func TestRelease(t *testing.T) {
 	}
 	c := startControlPlane(t)
 	t.Run("adapter", func(t *testing.T) { testAdapterRelease(t, c) })
+	t.Run("back to prometheus-adapter", func(t *testing.T) { testWayBack(t, c) })
 	t.Run("scaler", func(t *testing.T) { testScalerRelease(t, c) })
 }
 
@@ -48,6 +50,34 @@ func testAdapterRelease(t *testing.T, c *cluster.Cluster) {
 
 	r.uninstall(t)
 	expectNothingLeft(t, c, before)
+}
+
+// testWayBack leaves a chart whose APIService trusts any server, as prometheus-adapter's does, and goes back by the commands of
+// docs/migration.md. Kubernetes rejects that trust beside the caBundle that the adapter wrote.
+func testWayBack(t *testing.T, c *cluster.Cluster) {
+	const name, trust = "v1beta2.custom.metrics.k8s.io", `{"spec":{"insecureSkipTLSVerify":true}}`
+	r := helmRelease{config: newHelmConfiguration(t, c), name: "web"}
+	r.install(t, &v4chart.Chart{
+		Metadata: &v4chart.Metadata{APIVersion: "v2", Name: "prometheus-adapter", Version: "1.0.0"},
+		Templates: []*common.File{{Name: "templates/apiservice.yaml", Data: []byte(`
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: ` + name + `}
+spec:
+  {group: custom.metrics.k8s.io, version: v1beta2, groupPriorityMinimum: 100, versionPriority: 200, insecureSkipTLSVerify: true, service: {name: old, namespace: monitoring}}
+`)}},
+	}, nil)
+	r.upgrade(t, loadChart(t, "tachometer-adapter"), nil)
+	kubectl(t, c, "patch", "apiservice", name, "--type=merge", "-p", `{"spec":{"caBundle":"Q0E="}}`)
+	if out, err := c.Kubectl(t.Context(), "patch", "apiservice", name, "--type=merge", "-p", trust); err == nil {
+		t.Fatalf("the APIService trusts any server beside a caBundle: docs/migration.md need not delete it\n%s", out)
+	}
+	kubectl(t, c, "delete", "apiservices", "-l", "app.kubernetes.io/instance=web")
+	r.rollback(t)
+	if got := kubectl(t, c, "get", "apiservice", name, "-o", "jsonpath={.spec.insecureSkipTLSVerify} {.spec.service.name}"); got != "true old" {
+		t.Errorf("the APIService is %q after the rollback, want the old one", got)
+	}
+	r.uninstall(t)
 }
 
 // testScalerRelease begins with a chart whose definition of Hold lacks a field. The upgrade brings the field; the uninstall keeps the
