@@ -235,3 +235,27 @@ func TestChangelog(t *testing.T) {
 		t.Error("no entry found: the pattern does not recognise them")
 	}
 }
+
+var (
+	documentFence = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	documentTable = regexp.MustCompile(`(?m)^ *\|.*$`)
+	documentWord  = regexp.MustCompile(`\S*[\p{L}\p{N}]\S*`)
+)
+
+// TestDocumentedWords: people read the pages in a hurry. Commands, outputs and tables are looked up, and do not count.
+func TestDocumentedWords(t *testing.T) {
+	t.Parallel()
+	const maxWords = 9000
+	words, pages := 0, 0
+	for _, file := range listFiles(t) {
+		if strings.HasPrefix(file, "docs/") && strings.HasSuffix(file, ".md") {
+			prose := documentTable.ReplaceAllString(documentFence.ReplaceAllString(readDocument(t, file), ""), "")
+			words += len(documentWord.FindAllString(prose, -1))
+			pages++
+		}
+	}
+	t.Logf("%d words on %d pages", words, pages)
+	if words > maxWords || words < maxWords/2 {
+		t.Errorf("docs/ has %d words of prose on %d pages, above %d or hardly any: say it shorter, or once", words, pages, maxWords)
+	}
+}
