@@ -291,16 +291,28 @@ func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now t
 	}
 }
 
-// hasLookedUpSelectors reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasLookedUpSelectors() bool {
+// awaitsFirstLookups reports whether a needed selector has had no lookup, or is in unread: a lookup may have ended since the plan. A namespace that has
+// had as many lookups as begin at once is not waited for: its next ones are limited, and the targets of all namespaces would wait for them.
+func (s *selectorCache) awaitsFirstLookups(unread map[objectKey]struct{}) bool {
+	waiting, attempted := map[string]struct{}{}, map[string]int{}
+	for key := range unread {
+		waiting[key.namespace] = struct{}{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
-		if e := s.entries[key]; e == nil || !e.attempted {
-			return false
+		if e := s.entries[key]; e != nil && e.attempted {
+			attempted[key.namespace]++
+		} else {
+			waiting[key.namespace] = struct{}{}
 		}
 	}
-	return true
+	for namespace := range waiting {
+		if attempted[namespace] < s.standingLimit.namespaceSize {
+			return true
+		}
+	}
+	return false
 }
 
 // refreshSelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
