@@ -141,7 +141,7 @@ func TestSelectorOfEach(t *testing.T) {
 	kube := startShop(t, http.HandlerFunc(evilPage))
 	for i := range 10_000 {
 		name := fmt.Sprintf("evil-%05d", i)
-		kube.AddSelectingDeployment("evil", name, fmt.Sprintf("app=evil,n!=%d", i), 1)
+		kube.AddSelectingDeployment("evil", name, fmt.Sprintf("app=evil,n=%d", i), 1)
 		hpa := kubeapi.NewAutoscaler("evil", name, goodMetric)
 		hpa.Spec.Metrics[0].Pods.Metric.Selector = &meta.LabelSelector{MatchLabels: map[string]string{"code": fmt.Sprint(i)}}
 		kube.SetAutoscaler(hpa)

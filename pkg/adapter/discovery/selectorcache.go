@@ -5,7 +5,6 @@ package discovery
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -357,7 +356,7 @@ func (s *selectorCache) runSelectorLookups(ctx context.Context) {
 }
 
 // reserveDueSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
-// longest due first, and the time until the next lookup is due.
+// namespaces with the fewest lookups of autoscalers lately first, then the longest due, and the time until the next lookup is due.
 func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -377,7 +376,7 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		case e.needed && s.isStandingLookupLimited(limited, key.namespace, now):
 			wait = min(wait, limitedRetryInterval)
 		default: // without a free slot it waits until a request ends, which wakes runSelectorLookups
-			due = insertDueLookup(due, dueLookup{key, e.needed, e.due}, maxConcurrentLookups-s.inFlight)
+			due = insertDueLookup(due, s.newDueLookup(key, e, now), maxConcurrentLookups-s.inFlight)
 		}
 	}
 	for _, l := range due {
@@ -390,35 +389,6 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		keys = append(keys, l.key)
 	}
 	return keys, wait
-}
-
-// dueLookup is a lookup that is due since a time; needed is true if an autoscaler depends on it.
-type dueLookup struct {
-	key    objectKey
-	needed bool
-	since  time.Time
-}
-
-// compareDueLookups orders autoscalers' before readers', then the longest due first.
-func compareDueLookups(a, b dueLookup) int {
-	switch {
-	case a.needed == b.needed:
-		return a.since.Compare(b.since)
-	case a.needed:
-		return -1
-	default:
-		return 1
-	}
-}
-
-// insertDueLookup inserts a lookup into a sorted slice, and keeps its first ones up to the limit.
-func insertDueLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
-	i, _ := slices.BinarySearchFunc(due, l, compareDueLookups)
-	if i >= limit {
-		return due
-	}
-	due = slices.Insert(due, i, l)
-	return due[:min(len(due), limit)]
 }
 
 // isStandingLookupLimited reports whether the rate limit delays the lookups for autoscalers of a namespace. It remembers the result in

@@ -446,21 +446,6 @@ func TestSelectorsBoundRequests(t *testing.T) {
 	})
 }
 
-// TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
-func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
-	t.Parallel()
-	s := newSelectorCache(nil)
-	now := time.Now()
-	for i := range 3 * maxConcurrentLookups {
-		s.insertSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
-	}
-	s.setNeededPodSelectors(neededKeys(custom), now.Add(time.Second))
-	keys, _ := s.reserveDueSelectors(now.Add(time.Second))
-	if len(keys) != maxConcurrentLookups || keys[0] != custom {
-		t.Errorf("lookups begin with %v, want %v", keys, custom)
-	}
-}
-
 // TestSelectorsEndWithTheirRequests holds run to its contract: it returns after all that it started.
 func TestSelectorsEndWithTheirRequests(t *testing.T) {
 	t.Parallel()
