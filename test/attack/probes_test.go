@@ -50,4 +50,6 @@ func judgeProbes(t *testing.T, got doorReads) {
 	}
 }
 
-func isLateProbe(err error) bool { return os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) }
+func isLateProbe(err error) bool {
+	return os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded)
+}
