@@ -124,8 +124,8 @@ func TestProbesDoNotWaitForTheWarmup(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- w.Run(ctx) }()
 		began := time.Now()
-		for probed := began; ; retry.Sleep(ctx, 100*time.Millisecond) {
-			probed = time.Now()
+		for ; ; retry.Sleep(ctx, 100*time.Millisecond) {
+			probed := time.Now()
 			err := w.checkWarmupOver()
 			if took := time.Since(probed); took > 0 {
 				t.Fatalf("a probe waited for %s", took)
