@@ -53,6 +53,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	})
 	start("scrape", a.scraper.Run)
 	start("store", a.store.Run)
+	start("warm-up", a.warmup.Run)
 	start("configuration", a.reloader.Run)
 	start("remote backends", a.components.Run)
 	start("prefetch", a.provider.RunPrefetch)

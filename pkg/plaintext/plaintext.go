@@ -18,7 +18,7 @@ import (
 const cutMark = "…"
 
 // Clean makes a text fit for one line of a terminal, a log, an Event or a status. Line breaks and tabs become spaces. Other characters that do
-// not print, and invalid UTF-8, are quoted as Go does: \x1b, \u202e.
+// not print or cannot be seen, marks above the fourth on one character, and invalid UTF-8 are quoted as Go does: \x1b, \u202e.
 func Clean(text string) string { return Clip(text, math.MaxInt) }
 
 // Clip is Clean with a result of at most maxBytes, 3 or more. It marks a cut, and cuts neither a character nor its quotation.
@@ -27,12 +27,13 @@ func Clip(text string, maxBytes int) string {
 		return text
 	}
 	var b strings.Builder
+	var stack markStack
 	end := 0 // where the text has room for the mark
 	for i, r := range text {
 		if r == utf8.RuneError && !strings.HasPrefix(text[i:], string(r)) {
 			b.WriteString(`\x` + strconv.FormatUint(uint64(text[i]), 16))
 		} else {
-			b.WriteString(cleanTextRune(r))
+			b.WriteString(stack.cleanTextRune(r))
 		}
 		if b.Len() > maxBytes {
 			return b.String()[:end] + cutMark
@@ -44,14 +45,15 @@ func Clip(text string, maxBytes int) string {
 	return b.String()
 }
 
-func cleanTextRune(r rune) string {
+func (m *markStack) cleanTextRune(r rune) string {
+	harmless := m.isHarmlessNext(r)
 	switch {
 	case unicode.IsSpace(r):
 		return " "
-	case isHarmlessRune(r):
+	case harmless:
 		return string(r)
 	}
-	return strings.Trim(strconv.QuoteRune(r), "'")
+	return strings.Trim(strconv.QuoteRuneToASCII(r), "'")
 }
 
 // isPrintableASCII reports whether a text has printable ASCII only, as nearly all texts have.
@@ -120,11 +122,25 @@ func MarshalYAML(object any) ([]byte, error) {
 	return append(escapeJSONText(data, escapeYAMLRune), '\n'), err
 }
 
-// isHarmlessRune reports whether the only effect of the character on a terminal is that it is shown.
-func isHarmlessRune(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
+// markStack counts the marks on one character of a text. A hundred accents on a letter cover the lines above and below.
+type markStack int
+
+// maxStackedMarks is enough for every script.
+const maxStackedMarks = 4
+
+// isHarmlessNext reports whether the only effect of the next character on a terminal is that it is shown.
+func (m *markStack) isHarmlessNext(r rune) bool {
+	if !unicode.IsMark(r) {
+		*m = 0
+	} else {
+		*m++
+	}
+	return *m <= maxStackedMarks && (unicode.IsPrint(r) || unicode.Is(unicode.Zs, r)) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
 
 func isHarmlessText(data []byte) bool {
-	return strings.IndexFunc(string(data), func(r rune) bool { return r != '\n' && !isHarmlessRune(r) }) < 0
+	var stack markStack
+	return strings.IndexFunc(string(data), func(r rune) bool { return !stack.isHarmlessNext(r) && r != '\n' }) < 0
 }
 
 // escapeJSONText escapes the characters in JSON that a terminal obeys. Outside of texts JSON has none but line breaks.
@@ -133,8 +149,9 @@ func escapeJSONText(data []byte, escape func(r rune) string) []byte {
 		return data
 	}
 	var b strings.Builder
+	var stack markStack
 	for _, r := range string(data) {
-		if r == '\n' || isHarmlessRune(r) {
+		if stack.isHarmlessNext(r) || r == '\n' {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(escape(r))

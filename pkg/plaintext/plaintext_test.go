@@ -2,6 +2,7 @@ package plaintext
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
@@ -15,7 +16,7 @@ import (
 var activeTexts = []string{
 	"\x1b[2Jcleared", "\u009b2Jcleared", "\u009d0;title\u009c", "\u0085next line", "\u007f\u007f", "\b\b\b", "\x00", "a\nb", "a\r\nb", "\v\f",
 	"\u202eright to left", "\u2066isolate\u2069", "\u200bzero width", "\ufeffmark", "\u2028line\u2029paragraph", "\U000e0041tag", "\U000f0000private",
-	"\U0001d173music", "\xff\xfe", "\x9b31m", "\ufffe", "plain # : - {}", "'single' \"double\" \\u202e", "y", "1e3", "~",
+	"\U0001d173music", "z\u0300\u0301\u0302\u0303\u0304\u0305\u0306", "\u3164\U000e0100", "\xff\xfe", "\x9b31m", "\ufffe", "plain # : - {}", "'single' \"double\" \\u202e", "y", "1e3", "~",
 }
 
 func TestClean(t *testing.T) {
@@ -29,7 +30,9 @@ func TestClean(t *testing.T) {
 		"\ufeff\u200bmark\x00\x7f": `\ufeff\u200bmark\x00\x7f`,
 		"\U000e0041\ufffe\ue000":   `\U000e0041\ufffe\ue000`,
 		"\x9b31m\xff":              `\x9b31m\xff`, // 0x9b is an escape of eight bits
-		"größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd": "größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd",
+		"a\u0301\u0302\u0303\u0304\u0305\u0306b\u0301": "a\u0301\u0302\u0303\u0304" + `\u0305\u0306` + "b\u0301", // marks that would cover other lines
+		"a\u3164b\u115fc\uffa0d\u034fe\ufe0ff":         `a\u3164b\u115fc\uffa0d\u034fe\ufe0ff`,                   // letters and marks that cannot be seen
+		"größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd":     "größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd",
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
@@ -111,8 +114,10 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
+var stackedMarks = regexp.MustCompile(`\pM{5}`)
+
 func isInert(data []byte) bool {
-	return utf8.Valid(data) && strings.IndexFunc(string(data), func(r rune) bool {
-		return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co))
+	return utf8.Valid(data) && !stackedMarks.Match(data) && strings.IndexFunc(string(data), func(r rune) bool {
+		return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector))
 	}) < 0
 }

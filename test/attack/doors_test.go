@@ -45,6 +45,11 @@ var doorAttacks = []struct {
 	{"connections that dribble", map[string]int{"dribbles": 0}},
 	{"headers of thousands of fields that dribble", map[string]int{"fields": 0}},
 	{"callers without a right", map[string]int{"known": 10_000}},
+	{"probes of strangers", map[string]int{"probes": 0}},
+	{"probes of the node's neighbours", map[string]int{"neighbours": 0}},
+	{"complete handshakes", map[string]int{"handshakes": 0}},
+	{"probes that impersonate", map[string]int{"impersonations": 0}},
+	{"bodies that do not come", map[string]int{"bodies": 0}},
 	{"strangers and readers", map[string]int{"anonymous": 10_000, "readers": 1_000}},
 }
 
@@ -69,15 +74,18 @@ func TestDoors(t *testing.T) {
 			}
 			retry.Sleep(t.Context(), 500*time.Millisecond)
 			before, _ := w.kube.CountRequests()
-			got := w.readDoors(t, attackTime(doorTime))
+			probes := make(chan doorReads, 1)
+			go func() { probes <- w.probeDoors(t.Context(), t, attackTime(doorTime)) }()
+			got, probed := w.readDoors(t, attackTime(doorTime)), <-probes
 			after, _ := w.kube.CountRequests()
 			var answers []string
 			for _, f := range floods {
 				answers = append(answers, f.end(t))
 			}
-			t.Logf("%s\nquiet: %s\np99 %.1f times the quiet one, %.0f reviews a second at kube-apiserver; %s", got, quiet,
+			t.Logf("HPA: %s\nquiet: %s\nprobes: %s\np99 %.1f times the quiet one, %.0f reviews a second at kube-apiserver; %s", got, quiet, probed,
 				got.p99.Seconds()/quiet.p99.Seconds(), float64(after-before)/attackTime(doorTime).Seconds(), strings.Join(answers, "; "))
 			w.judgeDoors(t, got)
+			judgeProbes(t, probed)
 		})
 	}
 }
@@ -109,31 +117,41 @@ type doorReads struct {
 }
 
 func (r doorReads) String() string {
-	return fmt.Sprintf("%d of %d reads of the HPA answered, p50 %.1f ms, p99 %.1f ms, slowest %.1f ms",
+	return fmt.Sprintf("%d of %d answered, p50 %.1f ms, p99 %.1f ms, slowest %.1f ms",
 		r.all-r.failed, r.all, 1e3*r.p50.Seconds(), 1e3*r.p99.Seconds(), 1e3*r.max.Seconds())
 }
 
 // doorHPAWorkers is the number of reads in flight of a kube-controller-manager, by its default.
 const doorHPAWorkers = 5
 
-// readDoors reads as the HPA controller does, at a steady rate as long as its workers are free. A latency counts from the time at
-// which a worker began.
+// readDoors reads as the HPA controller does, at a steady rate as long as its workers are free.
 func (w *doorWorld) readDoors(t *testing.T, d time.Duration) doorReads {
 	t.Helper()
+	return measureRequests(doorHPAWorkers, doorRate, d, func() error {
+		code, err := askDoor(t.Context(), w.hpa, w.URL+doorReadPath, doorHPAHeader())
+		if isBusyMachine(code, err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// measureRequests sends requests by so many workers, together so many a second as long as workers are free. A latency counts from the time at which
+// a worker began.
+func measureRequests(count, perSecond int, d time.Duration, send func() error) (r doorReads) {
 	var workers sync.WaitGroup
 	var mu sync.Mutex // guards r and latencies
-	var r doorReads
 	var latencies []time.Duration
-	for range doorHPAWorkers {
+	for range count {
 		workers.Go(func() {
-			tick := time.NewTicker(time.Second * doorHPAWorkers / doorRate)
+			tick := time.NewTicker(time.Second * time.Duration(count) / time.Duration(perSecond))
 			defer tick.Stop()
 			for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 				began := time.Now()
-				code, err := askDoor(t.Context(), w.hpa, w.URL+doorReadPath, doorHPAHeader())
+				err := send()
 				mu.Lock()
 				latencies = append(latencies, time.Since(began))
-				if err != nil && !isBusyMachine(code, err) {
+				if err != nil {
 					r.failed, r.failure = r.failed+1, err
 				}
 				mu.Unlock()
@@ -259,7 +277,7 @@ type doorFlooder struct {
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
 	// Streams that are reset have no answers, and frames and bytes never.
-	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields", "hellos"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
+	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields", "bodies", "hellos"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -292,12 +310,16 @@ func (f *doorFlooder) run(ctx context.Context, t *testing.T) {
 	t.Helper()
 	var workers sync.WaitGroup
 	for host := range doorAddresses {
-		client, err := newDoorClient(f.order.Certificate, byte(2+host))
+		address := 2 + host
+		if f.order.Kind == "neighbours" {
+			address = probeHost
+		}
+		client, err := newDoorClient(f.order.Certificate, byte(address))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range doorWorkers {
-			workers.Go(func() { f.work(ctx, client, 2+host) })
+			workers.Go(func() { f.work(ctx, client, address) })
 		}
 	}
 	workers.Wait()
@@ -325,6 +347,14 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		url = fmt.Sprintf("%s/apis/x%d", f.order.Base, n)
 	case "tokens":
 		header = bearer(fmt.Sprintf("unknown-%d", n))
+	case "probes", "impersonations":
+		url = f.order.Base + probePaths[n%3]
+		if f.order.Kind == "impersonations" {
+			header = http.Header{"Impersonate-User": {fmt.Sprintf("somebody-%d", n)}}
+		}
+	case "neighbours", "handshakes":
+		defer client.CloseIdleConnections()
+		url = f.order.Base + []string{"/readyz", "/apis/x"}[n%2]
 	case "headers":
 		header = bearer(fmt.Sprintf("unknown-%d-%s", n, strings.Repeat("x", []int{8_000, 15_000, 60_000, 900_000}[n%4])))
 	case "resets":
@@ -339,6 +369,9 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		return
 	case "hellos":
 		f.countDoorAnswer(0, f.sendHello(ctx, host))
+		return
+	case "bodies":
+		f.holdDribbles(ctx, host, bodyDribbles)
 		return
 	case "dribbles":
 		f.holdDribbles(ctx, host, dribbles)

@@ -133,3 +133,40 @@ func TestSelectorsOfDeployments(t *testing.T) {
 	retry.Sleep(t.Context(), attackTime(15*time.Second))
 	a.judge()
 }
+
+// TestSelectorOfEach: 10,000 autoscalers of one namespace, each of its own Deployment with its own selector and its own metric selector, cost no other
+// namespace anything. The good autoscaler comes after them.
+func TestSelectorOfEach(t *testing.T) {
+	skipShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 10_000 {
+		name := fmt.Sprintf("evil-%05d", i)
+		kube.AddSelectingDeployment("evil", name, fmt.Sprintf("app=evil,n=%d", i), 1)
+		hpa := kubeapi.NewAutoscaler("evil", name, goodMetric)
+		hpa.Spec.Metrics[0].Pods.Metric.Selector = &meta.LabelSelector{MatchLabels: map[string]string{"code": fmt.Sprint(i)}}
+		kube.SetAutoscaler(hpa)
+	}
+	began := time.Now()
+	a := startAdapter(t, kube)
+	t.Logf("the first good read after %v", time.Since(began))
+	a.await("readiness", func() (bool, string) {
+		code, body, err := a.get(t.Context(), evilReader, "/readyz")
+		return code == http.StatusOK, fmt.Sprintf("%d %.300s %v", code, body, err)
+	})
+	t.Logf("ready after %v", time.Since(began))
+	before := kube.CountLookups()
+	retry.Sleep(t.Context(), 30*time.Second)
+	t.Logf("%d lookups in 30 s", kube.CountLookups()-before)
+	for _, path := range []string{"", "/evil-00000", "/evil-09999/decisions"} {
+		asked := time.Now()
+		code, body, err := a.get(t.Context(), evilReader, "/apis/explain.tachometer.dev/v1alpha1/namespaces/evil/horizontalpodautoscalers"+path)
+		t.Logf("explain %q: %d, %d bytes, %v, %v", path, code, len(body), time.Since(asked), err)
+		if len(body) > 32<<20 {
+			t.Errorf("explain %q has %d bytes", path, len(body))
+		}
+	}
+	if code, body, err := a.get(t.Context(), hpaController, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions"); err != nil || code != http.StatusOK {
+		t.Errorf("the record of another namespace: %d %.200s %v", code, body, err)
+	}
+	a.judge()
+}

@@ -29,6 +29,13 @@ type dribble struct {
 // fieldDribbles are headers of thousands of fields, each of few bytes, that do not end.
 var fieldDribbles = []dribble{{true, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n" + newManyFields(60_000), strings.Repeat("X: slow\r\n", 1000)}}
 
+// bodyDribbles are probes with bodies that come byte by byte.
+var bodyDribbles = []dribble{
+	{true, "POST /readyz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n", strings.Repeat("x", 60_000)},
+	{true, "GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", strings.Repeat("1\r\nx\r\n", 10_000)},
+	{true, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n", strings.Repeat("x", 60_000)},
+}
+
 // newManyFields returns about so many bytes of header fields with different names.
 func newManyFields(size int) string {
 	var b strings.Builder

@@ -25,6 +25,7 @@ import (
 // places for them itself. All others are sorted by their credentials: none, credentials that were accepted lately, or unproven ones.
 type requestAdmission struct {
 	next     http.Handler
+	health   http.Handler // answers the health paths at once; nil: next does
 	limits   serverLimits
 	open     pathMatcher // paths that need no authentication
 	verifier frontProxyVerifier
@@ -85,15 +86,29 @@ func (a *requestAdmission) checkHeaderFields(r *http.Request) *requestFault {
 }
 
 // serveAnonymousRequest serves only the paths that need no authentication. For all others the answer is known without a question
-// to kube-apiserver.
+// to kube-apiserver: a request for another identity would cost one, on an open path too.
 func (a *requestAdmission) serveAnonymousRequest(w http.ResponseWriter, r *http.Request) {
-	if !a.open(r.URL.Path) {
+	if !a.open(r.URL.Path) || hasImpersonation(r.Header) {
 		a.rejectFaultyRequest(w, r, &requestFault{reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
 			"the request has no credentials; send a bearer token, or ask through kube-apiserver"})
 		return
 	}
-	a.serveInClientAddressPlace(w, r, a.probes, reasonProbes)
+	next := a.next
+	if a.health != nil && isHealthPath(r.URL.Path) {
+		next = a.health
+	}
+	a.serveInClientAddressPlace(w, r, next, a.probes, reasonProbes)
 	chargeClientConnection(r.Context())
+}
+
+// hasImpersonation reports whether a header asks for another identity than the caller's.
+func hasImpersonation(header http.Header) bool {
+	for name := range header {
+		if strings.HasPrefix(name, "Impersonate-") {
+			return true
+		}
+	}
+	return false
 }
 
 // serveWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
@@ -104,13 +119,13 @@ func (a *requestAdmission) serveWithCredentials(w http.ResponseWriter, r *http.R
 		a.next.ServeHTTP(w, hashed)
 		return
 	}
-	a.serveInClientAddressPlace(w, hashed, a.unproven, reasonUnproven)
+	a.serveInClientAddressPlace(w, hashed, a.next, a.unproven, reasonUnproven)
 	if !a.proven.areCredentialsProven(credentials) {
 		chargeClientConnection(r.Context())
 	}
 }
 
-func (a *requestAdmission) serveInClientAddressPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
+func (a *requestAdmission) serveInClientAddressPlace(w http.ResponseWriter, r *http.Request, next http.Handler, places *addressPlaces, reason string) {
 	address := parseClientHost(r.RemoteAddr)
 	if !places.takeClientAddressPlace(address) {
 		a.rejectFaultyRequest(w, r, &requestFault{reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
@@ -119,7 +134,7 @@ func (a *requestAdmission) serveInClientAddressPlace(w http.ResponseWriter, r *h
 	}
 	place := &sharedPlace{holders: 1, giveBack: func() { places.returnClientAddressPlace(address) }}
 	defer place.releaseRequestPlace()
-	a.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, place)))
+	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, place)))
 }
 
 func (a *requestAdmission) rejectFaultyRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {

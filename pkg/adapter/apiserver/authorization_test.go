@@ -2,9 +2,12 @@ package apiserver
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -61,6 +64,48 @@ func TestLongSelectorsAreNoKeys(t *testing.T) {
 			if seen != want {
 				t.Errorf("the decision is remembered with %d requirements, want %d", seen, want)
 			}
+		})
+	}
+}
+
+// TestAuthorizersAreDetached: of each kind of caller but HPAs, so many decisions are under way at a time, and they go on when all callers have given
+// up.
+func TestAuthorizersAreDetached(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		choose func(delegatedAuthorizers) authorizer.Authorizer
+		places int64
+	}{
+		"others":  {func(a delegatedAuthorizers) authorizer.Authorizer { return a.others }, decisionPlaces},
+		"wide":    {func(a delegatedAuthorizers) authorizer.Authorizer { return a.wide }, widePlaces},
+		"details": {func(a delegatedAuthorizers) authorizer.Authorizer { return a.details }, detailPlaces},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kube, opts := newFakeKube(t), newUnhurriedOptions()
+			opts.UseKubeconfig(kube.kubeconfig)
+			built, err := opts.buildAuthorizers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			chosen := tc.choose(built)
+			ctx, giveUp := context.WithCancel(t.Context())
+			var callers sync.WaitGroup
+			for i := range 2 * tc.places {
+				caller := &user.DefaultInfo{Name: fmt.Sprintf("slow-%d", i)}
+				callers.Go(func() {
+					_, _, _ = chosen.Authorize(ctx, authorizer.AttributesRecord{User: caller, Verb: "get", Path: "/metrics"})
+				})
+			}
+			eventually(t, "decisions under way", func() bool { return kube.heldAccesses.Load() >= tc.places })
+			giveUp()
+			callers.Wait()
+			<-time.After(100 * time.Millisecond) // a review that ends with its caller does so at once
+			if n := kube.heldAccesses.Load(); n != tc.places {
+				t.Errorf("%d decisions are under way, want %d", n, tc.places)
+			}
+			kube.release()
+			eventually(t, "the end of all decisions", func() bool { return kube.heldAccesses.Load() == 0 })
 		})
 	}
 }

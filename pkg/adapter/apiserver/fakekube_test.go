@@ -33,6 +33,7 @@ type fakeKube struct {
 	frontProxy                  tls.Certificate // of kube-apiserver
 	tokenReviews, accessReviews atomic.Int64
 	heldTokens, mostHeldTokens  atomic.Int64 // reviews of unknown tokens that wait, now and at most
+	heldAccesses                atomic.Int64 // reviews of access that wait
 	slow                        chan struct{}
 }
 
@@ -102,7 +103,9 @@ func (k *fakeKube) reviewAccess(w http.ResponseWriter, r *http.Request) {
 	var review authorization.SubjectAccessReview
 	_ = json.NewDecoder(r.Body).Decode(&review)
 	if strings.HasPrefix(review.Spec.User, "slow") {
+		k.heldAccesses.Add(1)
 		k.wait(r)
+		k.heldAccesses.Add(-1)
 	}
 	review.Status = authorization.SubjectAccessReviewStatus{Allowed: review.Spec.User == "reader" || review.Spec.User == hpaUser}
 	answerJSON(w, review)

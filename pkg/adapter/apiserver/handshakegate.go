@@ -17,9 +17,9 @@ import (
 //
 // A handshake holds a place only between two reads from its connection, so a client that does not go on keeps no other out. A connection that
 // closes waits no longer: its handshake would compute in vain, and a flood would wait in any number. A client that leaves behind its first message
-// costs no key and no signature.
+// costs no key and no signature. The addresses with the fewest handshakes lately come first.
 type handshakeGate struct {
-	places chan struct{}
+	places *addressQueue
 	load   *processorLoad
 }
 
@@ -33,20 +33,18 @@ const maxHandshakeBytes = 64 << 10
 
 // newHandshakeGate leaves at least half of the processors to requests.
 func newHandshakeGate(load *processorLoad) *handshakeGate {
-	return &handshakeGate{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), load: load}
+	return &handshakeGate{places: newAddressQueue(max(1, runtime.GOMAXPROCS(0)/2)), load: load}
 }
 
 // enterHandshakeGate reports whether a handshake may compute. It must then leave the gate.
-func (g *handshakeGate) enterHandshakeGate(closing <-chan struct{}) bool {
-	select {
-	case g.places <- struct{}{}:
-	case <-closing:
+func (g *handshakeGate) enterHandshakeGate(address string, closing <-chan struct{}) bool {
+	if !g.places.takeQueuedPlace(address, closing) {
 		return false
 	}
 	g.load.awaitFreeProcessor(maxHandshakePause, closing)
 	select {
 	case <-closing:
-		<-g.places
+		g.places.returnQueuedPlace()
 		return false
 	default:
 		return true
@@ -77,7 +75,7 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 	if c.received += n; c.received > maxHandshakeBytes {
 		return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
 	}
-	if c.held = c.gate.enterHandshakeGate(c.closing); !c.held {
+	if c.held = c.gate.enterHandshakeGate(c.address, c.closing); !c.held {
 		return 0, net.ErrClosed
 	}
 	// Without the server's part no handshake goes on. Behind its last message a client may send a request, and close its side.
@@ -98,7 +96,7 @@ func (c *gatedConn) leaveHandshakeGate(last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held {
-		<-c.gate.places
+		c.gate.places.returnQueuedPlace()
 		c.held = false
 	}
 	c.done = c.done || last

@@ -10,7 +10,7 @@ import (
 
 // newTestHandshakeGate returns a gate with one place, on two processors.
 func newTestHandshakeGate() *handshakeGate {
-	return &handshakeGate{places: make(chan struct{}, 1), load: &processorLoad{processors: 2, freed: make(chan struct{})}}
+	return &handshakeGate{places: newAddressQueue(1), load: &processorLoad{processors: 2, freed: make(chan struct{})}}
 }
 
 // openGated returns a new gated connection, and its peer.
@@ -63,12 +63,12 @@ func TestHandshakeGate(t *testing.T) {
 		}
 		first.leaveHandshakeGate(true)
 		synctest.Wait()
-		if !isOver(secondDone) || len(gate.places) != 1 {
-			t.Errorf("second read: %t, %d places taken", isOver(secondDone), len(gate.places))
+		if !isOver(secondDone) || gate.places.free != 0 {
+			t.Errorf("second read: %t, %d places free", isOver(secondDone), gate.places.free)
 		}
 		second.leaveHandshakeGate(true)
-		if len(gate.places) != 0 {
-			t.Errorf("%d places are taken after the handshakes", len(gate.places))
+		if gate.places.free != 1 {
+			t.Errorf("%d places are free after the handshakes", gate.places.free)
 		}
 	})
 }
@@ -77,12 +77,12 @@ func TestHandshakeGate(t *testing.T) {
 func TestGateAfterHandshake(t *testing.T) {
 	t.Parallel()
 	gate := newTestHandshakeGate()
-	gate.places <- struct{}{} // taken by another
+	gate.places.takeQueuedPlace("another", nil)
 	c, peer := openGated(t, gate)
 	c.leaveHandshakeGate(true)
 	go func() { _, _ = peer.Write([]byte("x")) }()
-	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || len(gate.places) != 1 {
-		t.Errorf("read %d, %v, %d places taken", n, err, len(gate.places))
+	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || gate.places.free != 0 {
+		t.Errorf("read %d, %v, %d places free", n, err, gate.places.free)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestClosedConnectionsLeaveTheGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gate := newTestHandshakeGate()
-		gate.places <- struct{}{} // taken by another
+		gate.places.takeQueuedPlace("another", nil)
 		limits := serverLimits{connections: 5, connectionsPerAddress: 5, youngConnections: 5, strangerRequests: 1}
 		table := newConnectionTable(limits, func() {})
 		var waiting, computed atomic.Int64
@@ -113,7 +113,7 @@ func TestClosedConnectionsLeaveTheGate(t *testing.T) {
 		if n := waiting.Load(); n != 10 {
 			t.Errorf("%d handshakes wait, want as many as connections: 10", n)
 		}
-		<-gate.places
+		gate.places.returnQueuedPlace()
 		synctest.Wait()
 		if n := computed.Load(); n != 10 {
 			t.Errorf("%d handshakes computed, want those of the 10 open connections", n)

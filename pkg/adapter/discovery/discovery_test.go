@@ -261,6 +261,24 @@ func TestFirstTargetsWaitForSelectors(t *testing.T) {
 	})
 }
 
+// TestFirstTargetsLeaveALimitedNamespace: the first targets do not wait for the autoscalers of one namespace whose lookups are limited.
+func TestFirstTargetsLeaveALimitedNamespace(t *testing.T) {
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	for i := range 1500 {
+		name := fmt.Sprintf("evil-%d", i)
+		objects = append(objects, newHPA("evil", name, name, podsMetric("rps")))
+	}
+	answer := func(w *clusterWorld) {
+		w.selectors.fetch = func(context.Context, objectKey) (labels.Selector, error) { return parseSelector(t, "app=web"), nil }
+	}
+	runInWorld(t, objects, nil, answer, func(w *clusterWorld) {
+		sleepAndSettle(2 * time.Second)
+		if calls, last := w.publishedTargets(); calls != 1 || !strings.Contains(last, "pods_rps") || !w.HasSynced() {
+			t.Errorf("%d calls, targets %q, synced %t: %v", calls, last, w.HasSynced(), w.SyncError())
+		}
+	})
+}
+
 // slowRules takes a second to find the families of external metrics.
 type slowRules struct{ prefixRules }
 

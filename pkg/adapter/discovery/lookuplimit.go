@@ -35,6 +35,15 @@ func (l *lookupLimiter) hasSelectorLookup(namespace string, now time.Time) bool 
 	return l.all.TokensAt(now) >= 1 && (n == nil || n.TokensAt(now) >= 1)
 }
 
+// countSpentLookups returns the lookups of the namespace that its rate has not given back yet.
+func (l *lookupLimiter) countSpentLookups(namespace string, now time.Time) int {
+	n := l.byNamespace[namespace]
+	if n == nil {
+		return 0
+	}
+	return l.namespaceSize - int(n.TokensAt(now))
+}
+
 // allowSelectorLookup reports whether a lookup in the namespace may start now, and counts it.
 func (l *lookupLimiter) allowSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]

@@ -216,7 +216,7 @@ func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, n
 		}
 	}
 	first := !c.ready.Load()
-	if first && (c.plan.unread || !c.selectors.hasLookedUpSelectors()) { // a lookup may have ended since the plan
+	if first && c.selectors.awaitsFirstLookups(c.plan.unread) {
 		if now.Sub(c.start) < firstTargetsTimeout {
 			return
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // discoveryPageSize is the number of objects in a page of a list. An object may have as many bytes as etcd takes, 1.5 MiB, and a page is
-// in memory as a whole; 5,000 pods are 100 requests.
-const discoveryPageSize = 50
+// in memory as a whole, with its decoded objects; 5,000 pods are 250 requests.
+const discoveryPageSize = 20
 
 // requestListPage asks for pages. A server ignores the limit for a list of any age, which the reflector asks for first.
 func requestListPage(o metav1.ListOptions) metav1.ListOptions {

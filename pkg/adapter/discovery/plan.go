@@ -42,8 +42,8 @@ type demandPlan struct {
 	needed map[objectKey]struct{}
 	// unresolved maps a namespace to a text that names an autoscaler with unknown pods, and the reason.
 	unresolved map[string]string
-	// unread is true if some selector had not been looked up.
-	unread bool
+	// unread are the needed selectors that had not been looked up.
+	unread map[objectKey]struct{}
 	// unmapped is true if the API server does not know a kind: a later attempt may succeed.
 	unmapped bool
 }
@@ -88,7 +88,7 @@ func (p demandPlanner) planDemands(autoscalers []*storedAutoscaler, readers []De
 	b := planBuilder{
 		demandPlanner: p,
 		plan: &demandPlan{
-			needed: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newFamilySets(),
+			needed: map[objectKey]struct{}{}, unread: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newFamilySets(),
 			selectors: map[string]labels.Selector{},
 		},
 		byScope:  map[scopeKey]*demandedPods{},
@@ -313,7 +313,7 @@ func (b *planBuilder) requirePodSelector(a *storedAutoscaler, key objectKey) (la
 	case r.err != nil:
 		b.recordUnresolvedPods(a, r.err)
 	default:
-		b.plan.unread = true
+		b.plan.unread[key] = struct{}{}
 	}
 	return r.selector, r.selector != nil
 }

@@ -5,7 +5,6 @@ package discovery
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -291,16 +290,28 @@ func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now t
 	}
 }
 
-// hasLookedUpSelectors reports whether every needed selector has had a lookup.
-func (s *selectorCache) hasLookedUpSelectors() bool {
+// awaitsFirstLookups reports whether a needed selector has had no lookup, or is in unread: a lookup may have ended since the plan. A namespace that has
+// had as many lookups as begin at once is not waited for: its next ones are limited, and the targets of all namespaces would wait for them.
+func (s *selectorCache) awaitsFirstLookups(unread map[objectKey]struct{}) bool {
+	waiting, attempted := map[string]struct{}{}, map[string]int{}
+	for key := range unread {
+		waiting[key.namespace] = struct{}{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
-		if e := s.entries[key]; e == nil || !e.attempted {
-			return false
+		if e := s.entries[key]; e != nil && e.attempted {
+			attempted[key.namespace]++
+		} else {
+			waiting[key.namespace] = struct{}{}
 		}
 	}
-	return true
+	for namespace := range waiting {
+		if attempted[namespace] < s.standingLimit.namespaceSize {
+			return true
+		}
+	}
+	return false
 }
 
 // refreshSelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
@@ -345,7 +356,7 @@ func (s *selectorCache) runSelectorLookups(ctx context.Context) {
 }
 
 // reserveDueSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
-// longest due first, and the time until the next lookup is due.
+// namespaces with the fewest lookups of autoscalers lately first, then the longest due, and the time until the next lookup is due.
 func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -365,7 +376,7 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		case e.needed && s.isStandingLookupLimited(limited, key.namespace, now):
 			wait = min(wait, limitedRetryInterval)
 		default: // without a free slot it waits until a request ends, which wakes runSelectorLookups
-			due = insertDueLookup(due, dueLookup{key, e.needed, e.due}, maxConcurrentLookups-s.inFlight)
+			due = insertDueLookup(due, s.newDueLookup(key, e, now), maxConcurrentLookups-s.inFlight)
 		}
 	}
 	for _, l := range due {
@@ -378,35 +389,6 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		keys = append(keys, l.key)
 	}
 	return keys, wait
-}
-
-// dueLookup is a lookup that is due since a time; needed is true if an autoscaler depends on it.
-type dueLookup struct {
-	key    objectKey
-	needed bool
-	since  time.Time
-}
-
-// compareDueLookups orders autoscalers' before readers', then the longest due first.
-func compareDueLookups(a, b dueLookup) int {
-	switch {
-	case a.needed == b.needed:
-		return a.since.Compare(b.since)
-	case a.needed:
-		return -1
-	default:
-		return 1
-	}
-}
-
-// insertDueLookup inserts a lookup into a sorted slice, and keeps its first ones up to the limit.
-func insertDueLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
-	i, _ := slices.BinarySearchFunc(due, l, compareDueLookups)
-	if i >= limit {
-		return due
-	}
-	due = slices.Insert(due, i, l)
-	return due[:min(len(due), limit)]
 }
 
 // isStandingLookupLimited reports whether the rate limit delays the lookups for autoscalers of a namespace. It remembers the result in

@@ -196,8 +196,8 @@ func TestSelectorsRefresh(t *testing.T) {
 				s.onChange = func() { news.Add(1) }
 				s.setNeededPodSelectors(neededKeys(tc.key), time.Now())
 				synctest.Wait()
-				if news.Load() != 1 || !s.hasLookedUpSelectors() {
-					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), s.hasLookedUpSelectors())
+				if news.Load() != 1 || s.awaitsFirstLookups(nil) {
+					t.Fatalf("after the first answer: %d news, settled %v", news.Load(), !s.awaitsFirstLookups(nil))
 				}
 				sleepAndSettle(tc.interval)
 				if news.Load() != 1 || a.countLookups() < 2 {
@@ -329,7 +329,7 @@ func TestObjectsThatDoNotExist(t *testing.T) {
 		}
 		s.setNeededPodSelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
 		synctest.Wait()
-		if !s.hasLookedUpSelectors() {
+		if s.awaitsFirstLookups(nil) {
 			t.Error("the object of an autoscaler waits behind readers' objects")
 		}
 		a.lookupTimes(time.Now())
@@ -438,27 +438,12 @@ func TestSelectorsBoundRequests(t *testing.T) {
 		}
 		s.setNeededPodSelectors(keys, time.Now())
 		sleepAndSettle(1400 * time.Millisecond) // 100 requests of 0.1 s, 8 at a time
-		if !s.hasLookedUpSelectors() || most.Load() != maxConcurrentLookups {
-			t.Errorf("settled %v, at most %d at a time; want true, %d", s.hasLookedUpSelectors(), most.Load(), maxConcurrentLookups)
+		if s.awaitsFirstLookups(nil) || most.Load() != maxConcurrentLookups {
+			t.Errorf("settled %v, at most %d at a time; want true, %d", !s.awaitsFirstLookups(nil), most.Load(), maxConcurrentLookups)
 		}
 		cancel()
 		<-done
 	})
-}
-
-// TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
-func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
-	t.Parallel()
-	s := newSelectorCache(nil)
-	now := time.Now()
-	for i := range 3 * maxConcurrentLookups {
-		s.insertSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
-	}
-	s.setNeededPodSelectors(neededKeys(custom), now.Add(time.Second))
-	keys, _ := s.reserveDueSelectors(now.Add(time.Second))
-	if len(keys) != maxConcurrentLookups || keys[0] != custom {
-		t.Errorf("lookups begin with %v, want %v", keys, custom)
-	}
 }
 
 // TestSelectorsEndWithTheirRequests holds run to its contract: it returns after all that it started.

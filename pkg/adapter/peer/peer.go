@@ -263,6 +263,9 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 		return nil, unwrapPeerURL(err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
+		return nil, describePeerFailure(response, nil)
+	}
 	data, err := io.ReadAll(&roomyReader{Reader: response.Body, room: room})
 	switch {
 	case err != nil:

@@ -83,6 +83,15 @@ func TestReadLogs(t *testing.T) {
 	moved, _ := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	})
+	upgraded, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+	})
 	endpoints := listedEndpoints{}
 	endpoints.add(good, "b", true)
 	endpoints.add(good, "b", true) // a second family
@@ -90,6 +99,7 @@ func TestReadLogs(t *testing.T) {
 	endpoints.add(forbidden, "d", true)
 	endpoints.add(damaged, "e", true)
 	endpoints.add(moved, "f", true)
+	endpoints.add(upgraded, "g", true)
 	endpoints.add(netip.MustParseAddrPort("10.0.0.1:6443"), "self", true)
 	endpoints.add(netip.MustParseAddrPort("10.0.0.9:443"), "gone", false)
 	answers := newTestReader(endpoints, certificate).ReadLogs(t.Context(), web, time.Hour)
@@ -104,7 +114,7 @@ func TestReadLogs(t *testing.T) {
 		}
 		got = append(got, text)
 	}
-	want := []string{"b 2", "c", "d system:anonymous must not", "e the log is damaged: it lacks spec 3 of its decisions", "f 302 Found"}
+	want := []string{"b 2", "c", "d system:anonymous must not", "e the log is damaged: it lacks spec 3 of its decisions", "f 302 Found", "g 101 Switching Protocols"}
 	if !slices.Equal(got, want) {
 		t.Errorf("answers %q, want %q", got, want)
 	}

@@ -192,6 +192,9 @@ func convertUnixToTime(s int64) time.Time {
 	return time.Unix(s, 0).UTC()
 }
 
+// maxStatusConditions and maxStatusMetrics bound a recorded status. Kubernetes writes three conditions, and as many metrics as the spec has.
+const maxStatusConditions, maxStatusMetrics = 16, 500
+
 // newHPAStatus returns the recorded part of a status.
 func newHPAStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
 	s := &explainapi.Status{
@@ -201,10 +204,12 @@ func newHPAStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
 	if h.Status.LastScaleTime != nil {
 		s.LastScaleTime = h.Status.LastScaleTime.UTC()
 	}
-	for _, c := range h.Status.Conditions {
-		s.Conditions = append(s.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: clipLongMessage(c.Message)})
+	for _, c := range h.Status.Conditions[:min(len(h.Status.Conditions), maxStatusConditions)] {
+		s.Conditions = append(s.Conditions, explainapi.Condition{
+			Type: clipLongMessage(string(c.Type)), Status: clipLongMessage(string(c.Status)), Reason: clipLongMessage(c.Reason), Message: clipLongMessage(c.Message),
+		})
 	}
-	for i := range h.Status.CurrentMetrics {
+	for i := range h.Status.CurrentMetrics[:min(len(h.Status.CurrentMetrics), maxStatusMetrics)] {
 		s.Current = append(s.Current, getCurrentMetricValue(&h.Status.CurrentMetrics[i]))
 	}
 	return s

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"weak"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -133,4 +135,24 @@ func TestPagesAreNotKept(t *testing.T) {
 		t.Errorf("%d records of shop, want one", n)
 	}
 	runtime.KeepAlive(r)
+}
+
+// TestStatusIsBounded: a status as large as etcd takes is recorded up to a bound.
+func TestStatusIsBounded(t *testing.T) {
+	t.Parallel()
+	h := &autoscalingv2.HorizontalPodAutoscaler{}
+	long := strings.Repeat("x", 10_000)
+	for range 5000 {
+		h.Status.Conditions = append(h.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
+			Type: autoscalingv2.HorizontalPodAutoscalerConditionType(long), Status: core.ConditionStatus(long), Reason: long, Message: long,
+		})
+		h.Status.CurrentMetrics = append(h.Status.CurrentMetrics, autoscalingv2.MetricStatus{})
+	}
+	data, err := json.Marshal(newHPAStatus(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > 32<<10 {
+		t.Errorf("the recorded status has %d bytes", len(data))
+	}
 }

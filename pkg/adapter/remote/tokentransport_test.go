@@ -71,6 +71,15 @@ func TestTokenServerIsBounded(t *testing.T) {
 				_, _ = w.Write([]byte(strings.Repeat(" ", 4096)))
 			}
 		}, "credentials: oauth2: server response missing access_token"},
+		"another protocol": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
+		}, "status 101"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
