@@ -3,6 +3,8 @@
 package apiserver
 
 import (
+	"cmp"
+	"container/heap"
 	"slices"
 	"sync"
 	"time"
@@ -11,16 +13,25 @@ import (
 // addressQueue is a number of places. A free place goes to the waiting address that had the fewest lately, so that a kubelet's probe or a new
 // connection of kube-apiserver waits for one or two others of a flood, and not for all of it. It is safe for concurrent use.
 type addressQueue struct {
-	mu      sync.Mutex // guards the rest
-	free    int
-	waiting []*addressWaiter // in order of arrival
-	lately  map[string]int   // places given since the time below, by address
-	since   time.Time
+	mu       sync.Mutex // guards the rest
+	free     int
+	lines    map[string]*addressLine // by address: the waiting ones, and those that had a place since the time below
+	waiting  lineHeap                // the lines with a waiter; the first is next
+	since    time.Time
+	arrivals uint64
+}
+
+// addressLine are the waiters of an address.
+type addressLine struct {
+	lately  int // places that it was given since addressQueue.since
+	waiters []*addressWaiter
+	index   int // in the heap
 }
 
 // addressWaiter waits for a place until given is closed.
 type addressWaiter struct {
-	address string
+	line    *addressLine
+	arrival uint64
 	given   chan struct{}
 }
 
@@ -32,16 +43,12 @@ const (
 )
 
 func newAddressQueue(places int) *addressQueue {
-	return &addressQueue{free: places, lately: map[string]int{}}
+	return &addressQueue{free: places, lines: map[string]*addressLine{}}
 }
 
 // takeQueuedPlace waits for a place, and reports whether it has one. The caller gives it back with returnQueuedPlace.
 func (q *addressQueue) takeQueuedPlace(address string, givenUp <-chan struct{}) bool {
-	w := &addressWaiter{address, make(chan struct{})}
-	q.mu.Lock()
-	q.waiting = append(q.waiting, w)
-	q.givePlaces(time.Now())
-	q.mu.Unlock()
+	w := q.addWaiter(address)
 	select {
 	case <-w.given:
 		return true
@@ -60,34 +67,97 @@ func (q *addressQueue) returnQueuedPlace() {
 	q.givePlaces(time.Now())
 }
 
+func (q *addressQueue) addWaiter(address string) *addressWaiter {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	line := q.lines[address]
+	if line == nil {
+		line = &addressLine{}
+		q.lines[address] = line
+	}
+	q.arrivals++
+	w := &addressWaiter{line, q.arrivals, make(chan struct{})}
+	if line.waiters = append(line.waiters, w); len(line.waiters) == 1 {
+		heap.Push(&q.waiting, line)
+	}
+	q.givePlaces(time.Now())
+	return w
+}
+
 // removeWaiter reports whether w was still waiting.
 func (q *addressQueue) removeWaiter(w *addressWaiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.waiting, w)
+	i := slices.Index(w.line.waiters, w)
 	if i >= 0 {
-		q.waiting = slices.Delete(q.waiting, i, i+1)
+		q.takeOffLine(w.line, i)
 	}
 	return i >= 0
 }
 
 // givePlaces gives the free places away. The caller holds q.mu.
 func (q *addressQueue) givePlaces(now time.Time) {
-	if now.Sub(q.since) > addressQueueMemory || len(q.lately) >= maxQueueAddresses {
-		clear(q.lately)
-		q.since = now
+	if now.Sub(q.since) > addressQueueMemory || len(q.lines) >= maxQueueAddresses+len(q.waiting) {
+		q.forgetGivenPlaces(now)
 	}
 	for q.free > 0 && len(q.waiting) > 0 {
-		next := 0
-		for i, w := range q.waiting {
-			if q.lately[w.address] < q.lately[q.waiting[next].address] {
-				next = i
-			}
-		}
-		w := q.waiting[next]
-		q.waiting = slices.Delete(q.waiting, next, next+1)
-		q.lately[w.address]++
+		line := q.waiting[0]
 		q.free--
-		close(w.given)
+		close(line.waiters[0].given)
+		line.lately++
+		q.takeOffLine(line, 0)
 	}
+}
+
+// takeOffLine removes a waiter from its line, and keeps the heap in order. The caller holds q.mu.
+func (q *addressQueue) takeOffLine(line *addressLine, i int) {
+	if line.waiters = slices.Delete(line.waiters, i, i+1); len(line.waiters) > 0 {
+		heap.Fix(&q.waiting, line.index)
+	} else {
+		heap.Remove(&q.waiting, line.index)
+	}
+}
+
+// forgetGivenPlaces lets all addresses begin anew. The caller holds q.mu.
+func (q *addressQueue) forgetGivenPlaces(now time.Time) {
+	for address, line := range q.lines {
+		if line.lately = 0; len(line.waiters) == 0 {
+			delete(q.lines, address)
+		}
+	}
+	heap.Init(&q.waiting)
+	q.since = now
+}
+
+// lineHeap has the line with the fewest places first; of equal ones, the line whose first waiter waits longest.
+type lineHeap []*addressLine
+
+// Len implements heap.Interface.
+func (h lineHeap) Len() int { return len(h) }
+
+// Less implements heap.Interface.
+func (h lineHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	return cmp.Or(cmp.Compare(a.lately, b.lately), cmp.Compare(a.waiters[0].arrival, b.waiters[0].arrival)) < 0
+}
+
+// Swap implements heap.Interface.
+func (h lineHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *lineHeap) Push(line any) {
+	l := line.(*addressLine)
+	l.index = len(*h)
+	*h = append(*h, l)
+}
+
+// Pop implements heap.Interface.
+func (h *lineHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	(*h)[len(*h)-1] = nil
+	*h = (*h)[:len(*h)-1]
+	return last
 }
