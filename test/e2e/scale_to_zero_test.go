@@ -122,7 +122,7 @@ func (w *zeroWorld) expectFallback(t *testing.T) {
 	t.Logf("workers are asked for %.1f s after the queue's page was gone", time.Since(began).Seconds())
 }
 
-// expectWhenNoPods: at zero the HPA has the rule's value of an object without pods, and not an error. Another value wakes the workers.
+// expectWhenNoPods: at zero the HPA has the rule's value of an object without pods, and not an error.
 func (w *zeroWorld) expectWhenNoPods(t *testing.T) {
 	t.Helper()
 	err := stack.Wait(t.Context(), hpaPeriods, func(ctx context.Context) error {
@@ -146,9 +146,15 @@ func (w *zeroWorld) expectWhenNoPods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	often := strings.Replace(w.original, "interval: 2s", "interval: 1s", 1)
-	configure(t.Context(), t, often+strings.Join(append(w.rules, whenNoPodsRule(40)), ""))
+}
+
+// expectWakeWithoutPods: another value of an object without pods wakes its workers.
+func (w *zeroWorld) expectWakeWithoutPods(t *testing.T) {
+	t.Helper()
+	often := strings.Replace(w.original, "interval: 2s", "interval: 1s", 1) + strings.Join(w.rules, "")
+	configure(t.Context(), t, often+whenNoPodsRule(40))
 	awaitWorkers(t, "own", 1)
+	configure(t.Context(), t, often+whenNoPodsRule(0)) // else they come and go
 }
 
 // expectObservedSurge steps the load: the lane tells what it would do, and by how many seconds the HPA is later. It changes nothing.
@@ -180,19 +186,21 @@ func (w *zeroWorld) expectObservedSurge(t *testing.T) {
 	}
 }
 
-// expectSurgeCounts expects one raise of the mode observe, with its lead, in the self-metrics.
+// expectSurgeCounts expects the raises of the mode observe, and their leads, in the self-metrics as in the Events.
 func expectSurgeCounts(t *testing.T, lead float64) {
 	t.Helper()
-	var raises, leads, looks float64
+	var raises, leads, leadSeconds, looks float64
 	for _, page := range readScalerPages(t) {
 		raises += page.Sum("tachometer_scaler_surge_raises_total", "mode", string(surge.ModeObserve))
 		looks += page.Sum("tachometer_scaler_surge_looks_total", "outcome", "success")
 		for _, m := range page["tachometer_scaler_surge_lead_seconds"].GetMetric() {
-			leads += m.GetHistogram().GetSampleSum()
+			leads += float64(m.GetHistogram().GetSampleCount())
+			leadSeconds += m.GetHistogram().GetSampleSum()
 		}
 	}
-	if raises != 1 || looks == 0 || leads < lead-0.1 || leads > lead+0.1 {
-		t.Errorf("self-metrics: %g raises, leads of %g s, %g looks; want 1 raise and a lead of %g s", raises, leads, looks, lead)
+	observed, followed := float64(countSurgeEvents(t.Context(), t, surge.ReasonObserved)), float64(countSurgeEvents(t.Context(), t, surge.ReasonFollowed))
+	if raises != observed || leads != followed || leadSeconds < lead-0.1 || looks == 0 {
+		t.Errorf("self-metrics: %g raises, %g leads of %g s, %g looks; want %g raises, %g leads, one of them of %g s", raises, leads, leadSeconds, looks, observed, followed, lead)
 	}
 }
 
@@ -201,6 +209,7 @@ func (w *zeroWorld) expectSurgeLane(t *testing.T) {
 	t.Helper()
 	w.load.rate.Store(beforeSurge)
 	setSurgeMode(t, "test/e2e/manifests/surge")
+	w.expectWakeWithoutPods(t)
 	settleBeforeSurge(t, w.load, true)
 	limitScaleUp(t)
 	idle := startLookTimer(t)
