@@ -58,7 +58,6 @@ func fastStartChanges() []fastStartChange {
 		{"startupProbe every 10 s, Kubernetes' default", func(c *corev1.Container) { c.StartupProbe.PeriodSeconds = 10 }},
 		{"readinessProbe without initialDelaySeconds", withoutDelay},
 		{"readinessProbe every second", readyEverySecond},
-		{"START_JITTER=0s", withoutJitter},
 		{"START_JITTER=0s, and readinessProbe without initialDelaySeconds", func(c *corev1.Container) { withoutJitter(c); withoutDelay(c) }},
 		{"these two, and readinessProbe every second", func(c *corev1.Container) { withoutJitter(c); withoutDelay(c); readyEverySecond(c) }},
 		{"these three, and a CPU limit of 20m", func(c *corev1.Container) {
