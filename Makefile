@@ -12,7 +12,7 @@ TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODU
 SEQUENTIAL := TestPrometheusScripts|TestDirectIsTheEngine
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler soak-scaler-node surge fast-start alerts
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler soak-scaler-node surge surge-traffic fast-start alerts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,10 @@ STEPS ?= 10
 INTERVAL ?= 1s
 surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=, INTERVAL= of scrapes)
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestSurge -surge.steps $(STEPS) -surge.interval $(INTERVAL)
+
+HOURS ?= 50
+surge-traffic: ## the surge lane over fifty hours of each kind of steady traffic and a thousand steps, in virtual time (HOURS=)
+	go -C test test ./surge -count 1 -timeout 6h -v -args -hours $(HOURS) -steps 1000
 
 fast-start: kubernetes ## seconds until twenty pods are ready on a real Kubernetes, with one change of their manifest at a time
 	go -C test test ./e2e -count 1 -timeout 1h -v -run TestFastStart -faststart.runs 3

@@ -15,6 +15,7 @@ const groups = 50
 
 func (s *settings) reportAnswering(ctx context.Context, dir string, load float64, out io.Writer) (string, error) {
 	a := &answering{cpus: s.cpus, dir: dir, program: s.adapter, groups: groups, steady: s.steady / 2, profiles: s.profiles, log: out}
+	a.measure = a.measureAllAnswers
 	head := describeBenchMachine(time.Now(), load)
 	answers, err := a.measureAnswering(ctx)
 	if err != nil {

@@ -54,7 +54,7 @@ type settings struct {
 
 func (s *settings) benchFlags() *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.StringVar(&s.parts, "parts", "scraping,answering,evaluating", "what to measure, a `list`")
+	fs.StringVar(&s.parts, "parts", "scraping,answering,lane,evaluating", "what to measure, a `list`")
 	fs.StringVar(&s.sizes, "sizes", "3000,10000", "numbers of targets to scrape, a `list`; these take 10 minutes")
 	fs.IntVar(&s.peerLimit, "peer-limit", 3000, "most targets that the peers are given; with 10000, Prometheus needs two processors")
 	fs.DurationVar(&s.interval, "interval", 5*time.Second, "time between two scrapes of a target")
@@ -108,7 +108,8 @@ func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) 
 			return err
 		}
 	}
-	if s.adapter == "" && (strings.Contains(s.parts, "answering") || strings.Contains(s.parts, "memory")) {
+	readsAdapter := func(part string) bool { return part == "answering" || part == "lane" || part == "memory" }
+	if s.adapter == "" && slices.ContainsFunc(strings.Split(s.parts, ","), readsAdapter) {
 		s.adapter = filepath.Join(dir, "adapter")
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.adapter, "./cmd/tachometer-adapter")
 		if build.Dir, err = stack.Root(ctx); err != nil {
@@ -128,7 +129,7 @@ func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) 
 // measureBenchParts runs the selected parts, each when the machine is quiet.
 func (s *settings) measureBenchParts(ctx context.Context, dir string, out io.Writer) error {
 	parts := map[string]func(context.Context, string, float64, io.Writer) (string, error){
-		"scraping": s.reportScraping, "answering": s.reportAnswering, "memory": s.reportMemory, "evaluating": s.reportEvaluating,
+		"scraping": s.reportScraping, "answering": s.reportAnswering, "lane": s.reportLane, "memory": s.reportMemory, "evaluating": s.reportEvaluating,
 	}
 	for _, name := range strings.Split(s.parts, ",") {
 		part := parts[name]

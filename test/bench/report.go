@@ -9,6 +9,7 @@ var titles = map[string]string{
 	"scraping":   "Scraping: beside Prometheus",
 	"answering":  "Answering: a read of twenty pods out of a thousand",
 	"evaluating": "Evaluating: an expression over the store",
+	"lane":       "The surge lane: reads each second",
 	"memory":     "Memory: five thousand pods",
 }
 

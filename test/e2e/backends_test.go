@@ -41,6 +41,9 @@ func TestBackends(t *testing.T) {
 		useAdapter(t, "test/e2e/manifests/adapter-prometheus")
 		load := send(t, low)
 		fromPrometheus(t)
+		if scalesToZero(t) {
+			newWorkers(t, workers{name: "consumers", replicas: 1, metric: externalMetric("empty_queue", nil, 30)})
+		}
 		upAndDown(t, load)
 		sumsUp(t, low)
 		outage(t, load)
@@ -55,13 +58,16 @@ func TestBackends(t *testing.T) {
 }
 
 // outage takes Prometheus away under a high load: the HPA keeps its replicas and reports the cause, and resumes when Prometheus is
-// back.
+// back. Consumers of a queue, which their HPA has taken to zero, wake by the rule's fallback.
 func outage(t *testing.T, load *sending) {
 	t.Helper()
 	ctx := t.Context()
 	load.rate.Store(high)
 	if err := stack.Wait(ctx, 90*time.Second, func(ctx context.Context) error { return steady(ctx, 5) }); err != nil {
 		t.Fatal(err)
+	}
+	if scalesToZero(t) {
+		awaitWorkers(t, "consumers", 0)
 	}
 	scalePrometheus(t, 0)
 	gone := time.Now()
@@ -82,6 +88,10 @@ func outage(t *testing.T, load *sending) {
 	}
 	if err := exactly(ctx, 5); err != nil {
 		t.Errorf("without Prometheus: %v", err)
+	}
+	if scalesToZero(t) {
+		awaitWorkers(t, "consumers", 2)
+		t.Logf("consumers are asked for %.1f s after Prometheus was gone", time.Since(gone).Seconds())
 	}
 	scalePrometheus(t, 1)
 	back := time.Now()

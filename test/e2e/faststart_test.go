@@ -58,7 +58,6 @@ func fastStartChanges() []fastStartChange {
 		{"startupProbe every 10 s, Kubernetes' default", func(c *corev1.Container) { c.StartupProbe.PeriodSeconds = 10 }},
 		{"readinessProbe without initialDelaySeconds", withoutDelay},
 		{"readinessProbe every second", readyEverySecond},
-		{"START_JITTER=0s", withoutJitter},
 		{"START_JITTER=0s, and readinessProbe without initialDelaySeconds", func(c *corev1.Container) { withoutJitter(c); withoutDelay(c) }},
 		{"these two, and readinessProbe every second", func(c *corev1.Container) { withoutJitter(c); withoutDelay(c); readyEverySecond(c) }},
 		{"these three, and a CPU limit of 20m", func(c *corev1.Container) {
@@ -78,27 +77,34 @@ func TestFastStart(t *testing.T) {
 		t.Skip("SKIPPED: -faststart.runs is not set: run `make fast-start`")
 	}
 	for _, c := range fastStartChanges() {
+		t.Run(c.name, func(t *testing.T) {
+			var seconds []float64
+			for range *fastStartRuns {
+				seconds = append(seconds, startFastPods(t, c.change))
+				removeFastPods(t, fastStartName)
+			}
+			logFastStart(t, c.name, seconds)
+		})
+	}
+	t.Run("resize", func(t *testing.T) {
 		var seconds []float64
 		for range *fastStartRuns {
-			seconds = append(seconds, startFastPods(t, c.change))
+			startFastPods(t, func(*corev1.Container) {})
+			seconds = append(seconds, resizeFastPods(t))
 			removeFastPods(t, fastStartName)
 		}
-		logFastStart(t, c.name, seconds)
-	}
-	var seconds, resized []float64
-	for range *fastStartRuns {
-		startFastPods(t, func(*corev1.Container) {})
-		resized = append(resized, resizeFastPods(t))
-		removeFastPods(t, fastStartName)
-	}
-	logFastStart(t, "all 20 pods have another CPU limit, in place", resized)
-	createPlaceholders(t)
-	for range *fastStartRuns {
-		awaitFullNode(t)
-		seconds = append(seconds, startFastPods(t, func(*corev1.Container) {}))
-		removeFastPods(t, fastStartName)
-	}
-	logFastStart(t, "as shipped, in place of placeholders", seconds)
+		logFastStart(t, "all 20 pods have another CPU limit, in place", seconds)
+	})
+	t.Run("placeholders", func(t *testing.T) {
+		createPlaceholders(t)
+		var seconds []float64
+		for range *fastStartRuns {
+			awaitFullNode(t)
+			seconds = append(seconds, startFastPods(t, func(*corev1.Container) {}))
+			removeFastPods(t, fastStartName)
+		}
+		logFastStart(t, "as shipped, in place of placeholders", seconds)
+	})
 }
 
 // TestFastStartOfNewImage measures what an image costs that the node does not have: the seconds from the begin of the import of its archive, of a
@@ -190,11 +196,14 @@ func startFastPods(t *testing.T, change func(*corev1.Container)) float64 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { removeFastPods(t, fastStartName) })
-	began := time.Now()
+	stages := fastStages{began: time.Now(), seen: map[string][]float64{}}
 	if _, err := s.Client.AppsV1().Deployments(d.Namespace).Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	err = stack.Wait(t.Context(), 3*time.Minute, func(ctx context.Context) error {
+		if err := stages.notePods(ctx); err != nil {
+			return err
+		}
 		d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, fastStartName, metav1.GetOptions{})
 		if err == nil && d.Status.ReadyReplicas < fastStartPods {
 			err = fmt.Errorf("%d pods are ready", d.Status.ReadyReplicas)
@@ -205,7 +214,56 @@ func startFastPods(t *testing.T, change func(*corev1.Container)) float64 {
 		pods, _ := s.Kubectl(context.WithoutCancel(t.Context()), "-n", stack.SampleNamespace, "describe", "pods", "-l", "app="+fastStartName)
 		t.Fatalf("%v:\n%s", err, pods)
 	}
-	return time.Since(began).Seconds()
+	took := time.Since(stages.began).Seconds()
+	t.Log(stages.describe())
+	return took
+}
+
+// fastStages are the seconds at which pods of a run came to each stage of their start.
+type fastStages struct {
+	began time.Time
+	seen  map[string][]float64 // by stage
+}
+
+// The stages of a pod, in their order. The startupProbe succeeds before a pod is started.
+var fastStageOrder = []string{"created", "on a node", "running", "started", "ready"}
+
+// notePods notes how many pods came to each stage.
+func (f *fastStages) notePods(ctx context.Context) error {
+	pods, err := s.Client.CoreV1().Pods(stack.SampleNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + fastStartName})
+	if err != nil {
+		return err
+	}
+	counts := map[string]int{"created": len(pods.Items)}
+	for i := range pods.Items {
+		if p := &pods.Items[i]; p.Spec.NodeName != "" {
+			counts["on a node"]++
+		}
+		for _, c := range pods.Items[i].Status.ContainerStatuses {
+			for stage, isThere := range map[string]bool{"running": c.State.Running != nil, "started": c.Started != nil && *c.Started, "ready": c.Ready} {
+				if isThere {
+					counts[stage]++
+				}
+			}
+		}
+	}
+	for stage, n := range counts {
+		for len(f.seen[stage]) < n {
+			f.seen[stage] = append(f.seen[stage], time.Since(f.began).Seconds())
+		}
+	}
+	return nil
+}
+
+// describe returns the seconds of the first, the middle and the last pod at each stage.
+func (f *fastStages) describe() string {
+	text := "stages, first, middle and last pod:"
+	for _, stage := range fastStageOrder {
+		if all := f.seen[stage]; len(all) > 0 {
+			text += fmt.Sprintf(" %s %.1f %.1f %.1f s;", stage, all[0], all[len(all)/2], all[len(all)-1])
+		}
+	}
+	return text
 }
 
 // removeFastPods removes a Deployment and its pods at once.

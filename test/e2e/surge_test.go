@@ -34,7 +34,10 @@ const (
 	surgePods   = 20
 	surgeEnough = 18 // of 20: the HPA tolerates a tenth
 	surgeWait   = 4 * time.Minute
-	keptSurges  = 3 // the first steps whose pods are watched for two periods of the HPA controller after the hold
+	// The promises of docs/surge.md, in seconds: the 95th percentile until enough pods are wanted, and the median until they are ready.
+	promisedWanted, promisedReady = 5, 16
+
+	keptSurges = 3 // the first steps whose pods are watched for two periods of the HPA controller after the hold
 )
 
 // surgeTimes are the seconds from a step until enough pods are wanted, and ready, and the requests that failed meanwhile.
@@ -60,7 +63,10 @@ func TestSurge(t *testing.T) {
 		}
 	}
 	for _, withLane := range []bool{false, true} {
-		t.Log(describeSurges(withLane, times[withLane]))
+		t.Logf("lane %t, %s", withLane, describeSurges(times[withLane]))
+	}
+	if err := judgeSurges(times[true]); err != nil {
+		t.Error(err)
 	}
 	for _, m := range times[true] {
 		if m.failed > 0 && !slices.ContainsFunc(times[false], func(m surgeTimes) bool { return m.failed > 0 }) {
@@ -84,7 +90,7 @@ func beginSurges(t *testing.T) *sending {
 	light(t)
 	scrapeEvery(t, *surgeEvery)
 	reshapeForSurge(t)
-	installSurgeLane(t)
+	installSurgeLane(t, surge.ModeAct)
 	return send(t, beforeSurge)
 }
 
@@ -116,20 +122,39 @@ func stepSurge(t *testing.T, load *sending, withLane bool) surgeTimes {
 	return m
 }
 
-// describeSurges returns the quantiles of steps: nearest ranks, the median of an even number the upper one.
-func describeSurges(withLane bool, all []surgeTimes) string {
-	if len(all) == 0 {
-		return fmt.Sprintf("lane %t: no step", withLane)
+// describeSurges returns the quantiles of steps as a text.
+func describeSurges(all []surgeTimes) string {
+	wanted, ready := sortSurgeTimes(all)
+	return fmt.Sprintf("%d steps: %d pods wanted after %.1f s (median), %.1f s (95th percentile), ready after %.1f s, %.1f s", len(all), surgeEnough,
+		surgeQuantile(wanted, 50), surgeQuantile(wanted, 95), surgeQuantile(ready, 50), surgeQuantile(ready, 95))
+}
+
+// judgeSurges returns an error if the steps with the lane break its promises.
+func judgeSurges(all []surgeTimes) error {
+	wanted, ready := sortSurgeTimes(all)
+	if p95, p50 := surgeQuantile(wanted, 95), surgeQuantile(ready, 50); p95 > promisedWanted || p50 > promisedReady {
+		return fmt.Errorf("with the lane %d pods are wanted after %.1f s (95th percentile) and ready after %.1f s (median); promised are %d s and %d s",
+			surgeEnough, p95, p50, promisedWanted, promisedReady)
 	}
-	var wanted, ready []float64
+	return nil
+}
+
+// sortSurgeTimes returns the times of steps until enough pods are wanted, and ready.
+func sortSurgeTimes(all []surgeTimes) (wanted, ready []float64) {
 	for _, m := range all {
 		wanted, ready = append(wanted, m.wanted), append(ready, m.ready)
 	}
 	slices.Sort(wanted)
 	slices.Sort(ready)
-	half, high := len(all)/2, (len(all)*95+99)/100-1
-	return fmt.Sprintf("lane %t, %d steps: %d pods wanted after %.1f s (median), %.1f s (95th percentile), ready after %.1f s, %.1f s", withLane,
-		len(all), surgeEnough, wanted[half], wanted[high], ready[half], ready[high])
+	return wanted, ready
+}
+
+// surgeQuantile returns the sorted time that a percentage of them comes before; 0 of none.
+func surgeQuantile(sorted []float64, percent int) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
 }
 
 // reshapeForSurge gives the sample's HPA room for 20 pods, and a quick way down. The test's end restores it.
@@ -186,9 +211,10 @@ func annotateForSurge(t *testing.T, isIn bool) (enters bool) {
 	return enters
 }
 
-// installSurgeLane installs the scaler with the lane. The test's end removes it before the HPA is restored.
-func installSurgeLane(t *testing.T) {
+// installSurgeLane installs the scaler with the lane in a mode. The test's end removes it before the HPA is restored.
+func installSurgeLane(t *testing.T, mode surge.Mode) {
 	t.Helper()
+	dir := map[surge.Mode]string{surge.ModeAct: "test/e2e/manifests/surge", surge.ModeObserve: "test/e2e/manifests/surge-observe"}[mode]
 	t.Cleanup(func() {
 		if t.Failed() {
 			dumpScaler()
@@ -203,7 +229,7 @@ func installSurgeLane(t *testing.T) {
 			}
 		}
 	})
-	if err := s.Apply(t.Context(), "test/e2e/manifests/surge"); err != nil {
+	if err := s.Apply(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Kubectl(t.Context(), "-n", stack.AdapterNamespace, "rollout", "status", "deploy/tachometer-scaler", "--timeout=120s"); err != nil {

@@ -12,14 +12,22 @@ import (
 
 var (
 	hours = flag.Float64("hours", 0.25, "simulated `hours` of each kind of traffic, each hour on its own; docs/surge.md has 50")
+	seeds = flag.Int("seeds", 2, "least simulations of a kind, each with a seed of its own")
 	steps = flag.Int("steps", 200, "simulated steps")
 )
 
 const simPods = 4
 
-// splitHours returns the number of simulations for some hours, and the end of each, in milliseconds.
+// splitHours returns the number of simulations for some hours, and the end of each, in milliseconds. Each has an hour at most, and all of them
+// have at least the hours.
 func splitHours(hours float64) (simulations int, end int64) {
-	return int(math.Ceil(hours)), settleMillis + int64(3_600_000*min(hours, 1))
+	return max(*seeds, int(math.Ceil(hours))), settleMillis + int64(3_600_000*min(hours, 1))
+}
+
+// countHours returns the hours of all simulations.
+func countHours(hours float64) float64 {
+	simulations, _ := splitHours(hours)
+	return float64(simulations) * min(hours, 1)
 }
 
 // steadyKinds are the kinds of steady traffic of pkg/adapter/window/REPORT.md.
@@ -48,9 +56,9 @@ func TestSteadyTraffic(t *testing.T) {
 			played := max(*hours, k.leastHours)
 			for _, isQuick := range []bool{false, true} {
 				raises, most := playHours(k, played, isQuick)
-				t.Logf("quick way down %t: %d raises in %g h; at most %d replicas", isQuick, raises, played, most)
+				t.Logf("quick way down %t: %d raises in %g h; at most %d replicas", isQuick, raises, countHours(played), most)
 				if raises > 0 {
-					t.Errorf("quick way down %t: %d raises in %g h, want none", isQuick, raises, played)
+					t.Errorf("quick way down %t: %d raises in %g h, want none", isQuick, raises, countHours(played))
 				}
 			}
 		})
@@ -189,7 +197,7 @@ func TestSelfSimilarTraffic(t *testing.T) {
 		}
 	}
 	more := float64(podMillis[1])/float64(podMillis[0]) - 1
-	t.Logf("%d raises in %g h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, *hours, float64(podMillis[1])/3.6e6, 100*more)
+	t.Logf("%d raises in %g h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, countHours(*hours), float64(podMillis[1])/3.6e6, 100*more)
 	if more > 0.02 {
 		t.Errorf("%.2f %% more pod-hours, want at most 2 %%", 100*more)
 	}

@@ -385,7 +385,7 @@ func (d *Decision) skipForSurgeBudget(o *Observed, to Raise) {
 	if m.BudgetToldAt.IsZero() || o.Now.Sub(m.BudgetToldAt) >= budgetPeriod {
 		m.BudgetToldAt = o.Now
 		d.Notices = append(d.Notices, Notice{Reason: ReasonExhausted, IsWarning: true, Message: fmt.Sprintf(
-			"%d raises within an hour, no further one to %d replicas: raise the budget, or look at the metric", len(m.Raises), to.Replicas)})
+			"raises within an hour: %d; no further one to %d replicas: increase the budget, or look at the metric", len(m.Raises), to.Replicas)})
 	}
 }
 
