@@ -44,8 +44,12 @@ func (v Verdict) String() string {
 
 // UnjudgedShare returns the share of decisions that are neither agreed nor different; 0 without decisions.
 func (v Verdict) UnjudgedShare() float64 {
-	unjudged := v.Unrecorded + v.Remembered + v.Rounded
-	return float64(unjudged) / float64(max(1, unjudged+v.Agreed+v.Changed+len(v.Differences)))
+	return float64(v.Unrecorded+v.Remembered+v.Rounded) / float64(max(1, v.Decisions()))
+}
+
+// Decisions returns the number of decisions.
+func (v Verdict) Decisions() int {
+	return v.Agreed + v.Changed + len(v.Differences) + v.Unrecorded + v.Remembered + v.Rounded
 }
 
 // Judge computes each decision of a complete record again, from a time on. The looks before it are the controller's memory.
@@ -60,7 +64,7 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 		}
 		spec := &log.Specs[d.Spec].Spec
 		switch {
-		case l.Time.Before(from):
+		case l.Time.Before(from), d.Status != nil && len(d.Status.Conditions) == 0: // a new autoscaler's status, before the controller's first decision
 		case l.Missing != "":
 			v.Unrecorded++
 		case !l.Differs():
