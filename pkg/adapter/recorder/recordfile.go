@@ -106,7 +106,8 @@ func (r *record) restoreSavedRecord(saved *savedRecord) (bytes int, err error) {
 		r.blocks, r.bytes = append(r.blocks, b), r.bytes+b.bytes
 	}
 	r.since, r.spec = time.UnixMilli(saved.Since), specs[len(specs)-1]
-	r.gaps = append(saved.Gaps[max(0, len(saved.Gaps)-maxGaps+1):], explainapi.Gap{From: time.UnixMilli(saved.Saved).UTC(), Until: r.opened.UTC()})
+	gap := explainapi.Gap{From: time.UnixMilli(saved.Saved).UTC(), Until: r.opened.UTC()}
+	r.gaps = slices.Concat(saved.Gaps[max(0, len(saved.Gaps)-maxGaps+1):], []explainapi.Gap{gap})
 	return r.bytes, nil
 }
 

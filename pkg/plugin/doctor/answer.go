@@ -231,7 +231,7 @@ func mainStatusCause(err error) metav1.CauseType {
 }
 
 // formatScrapeCommand returns the command that mends the annotations by which the adapter does not scrape the pods, or scrapes a port that no
-// container declares; else nothing.
+// container declares, or that chooses the first of several ports; else nothing.
 func (v *autoscalerVisit) formatScrapeCommand() string {
 	if v.workload == nil {
 		return ""
@@ -243,7 +243,8 @@ func (v *autoscalerVisit) formatScrapeCommand() string {
 	declared := podpage.DeclaredPorts(containers, "")
 	port, err := podpage.Port(annotations, containers)
 	isDeclared := err == nil && podpage.Declares(containers, port.ContainerPort)
-	if podpage.Annotation(annotations, podpage.AnnotationPort) == "" || len(declared) == 0 || isDeclared {
+	isAmbiguous := err != nil && len(declared) > 1
+	if len(declared) == 0 || isDeclared || podpage.Annotation(annotations, podpage.AnnotationPort) == "" && !isAmbiguous {
 		return ""
 	}
 	best, err := podpage.Port(nil, containers) // without the annotation

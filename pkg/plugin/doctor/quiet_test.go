@@ -139,6 +139,23 @@ func TestQuietBreakages(t *testing.T) {
 			Check{"metric", "shop/web", StatusFail, "2 not scraped",
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
 		},
+		"two ports, and none is named metrics": { // the first is a guess; the message names both
+			func(_ *testing.T, w *world) {
+				c := &w.deployment.Spec.Template.Spec.Containers[0]
+				c.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}, {Name: "metricz", ContainerPort: 9090}}
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+					"2 pods: 2 not scraped (several ports are declared (8080, 9090), none named metrics or http-metrics: annotate prometheus.io/port)", causeNotScraped)
+			},
+			Check{"metric", "shop/web", StatusFail, "several ports are declared (8080, 9090)",
+				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
+		},
+		"a page behind a password": {
+			func(_ *testing.T, w *world) {
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+					"2 pods: 2 scrape failed (HTTP 401: the page wants credentials, and the adapter sends none)", causeScrapeFailed)
+			},
+			Check{"metric", "shop/web", StatusFail, "the page wants credentials", "kubectl get --raw /api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"},
+		},
 		"a selector that is mistyped": {
 			func(_ *testing.T, w *world) {
 				w.hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"code": "5OO"}}
