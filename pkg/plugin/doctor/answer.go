@@ -195,6 +195,9 @@ func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {
 		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
+	if o := v.hpa.Spec.Metrics[i].Object; o != nil && strings.HasSuffix(a.Err.Error(), "has no pods") && output.IsShellWord(o.DescribedObject.Kind) {
+		return StatusFail, v.formatVisitReadCommand("describe %s %s", strings.ToLower(o.DescribedObject.Kind), o.DescribedObject.Name) // its selector
+	}
 	if apierrors.IsNotFound(a.Err) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
 	}

@@ -149,6 +149,18 @@ func TestQuietBreakages(t *testing.T) {
 			Check{"metric", "shop/web", StatusFail, "several ports are declared (8080, 9090)",
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
 		},
+		"a Service with a selector that is mistyped": {
+			func(_ *testing.T, w *world) {
+				w.hpa.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+					DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "web"},
+					Metric:          autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+					Target:          autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("50"))},
+				}}
+				w.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/services/web/request_per_second"] = newAdapterStatus(
+					http.StatusNotFound, metav1.StatusReasonNotFound, `services "shop/web" has no pods`, "")
+			},
+			Check{"metric", "shop/web", StatusFail, `services "shop/web" has no pods`, "kubectl -n shop describe service web"},
+		},
 		"a page behind a password": {
 			func(_ *testing.T, w *world) {
 				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
