@@ -26,11 +26,8 @@ import (
 
 // buildPlugin builds kubectl-tachometer once, and returns its folder.
 var buildPlugin = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "plugin")
-	if err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "-C", s.Root, "build", "-o", folder, "./cmd/kubectl-tachometer")
+	folder := filepath.Join(s.Root, "bin") // as `make build`
+	build := exec.Command("go", "-C", s.Root, "build", "-o", folder+string(filepath.Separator), "./cmd/kubectl-tachometer")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build kubectl-tachometer: %w\n%s", err, out)
 	}
