@@ -43,6 +43,7 @@ unit: ## unit tests, with the race detector where goroutines meet; need nothing 
 	go -C test test -race -timeout 30m ./truth -run 'TestGenerated|TestDeterministic' -truth.scenarios 20
 	go -C test test -timeout 30m ./truth
 	go -C test/hpa test -timeout 10m ./...
+	go -C test/hpa test -modfile=kubernetes-1.37.mod -timeout 10m ./...
 
 FUZZTIME ?= 20s
 fuzz: ## every Fuzz function, one after the other, each for FUZZTIME; `make unit` plays their seeds only

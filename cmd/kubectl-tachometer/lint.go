@@ -21,7 +21,7 @@ const lintHelp = `Judge autoscalers together with their workloads, probes and di
 patterns of files, folders, https URLs and standard input; render kustomizations and charts first. An AdapterConfig among them, also in
 a ConfigMap, is judged with their metrics. --all reads a cluster: every namespace, or one with -n.
 
-docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
+docs/lint.md has the reason and the fix of each rule. A warning leaves the exit code 0.
 
 ` + exitCodesHelp
 

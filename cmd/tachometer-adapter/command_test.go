@@ -110,7 +110,8 @@ func TestFlagFaults(t *testing.T) {
 			[]string{"--discovery-interval=0s", "--namespace=A_b", "--request-timeout=-1s"},
 			[]string{"--discovery-interval", `--namespace "A_b"`, "--request-timeout"},
 		},
-		"half a pair": {[]string{"--tls-cert-file=a"}, []string{"--tls-private-key-file"}},
+		"size of the record": {[]string{"--record-size=64"}, []string{"--record-size is not between 1Mi and 1Gi: 64"}},
+		"half a pair":        {[]string{"--tls-cert-file=a"}, []string{"--tls-private-key-file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

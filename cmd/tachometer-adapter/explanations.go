@@ -35,6 +35,7 @@ func (a *adapter) buildDecisionRecorder(start *parsedConfig, client kubernetes.I
 	a.replica = replica
 	a.recorder = recorder.New(recorder.Options{
 		Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, RuleName: a.rules.nameLiveRule, Registerer: metrics,
+		Directory: a.opts.recordDirectory, MaxBytes: int(a.opts.recordSize.Value()),
 	})
 	if a.opts.autoscalerEvents {
 		a.events = metricevents.New(metricevents.Options{

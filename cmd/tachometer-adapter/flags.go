@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
@@ -16,7 +17,14 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
+)
+
+// The bounds of --record-size: below, an autoscaler's record is dropped while it is written; above, a save takes seconds.
+const (
+	minRecordSize = 1 << 20
+	maxRecordSize = 1 << 30
 )
 
 // commandLineOptions holds the values of all flags.
@@ -27,6 +35,8 @@ type commandLineOptions struct {
 
 	allowHostNetwork bool
 	autoscalerEvents bool
+	recordDirectory  string
+	recordSize       resource.QuantityValue
 
 	kubeconfig        string
 	discoveryInterval time.Duration
@@ -47,6 +57,7 @@ func newDefaultOptions() *commandLineOptions {
 		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
 		autoscalerEvents:  true,
+		recordSize:        resource.QuantityValue{Quantity: *resource.NewQuantity(memorybounds.Records, resource.BinarySI)},
 		namespace:         "tachometer",
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
@@ -72,6 +83,10 @@ func (o *commandLineOptions) newFlagSets() *cliflag.NamedFlagSets {
 	fs.BoolVar(&o.autoscalerEvents, "autoscaler-events", o.autoscalerEvents,
 		"write an Event on a HorizontalPodAutoscaler when one of its metrics loses its value, and when it has one again; "+
 			"at most three failures of an autoscaler, then one every ten minutes")
+	fs.StringVar(&o.recordDirectory, "record-dir", o.recordDirectory,
+		"`directory` of a volume in which this replica keeps its record of decisions over a restart; empty: in memory alone")
+	fs.Var(&o.recordSize, "record-size",
+		"`bytes` of memory for the record of decisions of all HorizontalPodAutoscalers, such as 12Mi; raise the container's memory with it")
 	fs.BoolVar(&o.version, "version", o.version, "print the version and exit")
 
 	fs = groups.FlagSet("cluster")
@@ -137,6 +152,9 @@ func (o *commandLineOptions) validateAllFlags() error {
 	}
 	if o.discoveryInterval <= 0 {
 		errs = append(errs, fmt.Errorf("--discovery-interval is not positive: %s", o.discoveryInterval))
+	}
+	if size := o.recordSize.Value(); size < minRecordSize || size > maxRecordSize {
+		errs = append(errs, fmt.Errorf("--record-size is not between 1Mi and 1Gi: %s", o.recordSize.String()))
 	}
 	for flag, value := range map[string]string{"namespace": o.namespace, "service-name": o.service, "cert-secret": o.certSecret} {
 		for _, fault := range utilvalidation.IsDNS1123Subdomain(value) {

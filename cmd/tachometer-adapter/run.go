@@ -41,6 +41,9 @@ func (a *adapter) Run(ctx context.Context) error {
 	// Measuring stops after serving: while the server drains, its values must not grow old.
 	measuring, stopMeasuring := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopMeasuring()
+	if a.recorder != nil {
+		a.recorder.RestoreRecords(ctx) // before discovery observes autoscalers
+	}
 	parts, measuring := errgroup.WithContext(measuring)
 	start := func(name string, run func(context.Context) error) {
 		parts.Go(func() error { return superviseComponent(measuring, name, run) })
@@ -65,6 +68,9 @@ func (a *adapter) Run(ctx context.Context) error {
 	}
 	if a.recorder != nil {
 		start("records", a.recorder.Run)
+		if a.opts.recordDirectory != "" {
+			start("saves of records", a.recorder.RunSaves)
+		}
 	}
 	if a.events != nil {
 		start("events about metrics", a.events.Run)

@@ -66,12 +66,17 @@ func (r *replica) getPath(ctx context.Context, path string) (string, error) {
 }
 
 func (r *replica) getWithTLS(ctx context.Context, trust *tls.Config, path string) (string, error) {
+	return r.getAs(ctx, "reader", trust, path)
+}
+
+// getAs reads as a user, whose name is the token.
+func (r *replica) getAs(ctx context.Context, user string, trust *tls.Config, path string) (string, error) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.addr+path, http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	req.Header.Set("Authorization", "Bearer reader")
+	req.Header.Set("Authorization", "Bearer "+user)
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err

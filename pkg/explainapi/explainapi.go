@@ -50,9 +50,17 @@ type Source struct {
 	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept. In a
 	// merged answer it is the earliest of all replicas.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
+	// Gaps are the times within the record in which the replica did not run, the oldest first. Empty in a merged answer.
+	Gaps []Gap `json:"gaps,omitempty"`
 	// Replicas are all replicas with their parts of a merged answer, or the reason why a part is missing. The answering replica comes
 	// first. Empty for an answer from one replica alone.
 	Replicas []ReplicaRecord `json:"replicas,omitempty"`
+}
+
+// Gap is a time of which a replica has no record.
+type Gap struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
 }
 
 // ReplicaRecord is a replica's part of a merged answer.
@@ -61,6 +69,8 @@ type ReplicaRecord struct {
 	Name string `json:"name"`
 	// UnknownBefore is the begin of its record; zero if it knows nothing of the autoscaler.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
+	// Gaps are the times within its record in which it did not run.
+	Gaps []Gap `json:"gaps,omitempty"`
 	// Error is the reason why its part is missing.
 	Error string `json:"error,omitempty"`
 }

@@ -175,7 +175,7 @@ func (a *API) readMergedDecisionLog(ctx context.Context, key types.NamespacedNam
 		case answer.Log != nil && answer.Log.UID != "" && answer.Log.UID != newest:
 			part.Error = "its record is of a deleted autoscaler of this name"
 		case answer.Log != nil:
-			part.UnknownBefore = answer.Log.Source.UnknownBefore
+			part.UnknownBefore, part.Gaps = answer.Log.Source.UnknownBefore, answer.Log.Source.Gaps
 			logs = append(logs, answer.Log)
 		}
 		if len(answers) > 1 {
@@ -187,6 +187,9 @@ func (a *API) readMergedDecisionLog(ctx context.Context, key types.NamespacedNam
 	}
 	log := mergeDecisionLogs(logs)
 	source.UnknownBefore = log.Source.UnknownBefore
+	if len(answers) == 1 {
+		source.Gaps = log.Source.Gaps
+	}
 	log.Source = source
 	log.Decisions = slices.DeleteFunc(log.Decisions, func(d explainapi.Decision) bool { return d.Time.Before(since) })
 	return log, nil
@@ -202,9 +205,9 @@ func (a *API) readOwnDecisionLog(key types.NamespacedName, span time.Duration) (
 	if err != nil || log == nil {
 		return nil, err
 	}
-	begin := log.Source.UnknownBefore
+	recorded := log.Source
 	log.Source = a.newReplicaSource()
-	log.Source.UnknownBefore = begin
+	log.Source.UnknownBefore, log.Source.Gaps = recorded.UnknownBefore, recorded.Gaps
 	return log, nil
 }
 

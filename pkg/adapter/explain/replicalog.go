@@ -27,6 +27,10 @@ func alignReplicaClock(log *explainapi.DecisionLog, sent, received time.Time) {
 		return
 	}
 	log.Source.UnknownBefore = log.Source.UnknownBefore.Add(shift)
+	for i := range log.Source.Gaps {
+		g := &log.Source.Gaps[i]
+		g.From, g.Until = g.From.Add(shift), g.Until.Add(shift)
+	}
 	for i := range log.Specs {
 		log.Specs[i].From = log.Specs[i].From.Add(shift)
 	}

@@ -11,7 +11,7 @@ const (
 	// Store bounds the series, and the scraper's memory of pages. A series with 200 bytes of labels takes 1.2 KiB of it: ten series of
 	// each of 5,000 pods.
 	Store = 64 * mib
-	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of five pods.
+	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of seven pods. --record-size changes it.
 	Records = 12 * mib
 	// RecordedSpecs bounds the open blocks and the newest specs of autoscalers: 1,000 with specs of 3 KiB.
 	RecordedSpecs = 11 * mib

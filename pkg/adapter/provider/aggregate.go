@@ -63,8 +63,7 @@ func (p *Provider) respondWithSingleValue(req request, v *metric.Value) (*custom
 	if reason == metric.ReasonNegative {
 		return nil, p.rejectNegativeValue(req.rule, v)
 	}
-	o := newObjectOmission(req.rule, v.Object, reason)
-	o.Detail = cmp.Or(o.Detail, v.Detail)
+	o := newObjectOmission(req.rule, v.Object, reason, v.Detail)
 	return p.substituteOrRejectOmission(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 

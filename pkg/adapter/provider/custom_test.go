@@ -149,6 +149,10 @@ func TestAggregated(t *testing.T) {
 			pods: []labelledPod{a, b, unready("c")}, values: append(append([]metric.Value(nil), two...), omittedValue("c", metric.ReasonStale, "no sample within the window")),
 			causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}}, code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed (no sample within the window)",
 		},
+		"the engine's own words for a stale pod": {
+			pods: []labelledPod{a, b, c}, values: append(append([]metric.Value(nil), two...), omittedValue("c", metric.ReasonStale, "no sample within the window")),
+			code: 503, want: "a sum over 3 pods needs them all: 1 stale (no sample within the window)",
+		},
 		"sum of gauges needs a pod that is not ready": {
 			metric: "balance", pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
 			code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed",

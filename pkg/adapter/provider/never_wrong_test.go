@@ -160,6 +160,10 @@ func TestNeverAWrongNumber(t *testing.T) {
 			pods: []labelledPod{a}, causes: causeOf{"a": {Reason: metric.ReasonNotScraped, Detail: "no port is declared"}},
 			code: 503, message: "1 pod: 1 not scraped (no port is declared)", omitted: map[metric.Reason]int{metric.ReasonNotScraped: 1},
 		},
+		"pods match, none has a sample that counts: 503 with the engine's words": {
+			pods: []labelledPod{a}, values: []metric.Value{omittedValue("a", metric.ReasonStale, "no sample since pods came or went, and load with them")},
+			code: 503, message: "1 pod: 1 stale (no sample since pods came or went, and load with them)", omitted: map[metric.Reason]int{metric.ReasonStale: 1},
+		},
 		"pods match, all values old: 503": {
 			pods: []labelledPod{a}, values: []metric.Value{aged("a", 1, time.Minute)},
 			code: 503, message: "1 pod: 1 stale (over maxAge 10s)", omitted: map[metric.Reason]int{metric.ReasonStale: 1},

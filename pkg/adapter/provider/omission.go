@@ -22,15 +22,15 @@ const firstAsked = "asked for the first time now; first values in about 2 scrape
 // scrape, one until the second page proves the beginning of its counters, and one of slack.
 const youngIntervals = 3
 
-// explainPodOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
-// discovery or the last scrape knows.
-func (p *Provider) explainPodOmission(req request, pod *discovery.Pod, reason metric.Reason) metric.Omission {
-	o := newObjectOmission(req.rule, pod.Object(), reason)
+// explainPodOmission returns the omission of a live pod for the reason, with the backend's detail. For an absent or stale value it adds the cause
+// that discovery or the last scrape knows.
+func (p *Provider) explainPodOmission(req request, pod *discovery.Pod, reason metric.Reason, detail string) metric.Omission {
+	o := newObjectOmission(req.rule, pod.Object(), reason, detail)
 	switch {
 	case reason == metric.ReasonStale:
 		if isEmbeddedRule(req.rule) {
 			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed || d.Reason == metric.ReasonStale {
-				o.Reason, o.Detail = d.Reason, d.Detail
+				o.Reason, o.Detail = d.Reason, cmp.Or(d.Detail, detail)
 			}
 		}
 	case reason != metric.ReasonAbsent:
@@ -51,10 +51,10 @@ func describeServerAbsence(r *rule.Rule) string {
 	return text
 }
 
-// newObjectOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.
-func newObjectOmission(r *rule.Rule, object metric.Object, reason metric.Reason) metric.Omission {
-	o := metric.Omission{Object: object, Reason: reason}
-	if reason == metric.ReasonStale {
+// newObjectOmission returns the omission of an object for the reason, with the backend's detail. A stale value without one gets the rule's maxAge.
+func newObjectOmission(r *rule.Rule, object metric.Object, reason metric.Reason, detail string) metric.Omission {
+	o := metric.Omission{Object: object, Reason: reason, Detail: detail}
+	if reason == metric.ReasonStale && detail == "" {
 		o.Detail = "over maxAge " + r.MaxAge.String()
 	}
 	return o

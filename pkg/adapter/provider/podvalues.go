@@ -80,7 +80,7 @@ func (p *Provider) collectPodValues(req request, results []podResult) (podValues
 			return podValues{}, p.newTypeConflictError(req.demand.Namespace, *r.conflict)
 		case r.rule != nil:
 			if n, reason = convertToMilliQuantity(v.Value); reason != "" {
-				o = new(newObjectOmission(r.rule, r.pod.Object(), reason))
+				o = new(newObjectOmission(r.rule, r.pod.Object(), reason, ""))
 			}
 		}
 		if o != nil {
@@ -248,7 +248,7 @@ func (p *Provider) recordPodResult(req *request, r *podResult, computed *metric.
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
-	o := p.explainPodOmission(*req, r.pod, reason)
+	o := p.explainPodOmission(*req, r.pod, reason, detail)
 	// A comparison excludes the pod, and that is all that it lacks.
 	if reason == metric.ReasonAbsent && computed != nil && (o.Reason == metric.ReasonAbsent || p.hasPodShownAllSeries(req, r.pod, &o)) {
 		o.Reason, o.Detail = reason, detail

@@ -3,7 +3,6 @@
 package provider
 
 import (
-	"cmp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -42,8 +41,7 @@ func (p *Provider) validateComputedValues(req request, found []metric.Value) (po
 			return podValues{}, p.rejectNegativeValue(req.rule, v)
 		}
 		if reason != "" {
-			o := newObjectOmission(req.rule, v.Object, reason)
-			o.Detail = cmp.Or(o.Detail, v.Detail)
+			o := newObjectOmission(req.rule, v.Object, reason, v.Detail)
 			labels := v.Labels
 			if v, n, reason = p.substituteOmittedValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)

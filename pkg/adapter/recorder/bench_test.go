@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -138,7 +140,8 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // of both reads together, which says nothing
 }
 
-// BenchmarkHour is the memory of an hour of 1,000 autoscalers of about 20 pods, each with a look every 15 s.
+// BenchmarkHour is the memory of an hour of 1,000 autoscalers of about 20 pods, each with a look every 15 s: "MB" of the heap, "MB-closed" of closed
+// blocks, which --record-size bounds.
 func BenchmarkHour(b *testing.B) {
 	for b.Loop() {
 		r := New(Options{Now: func() time.Time { return noon }, Autoscalers: []string{controller}, MaxBytes: 1 << 30})
@@ -158,6 +161,53 @@ func BenchmarkHour(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
+		b.ReportMetric(float64(r.used)/1e6, "MB-closed")
 		runtime.KeepAlive(r)
+	}
+}
+
+// BenchmarkSave is a save of a full record of 1,000 autoscalers of about 20 pods. "MB-file" is the size of the file.
+func BenchmarkSave(b *testing.B) {
+	r := New(Options{Now: func() time.Time { return noon }, Autoscalers: []string{controller}, Directory: b.TempDir()})
+	for i := range 1000 {
+		s := &loadedService{t: b, now: noon, random: newRandom(uint64(i)), user: controller}
+		r.opts.Now = func() time.Time { return s.now }
+		r.SetScaleTargets(s)
+		s.join(fmt.Sprintf("web-%d", i), r)
+		for j := range 100 {
+			s.load = 1_000_000 + 100_000*math.Sin(float64(i+j)/20)
+			s.look()
+		}
+	}
+	for b.Loop() {
+		if err := r.saveRecords(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(r.opts.Directory, recordFileName))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(info.Size())/1e6, "MB-file")
+}
+
+// BenchmarkDecision is the memory of a decision in closed blocks, by the number of pods: each pod has another value and age at each look.
+func BenchmarkDecision(b *testing.B) {
+	for _, pods := range []int{1, 2, 5, 10, 20, 50, 100} {
+		b.Run(fmt.Sprint(pods), func(b *testing.B) {
+			decisions, bytes := 0, 0
+			for b.Loop() {
+				s := newLoadedService(b, "web", Options{MaxRecordBytes: 1 << 30, MaxBytes: 1 << 30})
+				s.hpa.Spec.MinReplicas, s.hpa.Spec.MaxReplicas = new(int32(max(1, pods-2))), int32(pods+2)
+				s.scaleTo(pods)
+				s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+				for j := range 2000 {
+					s.load = float64(50_000*pods) * (1 + 0.1*math.Sin(float64(j)/20))
+					s.look()
+				}
+				decisions, bytes = decisions+2000, bytes+s.recorder.used
+			}
+			b.ReportMetric(float64(bytes)/float64(decisions), "B/decision")
+		})
 	}
 }

@@ -98,41 +98,59 @@ func (c *coder) codeValueDeltas(r *explainapi.Read, base *deltaBase) {
 	}
 	if n > 0 {
 		r.Values = make([]explainapi.Value, n)
-	}
-	window := int64(0)
-	for i := range r.Values {
-		v, b := &r.Values[i], explainapi.Value{}
-		if i < len(before) {
-			b = before[i]
-		}
-		c.codeTextDelta(&v.Pod, b.Pod)
-		c.codeNumberDelta(&v.Milli, b.Milli)
-		c.codeNumber(&v.AgeMillis)
-		c.codeNumberDelta(&v.WindowSeconds, window)
-		window = v.WindowSeconds
-	}
-	if n > 0 {
+		c.readValueDeltas(r.Values, before)
 		base.setBaseValues(r.Metric, r.Values)
 	}
 }
 
-// writeValueDeltas is the writing half of codeValueDeltas, in a loop of its own: it runs for each pod of each read.
-func (c *coder) writeValueDeltas(values, before []explainapi.Value) {
-	data, window := c.data, int64(0)
-	for i := range values {
-		v, milli, pod := &values[i], int64(0), ""
+// readValueDeltas is the reading half of codeValueDeltas: a column after the other.
+func (c *coder) readValueDeltas(values, before []explainapi.Value) {
+	at := func(i int) (b explainapi.Value) {
 		if i < len(before) {
-			milli, pod = before[i].Milli, before[i].Pod
+			b = before[i]
 		}
+		return b
+	}
+	for i := range values {
+		c.codeTextDelta(&values[i].Pod, at(i).Pod)
+	}
+	for i := range values {
+		c.codeNumberDelta(&values[i].Milli, at(i).Milli)
+	}
+	for i := range values {
+		c.codeNumber(&values[i].AgeMillis)
+	}
+	window := int64(0)
+	for i := range values {
+		c.codeNumberDelta(&values[i].WindowSeconds, window)
+		window = values[i].WindowSeconds
+	}
+}
+
+// writeValueDeltas is the writing half of codeValueDeltas, in loops of their own: they run for each pod of each read. Names and windows
+// seldom change, so that their columns compress to a few bytes.
+func (c *coder) writeValueDeltas(values, before []explainapi.Value) {
+	data, same := c.data, min(len(values), len(before))
+	for i := range values {
 		id := int64(-1)
-		if v.Pod != pod {
-			id = c.internText(v.Pod)
+		if i < same && values[i].Pod != before[i].Pod || i >= same && values[i].Pod != "" {
+			id = c.internText(values[i].Pod)
 		}
 		data = binary.AppendVarint(data, id)
-		data = binary.AppendVarint(data, v.Milli-milli)
-		data = binary.AppendVarint(data, v.AgeMillis)
-		data = binary.AppendVarint(data, v.WindowSeconds-window)
-		window = v.WindowSeconds
+	}
+	for i := range values[:same] {
+		data = binary.AppendVarint(data, values[i].Milli-before[i].Milli)
+	}
+	for i := same; i < len(values); i++ {
+		data = binary.AppendVarint(data, values[i].Milli)
+	}
+	for i := range values {
+		data = binary.AppendVarint(data, values[i].AgeMillis)
+	}
+	window := int64(0)
+	for i := range values {
+		data = binary.AppendVarint(data, values[i].WindowSeconds-window)
+		window = values[i].WindowSeconds
 	}
 	c.data = data
 }

@@ -62,10 +62,11 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	}
 	rec.mu.Lock()
 	r.encodePendingAnswers(rec)
-	blocks, begin, spec, uid := rec.snapshotBlocks(since), rec.since, rec.spec, rec.uid
+	blocks, spec, uid := rec.snapshotBlocks(since), rec.spec, rec.uid
+	source := explainapi.Source{UnknownBefore: rec.since.UTC(), Gaps: rec.listGapsSince(since)}
 	rec.mu.Unlock()
 	r.boundRecords()
-	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
+	log := &explainapi.DecisionLog{Source: source, Decisions: []explainapi.Decision{}}
 	log.Name, log.Namespace, log.UID = key.Name, key.Namespace, uid
 	if err := addBlocksToDecisionLog(log, blocks); err != nil {
 		return nil, err
@@ -80,6 +81,17 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	}
 	log.Decisions = log.Decisions[first:]
 	return log, nil
+}
+
+// listGapsSince returns the gaps of the kept record that end after a time.
+func (r *record) listGapsSince(since time.Time) []explainapi.Gap {
+	var gaps []explainapi.Gap
+	for _, g := range r.gaps {
+		if g.Until.After(since) && g.Until.After(r.since) {
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps
 }
 
 func (v *specVersion) exportSpecVersion() explainapi.SpecVersion {

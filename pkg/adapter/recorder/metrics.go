@@ -31,6 +31,7 @@ const (
 type metrics struct {
 	decisions *prometheus.CounterVec
 	reaction  *prometheus.HistogramVec
+	saves     *prometheus.CounterVec
 
 	mu    sync.Mutex
 	rules map[string]bool // with observations of their own; guarded by mu
@@ -53,6 +54,10 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
 	}, []string{"rule", "stage"})
 	return &metrics{
+		saves: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_hpa_record_saves_total",
+			Help: "Saves of the records of HPAs in --record-dir (success or error).",
+		}, []string{"outcome"}),
 		reaction: reaction, rules: map[string]bool{},
 		decisions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_hpa_decisions_total",
@@ -89,6 +94,15 @@ func (m *metrics) observeSampleAge(rule string, values []explainapi.Value) {
 		oldest = max(oldest, values[i].AgeMillis)
 	}
 	m.observeReaction(rule, stageSample, time.Duration(oldest)*time.Millisecond)
+}
+
+// countSave counts a save of the records.
+func (m *metrics) countSave(err error) {
+	outcome := "success"
+	if err != nil {
+		outcome = "error"
+	}
+	m.saves.WithLabelValues(outcome).Inc()
 }
 
 // countHPADecision counts a changed status by its reason.

@@ -204,7 +204,7 @@ func (r *record) updatePodEntries(pods []discovery.Pod, m *metrics) []podEntry {
 		began := r.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
-			if p.Created.After(r.since) && !p.Readied.Before(p.Created) {
+			if p.Created.After(r.opened) && !p.Readied.Before(p.Created) {
 				m.observeReaction(r.lookRule, stageStart, p.Readied.Sub(p.Created))
 			}
 		}

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// maxBlockBytes is the size at which a block is closed: it holds about 20 looks at 20 pods. The bounds drop whole blocks.
+	// maxBlockBytes is the size of the numbers, or of the texts, at which a block is closed and packed: it holds about 30 looks at 20 pods. The bounds
+	// drop whole blocks.
 	maxBlockBytes = 4 << 10
 	// blockOverhead is the size of a block besides its data and its texts.
 	blockOverhead = 160
@@ -24,12 +25,15 @@ const (
 
 // block is a stretch of consecutive entries under one spec. It can be read without any other block.
 type block struct {
-	spec    *specVersion
-	begin   int64 // Unix time of the first entry in milliseconds
-	data    []byte
-	texts   []string
-	entries int
-	bytes   int
+	spec  *specVersion
+	begin int64 // Unix time of the first entry in milliseconds
+	data  []byte
+	texts []string
+	// packed has data and texts of a closed block, compressed from plainBytes.
+	packed     []byte
+	plainBytes int
+	entries    int
+	bytes      int
 }
 
 // specVersion is a spec of an autoscaler, shared by the blocks under it.
@@ -49,6 +53,8 @@ type record struct {
 	keys    []readKey
 	readers []reader
 
+	packer *blockPacker // shared
+
 	mu       sync.Mutex
 	uid      types.UID
 	spec     *specVersion
@@ -60,6 +66,8 @@ type record struct {
 	openSpec *specVersion
 	bytes    int       // of the closed blocks
 	since    time.Time // when the record began, or the end of its dropped part
+	gaps     []explainapi.Gap
+	opened   time.Time // when this process began the record; later than since for a restored one
 	looks    lookTracker
 	lookRule string          // of the newest look: of its first read, or of the first that had a value; empty: none
 	read     explainapi.Read // the newest, while it is coded
@@ -76,7 +84,7 @@ type record struct {
 
 // appendBlockEntry adds an entry and returns the bytes of the blocks that it closed.
 func (r *record) appendBlockEntry(e *entry) (closed int) {
-	if r.begin != 0 && (r.openSpec != r.spec || len(r.writer.data)+r.writer.size >= maxBlockBytes) {
+	if r.begin != 0 && (r.openSpec != r.spec || max(len(r.writer.data), r.writer.size) >= maxBlockBytes) {
 		closed = r.closeOpenBlock()
 	}
 	if r.begin == 0 {
@@ -98,6 +106,8 @@ func (r *record) codeOpenBlockEntry(e *entry) {
 // closeOpenBlock moves the open block to the closed ones and returns its bytes.
 func (r *record) closeOpenBlock() int {
 	b := r.copyOpenBlock()
+	r.packer.packBlock(b)
+	b.bytes += r.countSpecBytes(b)
 	r.blocks = append(r.blocks, b)
 	r.bytes += b.bytes
 	r.writer.reset()
@@ -120,10 +130,15 @@ func (r *record) copyOpenBlock() *block {
 		data: append([]byte(nil), r.writer.data...), texts: append([]string(nil), r.writer.texts...),
 	}
 	b.bytes = blockOverhead + len(b.data) + r.writer.size + textOverhead*len(b.texts)
-	if n := len(r.blocks); n > 0 && b.spec != nil && r.blocks[n-1].spec != b.spec {
-		b.bytes += b.spec.bytes
-	}
 	return b
+}
+
+// countSpecBytes returns the bytes of a block's spec, if no closed block before it has the same.
+func (r *record) countSpecBytes(b *block) int {
+	if n := len(r.blocks); n > 0 && b.spec != nil && r.blocks[n-1].spec != b.spec {
+		return b.spec.bytes
+	}
+	return 0
 }
 
 // dropOldestBlock drops the oldest closed block and returns its bytes.
@@ -165,6 +180,13 @@ func (r *record) snapshotBlocks(since time.Time) []*block {
 
 // decodeBlockEntries returns the entries of a block, the oldest first.
 func (b *block) decodeBlockEntries() ([]entry, error) {
+	b, err := b.unpackBlock()
+	if err != nil {
+		return nil, err
+	}
+	if b.entries < 0 || b.entries > len(b.data) {
+		return nil, errDamagedBlock
+	}
 	c, base := coder{data: b.data, reading: true, texts: b.texts}, deltaBase{at: b.begin}
 	entries := make([]entry, b.entries)
 	for i := range entries {

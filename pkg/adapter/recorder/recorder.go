@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// defaultRecordBytes bounds the closed blocks of an autoscaler: about two hours at 20 pods and a look every 15 s.
+	// defaultRecordBytes bounds the closed blocks of an autoscaler: about four hours at 20 pods and a look every 15 s.
 	defaultRecordBytes = memorybounds.RecordBytes
 	// defaultBytes bounds the closed blocks of all autoscalers.
 	defaultBytes = memorybounds.Records
@@ -46,6 +46,8 @@ type Options struct {
 	Autoscalers []string
 	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means the bounds of memorybounds.
 	MaxRecordBytes, MaxBytes int
+	// Directory is where RestoreRecords and RunSaves have their file; empty: the records end with the process.
+	Directory string
 	// RuleName returns the name of a metric's rule in a namespace, for the self-metrics; empty without a rule. The resource of an external metric is
 	// empty. It is called concurrently. Nil names none.
 	RuleName func(namespace, resource, metric string, external bool) string
@@ -57,11 +59,14 @@ type Options struct {
 type Recorder struct {
 	opts    Options
 	metrics *metrics
+	packer  blockPacker
 	targets ScaleTargets // set once, before the first read
 
 	mu      sync.RWMutex
 	records map[types.NamespacedName]*record // guarded by mu
 	readers map[readKey][]reader             // guarded by mu
+	// saved are the records of the file whose autoscalers are not yet observed; guarded by mu.
+	saved map[types.NamespacedName]*savedRecord
 	// specBytes are the bytes of the records beside their closed blocks by namespace, allSpecBytes their sum; guarded by mu.
 	specBytes    map[string]int
 	allSpecBytes int
@@ -143,8 +148,9 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 		rec = nil
 	}
 	if rec == nil {
-		rec = &record{key: key, uid: h.UID, since: now}
+		rec = &record{key: key, uid: h.UID, since: now, opened: now, packer: &r.packer}
 		r.records[key] = rec
+		r.restoreRecord(rec)
 	}
 	r.countSpecMemory(rec, measureSpecMemory(h))
 	r.indexMetricReads(rec, h)
@@ -155,7 +161,9 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 func (r *Recorder) ForgetAutoscaler(namespace, name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if rec := r.records[types.NamespacedName{Namespace: namespace, Name: name}]; rec != nil {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	delete(r.saved, key)
+	if rec := r.records[key]; rec != nil {
 		r.forgetRecord(rec)
 	}
 }
@@ -164,6 +172,7 @@ func (r *Recorder) ForgetAutoscaler(namespace, name string) {
 func (r *Recorder) RetainAutoscalers(exists func(namespace, name string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.saved = nil // all that exist were observed before
 	for key, rec := range r.records {
 		if !exists(key.Namespace, key.Name) {
 			r.forgetRecord(rec)

@@ -263,7 +263,7 @@ func TestBlocks(t *testing.T) {
 	text := func() string { return strings.Repeat("a", random.IntN(3)) + fmt.Sprint(random.IntN(5)) }
 	number := func() int64 { return int64(random.Uint64()) >> random.IntN(64) }
 	for range 200 {
-		rec := &record{spec: &specVersion{}}
+		rec := &record{spec: &specVersion{}, packer: &blockPacker{}}
 		var want []entry
 		for range 1 + random.IntN(10) {
 			e := entry{at: noon.UnixMilli() + number()>>30}

@@ -5,6 +5,7 @@ package scrape
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -37,6 +38,9 @@ type statusError struct {
 // speaksTLS is the cause of a failure at a port that expects TLS.
 const speaksTLS = "the target speaks TLS: annotate prometheus.io/scheme: \"https\""
 
+// wantsCredentials is the cause of a failure at a page behind a password or token: the adapter would send it to whatever has the pod's address.
+const wantsCredentials = "the page wants credentials, and the adapter sends none"
+
 func newTargetStatusError(code int, location string, wantsTLS bool) *statusError {
 	e := &statusError{code: code, wantsTLS: wantsTLS}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
@@ -52,8 +56,11 @@ func (e *statusError) Error() string {
 		return "redirected to " + plaintext.Clip(e.redirectTo, maxCauseBytes) + ", not followed"
 	}
 	text := "HTTP " + strconv.Itoa(e.code)
-	if e.wantsTLS {
+	switch {
+	case e.wantsTLS:
 		text += ": " + speaksTLS
+	case e.code == http.StatusUnauthorized:
+		text += ": " + wantsCredentials
 	}
 	return text
 }

@@ -28,6 +28,7 @@ func TestOtherServers(t *testing.T) {
 		"a part":                   {"HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\n\r\na 1\n", "HTTP 206"},
 		"not modified":             {"HTTP/1.1 304 Not Modified\r\n\r\n", "HTTP 304"},
 		"another bad request":      {"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno", "HTTP 400"},
+		"a password":               {"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"metrics\"\r\nContent-Length: 0\r\n\r\n", "HTTP 401: the page wants credentials, and the adapter sends none"},
 		"HTTPS in another status":  {"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nHTTPS", "HTTP 403"},
 		"protobuf":                 {head + "Content-Type: application/vnd.google.protobuf; encoding=delimited\r\n\r\n\x05\x0a\x01a", "Content-Type is application/vnd.google.protobuf"},
 		"zstd":                     {head + "Content-Encoding: zstd\r\n\r\n\x28\xb5\x2f\xfd", "zstd, though not asked for"},

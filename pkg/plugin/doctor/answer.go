@@ -195,6 +195,9 @@ func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {
 		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
+	if o := v.hpa.Spec.Metrics[i].Object; o != nil && strings.HasSuffix(a.Err.Error(), "has no pods") && output.IsShellWord(o.DescribedObject.Kind) {
+		return StatusFail, v.formatVisitReadCommand("describe %s %s", strings.ToLower(o.DescribedObject.Kind), o.DescribedObject.Name) // its selector
+	}
 	if apierrors.IsNotFound(a.Err) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
 	}
@@ -231,7 +234,7 @@ func mainStatusCause(err error) metav1.CauseType {
 }
 
 // formatScrapeCommand returns the command that mends the annotations by which the adapter does not scrape the pods, or scrapes a port that no
-// container declares; else nothing.
+// container declares, or that chooses the first of several ports; else nothing.
 func (v *autoscalerVisit) formatScrapeCommand() string {
 	if v.workload == nil {
 		return ""
@@ -243,7 +246,8 @@ func (v *autoscalerVisit) formatScrapeCommand() string {
 	declared := podpage.DeclaredPorts(containers, "")
 	port, err := podpage.Port(annotations, containers)
 	isDeclared := err == nil && podpage.Declares(containers, port.ContainerPort)
-	if podpage.Annotation(annotations, podpage.AnnotationPort) == "" || len(declared) == 0 || isDeclared {
+	isAmbiguous := err != nil && len(declared) > 1
+	if len(declared) == 0 || isDeclared || podpage.Annotation(annotations, podpage.AnnotationPort) == "" && !isAmbiguous {
 		return ""
 	}
 	best, err := podpage.Port(nil, containers) // without the annotation

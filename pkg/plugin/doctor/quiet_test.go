@@ -139,6 +139,35 @@ func TestQuietBreakages(t *testing.T) {
 			Check{"metric", "shop/web", StatusFail, "2 not scraped",
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
 		},
+		"two ports, and none is named metrics": { // the first is a guess; the message names both
+			func(_ *testing.T, w *world) {
+				c := &w.deployment.Spec.Template.Spec.Containers[0]
+				c.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}, {Name: "metricz", ContainerPort: 9090}}
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+					"2 pods: 2 not scraped (several ports are declared (8080, 9090), none named metrics or http-metrics: annotate prometheus.io/port)", causeNotScraped)
+			},
+			Check{"metric", "shop/web", StatusFail, "several ports are declared (8080, 9090)",
+				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
+		},
+		"a Service with a selector that is mistyped": {
+			func(_ *testing.T, w *world) {
+				w.hpa.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+					DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "web"},
+					Metric:          autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+					Target:          autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("50"))},
+				}}
+				w.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/services/web/request_per_second"] = newAdapterStatus(
+					http.StatusNotFound, metav1.StatusReasonNotFound, `services "shop/web" has no pods`, "")
+			},
+			Check{"metric", "shop/web", StatusFail, `services "shop/web" has no pods`, "kubectl -n shop describe service web"},
+		},
+		"a page behind a password": {
+			func(_ *testing.T, w *world) {
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+					"2 pods: 2 scrape failed (HTTP 401: the page wants credentials, and the adapter sends none)", causeScrapeFailed)
+			},
+			Check{"metric", "shop/web", StatusFail, "the page wants credentials", "kubectl get --raw /api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"},
+		},
 		"a selector that is mistyped": {
 			func(_ *testing.T, w *world) {
 				w.hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"code": "5OO"}}

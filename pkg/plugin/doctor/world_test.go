@@ -236,6 +236,7 @@ func (w *world) run(hpa string) *Report {
 		return w.versionErr != nil, nil, w.versionErr
 	})
 	mapper := apimeta.NewDefaultRESTMapper(nil)
+	mapper.Add(schema.GroupVersionKind{Version: "v1", Kind: "Service"}, apimeta.RESTScopeNamespace)
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, apimeta.RESTScopeNamespace)
 	mapper.Add(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, apimeta.RESTScopeNamespace)
 	return Run(w.t.Context(), Options{

@@ -766,13 +766,16 @@ func TestPage(t *testing.T) {
 	var page bytes.Buffer
 	page.WriteString("# Rules of kubectl tachometer lint\n\n<!-- Written by `make update` from the rules themselves; do not edit. -->\n\n" +
 		"Find faults of autoscalers before a load shows them. An error cannot work as written (exit code 1); a warning works badly sooner or\n" +
-		"later. Each rule has its fix; the output with -o wide also has the reason.\n\n```sh\n" +
+		"later. Each rule has its reason and its fix, as in the output with -o wide.\n\n```sh\n" +
 		"kubectl tachometer lint -f manifests/   # files\nkubectl tachometer lint --all -o wide   # a cluster\n```\n")
 	for _, severity := range []Severity{SeverityError, SeverityWarning} {
 		fmt.Fprintf(&page, "\n## %ss\n", strings.ToUpper(string(severity[:1]))+string(severity[1:]))
 		for _, r := range Rules() {
 			if r.Severity == severity {
-				fmt.Fprintf(&page, "\n### %s\n\n%s\n", r.ID, r.Fix)
+				fmt.Fprintf(&page, "\n### %s\n\n%s %s\n", r.ID, r.Reason, r.Fix)
+			}
+			if n := len(strings.Fields(r.Reason)); n == 0 || n > 25 || !strings.HasSuffix(r.Reason, ".") {
+				t.Errorf("%s: the reason %q is no sentence of at most 25 words", r.ID, r.Reason)
 			}
 		}
 	}

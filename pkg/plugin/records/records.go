@@ -85,16 +85,26 @@ func DescribeBegin(s explainapi.Source) string {
 // beginSlack is the difference between the begins of two replicas' records that matters to nobody: replicas start together.
 const beginSlack = time.Minute
 
-// ListSourceNotes returns a note for each replica with a missing part of an answer, or a part that begins late.
+// ListSourceNotes returns a note for each replica with a missing part of an answer, or a part that begins late, and for each gap of a part.
 func ListSourceNotes(s explainapi.Source) []string {
-	var notes []string
+	notes := listGapNotes(s.Replica, s.Gaps)
 	for _, r := range s.Replicas {
+		notes = append(notes, listGapNotes(r.Name, r.Gaps)...)
 		switch {
 		case r.Error != "":
 			notes = append(notes, fmt.Sprintf("%s gave no record (%s): looks whose reads reached it are missing.", r.Name, r.Error))
 		case r.UnknownBefore.Sub(s.UnknownBefore) > beginSlack:
 			notes = append(notes, fmt.Sprintf("%s began at %s UTC.", r.Name, r.UnknownBefore.UTC().Format("15:04:05")))
 		}
+	}
+	return notes
+}
+
+// listGapNotes returns a note for each gap of a replica's record.
+func listGapNotes(replica string, gaps []explainapi.Gap) []string {
+	var notes []string
+	for _, g := range gaps {
+		notes = append(notes, fmt.Sprintf("%s restarted: it has no record from %s to %s UTC.", replica, g.From.UTC().Format("15:04:05"), g.Until.UTC().Format("15:04:05")))
 	}
 	return notes
 }

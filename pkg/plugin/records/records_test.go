@@ -15,17 +15,22 @@ func TestListSourceNotes(t *testing.T) {
 	source := explainapi.Source{Replica: "a", UnknownBefore: begin, Replicas: []explainapi.ReplicaRecord{
 		{Name: "a", UnknownBefore: begin.Add(20 * time.Second)},
 		{Name: "b", UnknownBefore: begin.Add(50 * time.Minute)},
+		{Name: "e", UnknownBefore: begin, Gaps: []explainapi.Gap{{From: begin.Add(time.Minute), Until: begin.Add(2 * time.Minute)}}},
 		{Name: "c", Error: "connection refused"},
 		{Name: "d"},
 	}}
-	want := []string{"b began at 11:50:00 UTC.", "c gave no record (connection refused): looks whose reads reached it are missing."}
+	want := []string{"b began at 11:50:00 UTC.", "e restarted: it has no record from 11:01:00 to 11:02:00 UTC.", "c gave no record (connection refused): looks whose reads reached it are missing."}
 	if got := ListSourceNotes(source); !slices.Equal(got, want) {
 		t.Errorf("notes %q, want %q", got, want)
 	}
-	if got := source.Recorders(); !slices.Equal(got, []string{"a", "b"}) {
+	if got := source.Recorders(); !slices.Equal(got, []string{"a", "b", "e"}) {
 		t.Errorf("recorders %q", got)
 	}
 	if got := (explainapi.Source{Replica: "a", UnknownBefore: begin}); len(ListSourceNotes(got)) != 0 || !slices.Equal(got.Recorders(), []string{"a"}) {
 		t.Errorf("a single replica has the notes %q", ListSourceNotes(got))
+	}
+	alone := explainapi.Source{Replica: "a", UnknownBefore: begin, Gaps: []explainapi.Gap{{From: begin.Add(time.Minute), Until: begin.Add(2 * time.Minute)}}}
+	if got := ListSourceNotes(alone); !slices.Equal(got, []string{"a restarted: it has no record from 11:01:00 to 11:02:00 UTC."}) {
+		t.Errorf("a restarted replica has the notes %q", got)
 	}
 }

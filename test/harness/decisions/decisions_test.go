@@ -70,6 +70,51 @@ func TestJudgeSpecChange(t *testing.T) {
 	}
 }
 
+// TestJudgePods: pods that left between the adapter's answer and the controller's decision explain the number without them, and no other.
+func TestJudgePods(t *testing.T) {
+	t.Parallel()
+	for decided, want := range map[int32]Verdict{
+		8: {Agreed: 1},  // with all four pods at twice the target
+		6: {Changed: 1}, // without one of them
+		4: {Changed: 1}, // without both
+		5: {Differences: []string{""}},
+		7: {Differences: []string{""}},
+		9: {Differences: []string{""}},
+	} {
+		log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(200, 40)...)
+		log.Decisions = slices.Clone(log.Decisions[:40])
+		look, after := &log.Decisions[38], &log.Decisions[39]
+		for i := range look.Reads[0].Values {
+			look.Reads[0].Values[i].Milli = 100_000
+		}
+		status := *look.Status
+		status.DesiredReplicas = decided
+		look.Status = &status
+		after.Pods = slices.Clone(after.Pods)
+		for i := range 2 {
+			after.Pods[i].State = explainapi.PodDeparted
+		}
+		after.Reads = nil
+		v := Judge(log, look.Time)
+		v.Unrecorded-- // the look after, whose own wish explains nothing
+		if v.Agreed != want.Agreed || v.Changed != want.Changed || len(v.Differences) != len(want.Differences) || v.UnjudgedShare() != 0 {
+			t.Errorf("%d of %d pods: %v", decided, len(look.Pods), v)
+		}
+	}
+}
+
+// TestUnjudgedShare: looks without inputs count, those that follow from a neighbour do not.
+func TestUnjudgedShare(t *testing.T) {
+	t.Parallel()
+	v := Verdict{Agreed: 70, Changed: 9, Unrecorded: 10, Remembered: 6, Rounded: 4, Differences: []string{"one"}}
+	if got := v.UnjudgedShare(); got != 0.2 {
+		t.Errorf("share %v, want 0.2", got)
+	}
+	if got := (Verdict{}).UnjudgedShare(); got != 0 {
+		t.Errorf("share of none %v", got)
+	}
+}
+
 // watched returns the wishes that a watch saw of a record.
 func watched(log *explainapi.DecisionLog) []wish {
 	all := listRecordedWishes(log)

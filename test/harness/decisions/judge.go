@@ -17,8 +17,7 @@ import (
 type Verdict struct {
 	// Agreed are decisions that their recorded inputs give.
 	Agreed int
-	// Changed are looks within which an input changed: their wish is that of the look beside it or follows from the spec of that look, or
-	// pods changed between the read and the decision.
+	// Changed are looks within which an input changed: their wish is that of the look beside it, or follows from the spec or the pods of that look.
 	Changed int
 	// Unrecorded are looks with an input that is not in the record: a replica that had it is gone, or a status changed without a read.
 	Unrecorded int
@@ -39,8 +38,18 @@ func (v *Verdict) Add(o Verdict) {
 
 // String says the counts.
 func (v Verdict) String() string {
-	return fmt.Sprintf("%d decisions of the controller agree with the record, %d differ; not judged: %d changed within the look, %d without a recorded input, %d after one, %d of CPU in whole percents",
-		v.Agreed, len(v.Differences), v.Changed, v.Unrecorded, v.Remembered, v.Rounded)
+	return fmt.Sprintf("%d decisions of the controller agree with the record, %d with an input that changed within the look, %d differ; not judged are %.1f %%: %d without a recorded input, %d after one, %d of CPU in whole percents",
+		v.Agreed, v.Changed, len(v.Differences), 100*v.UnjudgedShare(), v.Unrecorded, v.Remembered, v.Rounded)
+}
+
+// UnjudgedShare returns the share of decisions that are neither agreed nor different; 0 without decisions.
+func (v Verdict) UnjudgedShare() float64 {
+	return float64(v.Unrecorded+v.Remembered+v.Rounded) / float64(max(1, v.Decisions()))
+}
+
+// Decisions returns the number of decisions.
+func (v Verdict) Decisions() int {
+	return v.Agreed + v.Changed + len(v.Differences) + v.Unrecorded + v.Remembered + v.Rounded
 }
 
 // Judge computes each decision of a complete record again, from a time on. The looks before it are the controller's memory.
@@ -55,12 +64,12 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 		}
 		spec := &log.Specs[d.Spec].Spec
 		switch {
-		case l.Time.Before(from):
+		case l.Time.Before(from), d.Status != nil && len(d.Status.Conditions) == 0: // a new autoscaler's status, before the controller's first decision
 		case l.Missing != "":
 			v.Unrecorded++
 		case !l.Differs():
 			v.Agreed++
-		case isBetweenLooks(log, looks, i), followsFromNeighbourSpec(log, i):
+		case followsFromNeighbour(log, looks, i):
 			v.Changed++
 		case l.Time.Sub(unknown) < controllerMemory(spec):
 			v.Remembered++
@@ -74,35 +83,76 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 	return v
 }
 
-// isBetweenLooks reports whether a look's recorded wish follows from the inputs of the look before or after it.
-func isBetweenLooks(log *explainapi.DecisionLog, looks []replay.Look, i int) bool {
+// followsFromNeighbour reports whether a look's recorded wish is what it would be with an input of the look before or after it: that input changed
+// between the adapter's answer and the controller's decision. The inputs are the computed wish, the spec (as by a hold that raises minReplicas), and
+// the pods, of which some may have changed before the decision and some after it.
+func followsFromNeighbour(log *explainapi.DecisionLog, looks []replay.Look, i int) bool {
 	for _, j := range []int{i - 1, i + 1} {
 		if j < 0 || j >= len(looks) {
 			continue
 		}
-		if looks[j].Missing == "" && looks[j].Computed == looks[i].Recorded || !slices.Equal(log.Decisions[j].Pods, log.Decisions[i].Pods) {
+		if looks[j].Missing == "" && looks[j].Computed == looks[i].Recorded {
 			return true
+		}
+		own, other := &log.Decisions[i], &log.Decisions[j]
+		specs := slices.Compact([]int{own.Spec, other.Spec})
+		for _, pods := range mixPods(own.Pods, other.Pods) {
+			if slices.ContainsFunc(specs, func(spec int) bool { return agreesWith(log, i, spec, pods) }) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// followsFromNeighbourSpec reports whether a look's recorded wish is what its inputs give with the spec of the look before or after it:
-// the spec changed between the controller's read and its decision, as by a hold that raises minReplicas.
-func followsFromNeighbourSpec(log *explainapi.DecisionLog, i int) bool {
-	for _, j := range []int{i - 1, i + 1} {
-		if j < 0 || j >= len(log.Decisions) || log.Decisions[j].Spec == log.Decisions[i].Spec {
-			continue
-		}
-		other := *log
-		other.Decisions = slices.Clone(log.Decisions[:i+1])
-		other.Decisions[i].Spec = log.Decisions[j].Spec
-		look := replay.Reproduce(&other, replay.Settings())[i]
-		if look.Missing == "" && !look.Differs() {
-			return true
+// agreesWith reports whether a look's recorded wish follows from its reads with a spec and pods of the caller's.
+func agreesWith(log *explainapi.DecisionLog, i, spec int, pods []explainapi.Pod) bool {
+	changed := *log
+	changed.Decisions = slices.Clone(log.Decisions[:i+1])
+	changed.Decisions[i].Spec, changed.Decisions[i].Pods = spec, pods
+	look := replay.Reproduce(&changed, replay.Settings())[i]
+	return look.Missing == "" && !look.Differs()
+}
+
+// maxMixedPods bounds the pods that mixPods mixes.
+const maxMixedPods = 8
+
+// mixPods returns the lists that lie between two lists of pods: each pod that differs is as in the one or as in the other. Of more than maxMixedPods
+// it returns the two lists alone.
+func mixPods(a, b []explainapi.Pod) [][]explainapi.Pod {
+	find := func(all []explainapi.Pod, name string) int {
+		return slices.IndexFunc(all, func(p explainapi.Pod) bool { return p.Name == name })
+	}
+	var same []explainapi.Pod
+	var changed [][2][]explainapi.Pod // as in a and as in b, each of one pod or none
+	for _, p := range a {
+		at := find(b, p.Name)
+		switch {
+		case at < 0:
+			changed = append(changed, [2][]explainapi.Pod{{p}, nil})
+		case b[at] != p:
+			changed = append(changed, [2][]explainapi.Pod{{p}, {b[at]}})
+		default:
+			same = append(same, p)
 		}
 	}
-	return false
+	for _, p := range b {
+		if find(a, p.Name) < 0 {
+			changed = append(changed, [2][]explainapi.Pod{nil, {p}})
+		}
+	}
+	if len(changed) > maxMixedPods {
+		return [][]explainapi.Pod{a, b}
+	}
+	var all [][]explainapi.Pod
+	for mix := range 1 << len(changed) {
+		pods := slices.Clone(same)
+		for i, states := range changed {
+			pods = append(pods, states[mix>>i&1]...)
+		}
+		all = append(all, pods)
+	}
+	return all
 }
 
 // controllerMemory returns how long the controller remembers a wish or a change: the longest window or policy of a spec.

@@ -103,6 +103,11 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where the record of decisions has a volume. */}}
+{{- define "tachometer-adapter.recordVolume" -}}
+{{- if or .Values.decisionRecord.emptyDir .Values.decisionRecord.claimName -}}true{{- end -}}
+{{- end -}}
+
 {{/* The user's own ConfigMap; empty for one that the chart renders. */}}
 {{- define "tachometer-adapter.givenConfigMap" -}}
 {{- default .Values.existingConfigMap .Values.rules.existing -}}
@@ -273,6 +278,9 @@ watchNamespace: leave it out, the adapter serves every namespace
 {{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
 {{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.decisionRecord.claimName (gt (int .Values.replicas) 1) -}}
+{{- fail "decisionRecord.claimName is a volume in which two replicas would overwrite each other's record: set replicas to 1, or use decisionRecord.emptyDir" -}}
 {{- end -}}
 {{- $port := include "tachometer-adapter.argument" (dict "root" . "flag" "--secure-port") -}}
 {{- if and $port (ne $port (toString (int .Values.listenPort))) -}}
