@@ -438,10 +438,11 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.C
 
 // memoryNotifier is the queue of a process and, across processes, a receiver that takes each key once.
 type memoryNotifier struct {
-	told  map[string][]string // kinds and outcomes by hold
+	all   map[string][]string // kinds and outcomes by hold
+	told  map[string][]string // all without the starts
 	whys  []string            // the reasons of all messages
 	taken map[string]bool     // by notifier and key
-	posts int                 // that arrived at the receiver, repeated ones included
+	posts int                 // that arrived at the receiver, repeated ones included, without the starts
 	queue map[string]notify.Delivery
 	down  bool  // the receiver is away
 	err   error // the queue gives up with it
@@ -465,17 +466,27 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 			continue
 		}
 		n.queue[address] = notify.Delivery{Posted: true, Done: true}
-		n.posts++
-		if n.onTaken != nil {
-			n.onTaken()
-		}
-		if !n.taken[address] {
-			n.taken[address] = true
-			n.whys = append(n.whys, m.Why)
-			n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
-		}
+		n.take(address, m)
 	}
 	return nil
+}
+
+// take is the receiver's: it keeps each key once.
+func (n *memoryNotifier) take(address string, m notify.Message) {
+	isNew, id, text := !n.taken[address], m.Workload.Name+" "+m.Hold, string(m.Kind)+": "+m.Outcome
+	if n.taken[address] = true; isNew {
+		n.all[id] = append(n.all[id], text)
+	}
+	if m.Kind == notify.KindStarted {
+		return
+	}
+	n.posts++
+	if n.onTaken != nil {
+		n.onTaken()
+	}
+	if isNew {
+		n.whys, n.told[id] = append(n.whys, m.Why), append(n.told[id], text)
+	}
 }
 
 func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
@@ -485,6 +496,16 @@ func (n *memoryNotifier) fault(namespace, name string) string {
 		return "notifier " + name + " is not allowed for namespace " + namespace
 	}
 	return ""
+}
+
+// countWaiting counts the messages that wait for the receiver.
+func (n *memoryNotifier) countWaiting() (waiting int) {
+	for _, d := range n.queue {
+		if !d.Done {
+			waiting++
+		}
+	}
+	return waiting
 }
 
 // Withdraw forgets what waits.
@@ -522,7 +543,7 @@ var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 func newBench() *bench {
 	b := &bench{
 		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}, places: map[string]string{}},
-		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
+		notifier: &memoryNotifier{all: map[string][]string{}, told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
 	b.cache = newSharedCache(b.memoryCluster)
 	b.restart()

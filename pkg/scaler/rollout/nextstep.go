@@ -155,9 +155,10 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		case before.State == hold.RolledBack || before.State == hold.Released: // pods that an autoscaler kept may not be verified
 			status.ReplicasBefore = min(status.ReplicasBefore, before.ReplicasBefore)
 		}
-		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
+		if isPauseNoted(h) {
 			return o.resumeHoldStep(i, status, now), true
 		}
+		status = o.tellHoldStart(h, status, now)
 		if len(kept.Yielded) > 0 {
 			status.Yielded, status.YieldedUntil, status.YieldedWindow, status.Conditions = kept.Yielded, kept.YieldedUntil, kept.YieldedWindow, keepYieldTime(kept.Conditions)
 			status = noteYields(status, now)
@@ -269,7 +270,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		}
 		status := clearMaxReplicasYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetHoldOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, keepToldStart(status.Told, forgetHoldOutcomes(status.Told, nil)), nil, metav1.MicroTime{}
 		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
