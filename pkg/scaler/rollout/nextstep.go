@@ -39,6 +39,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 var decisions = []decision{
 	(*Observed).correctFutureTimes,
 	(*Observed).rejectFaultyHold,
+	(*Observed).coverPausedHold,
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,

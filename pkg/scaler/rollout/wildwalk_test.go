@@ -310,7 +310,9 @@ func (w *wildWalker) takeOverAutoscaler() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(30) {
+	switch w.IntN(32) {
+	case 30, 31:
+		w.pauseWorkloads()
 	case 29:
 		w.denyStatuses()
 	case 23, 24:
@@ -442,7 +444,7 @@ func TestWildWalks(t *testing.T) {
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
-		w.onSet, w.onStatus = w.checkSet, w.noteMessages
+		w.onSet, w.onStatus = w.checkSet, w.checkBegin
 		for range 60 {
 			w.disturb()
 		}
