@@ -28,7 +28,7 @@ func (o *Observed) tellHoldStart(h *hold.Object, status hold.Status, now time.Ti
 	status.Told = append(status.Told, outcomeStarted)
 	started := h.DeepCopy()
 	started.Status.Message = "" // of the time before
-	status.Outbox = o.appendOutboxMessage(status.Outbox, started, outcomeStarted, o.describeHoldStart(h, status.ReplicasBefore), now)
+	status.Outbox = o.appendOutboxMessage(status.Outbox, started, outcomeStarted, o.describeHoldStart(h), now)
 	return status
 }
 
@@ -46,9 +46,9 @@ func keepToldStart(told, kept []string) []string {
 }
 
 // describeHoldStart returns the number that a hold asks for, and the one that it found.
-func (o *Observed) describeHoldStart(h *hold.Object, from int32) string {
+func (o *Observed) describeHoldStart(h *hold.Object) string {
 	if o.Scale == nil {
 		return fmt.Sprintf("asked for %d replicas", h.Spec.Replicas)
 	}
-	return fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, from)
+	return fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, o.Scale.Replicas)
 }

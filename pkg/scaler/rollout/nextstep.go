@@ -153,8 +153,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
-		case before.State == hold.RolledBack || before.State == hold.Released: // pods that an autoscaler kept may not be verified
-			status.ReplicasBefore = min(status.ReplicasBefore, before.ReplicasBefore)
+		case before.State == hold.RolledBack || before.State == hold.Released:
+			status.ReplicasBefore = o.countPodsOfOthers(h)
 		}
 		if isPauseNoted(h) {
 			return o.resumeHoldStep(i, status, now), true

@@ -192,7 +192,7 @@ func (w *wildWalker) pauseWorkloads() {
 	w.setPauses(w.t, false, time.Time{})
 }
 
-// checkBegin is called after each write of a status, before noteMessages: no hold begins during the pause of its workload, but by a person's word.
+// checkBegin is called after each write of a status, before noteStatus: no hold begins during the pause of its workload, but by a person's word.
 func (w *wildWalker) checkBegin(before, after *hold.Object) {
 	if before.Status.State == "" && after.Status.State == hold.Received && findHoldCondition(before, conditionPaused) == nil {
 		pause := w.holds[hold.ObjectName(after.HeldWorkload(), hold.WorkloadPauseID)]
@@ -200,5 +200,5 @@ func (w *wildWalker) checkBegin(before, after *hold.Object) {
 			w.fail("hold %s begins during the pause of its workload", after.Name)
 		}
 	}
-	w.noteMessages(before, after)
+	w.noteStatus(before, after)
 }

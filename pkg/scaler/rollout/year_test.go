@@ -128,7 +128,7 @@ func (s *soaker) disturb(work *memoryWorkload) {
 	case 8:
 		s.receiverBack = s.now.Add(time.Duration(s.IntN(240)) * time.Minute)
 	case 9:
-		work.ready = int32(s.IntN(int(work.replicas) + 1))
+		work.setReady(s.memoryCluster, int32(s.IntN(int(work.replicas)+1)))
 	case 10, 11:
 		s.pauseOrApprove()
 	case 12:
@@ -146,7 +146,7 @@ func (s *soaker) live() {
 	s.away, s.notifier.down = s.now.Before(s.apiBack), s.now.Before(s.receiverBack)
 	work := s.workloads[[]string{"shop", "cart"}[s.IntN(2)]]
 	if s.IntN(4) > 0 {
-		work.ready = work.replicas
+		work.setReady(s.memoryCluster, work.replicas)
 	}
 	s.cache.holds = nil
 	s.applyWindow()
