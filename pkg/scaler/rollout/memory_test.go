@@ -483,6 +483,8 @@ type memoryNotifier struct {
 	rejected map[string]bool
 	// onTaken is called after a message arrived; optional.
 	onTaken func()
+	// onArrival is called after each arrival of a message by notifier and key; optional.
+	onArrival func(address string, isNew bool)
 }
 
 func (n *memoryNotifier) Post(names []string, m notify.Message) error {
@@ -507,6 +509,9 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 // take is the receiver's: it keeps each key once.
 func (n *memoryNotifier) take(address string, m notify.Message) {
 	isNew, id, text := !n.taken[address], m.Workload.Name+" "+m.Hold, string(m.Kind)+": "+m.Outcome
+	if n.onArrival != nil {
+		n.onArrival(address, isNew)
+	}
 	if n.taken[address] = true; isNew {
 		n.all[id] = append(n.all[id], text)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -422,10 +423,17 @@ func (w *walker) end() {
 		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.wild {
 			w.fail("%s has %d replicas; want %d back", work.name, work.replicas, want)
 		}
-		if work.owned || work.hpa != nil && work.hpa.owned {
+		if work.owned && !w.wasOwnershipKept("the workload's replicas") || work.hpa != nil && work.hpa.owned && !w.wasOwnershipKept("autoscaler "+work.name) {
 			w.fail("the scaler still owns numbers of %s", work.name)
 		}
 	}
+}
+
+// wasOwnershipKept reports whether an Event says that the API server denied the scaler to give up an ownership.
+func (w *walker) wasOwnershipKept(of string) bool {
+	return slices.ContainsFunc(w.events, func(e string) bool {
+		return strings.HasPrefix(e, reasonOwnershipKept+": ") && strings.Contains(e, of+": ")
+	})
 }
 
 // TestWalks asserts the invariants of holds in random walks: a gate is open only over the pods that were asked for, and shut after any
