@@ -87,13 +87,9 @@ func (p *pass) letHoldGo(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	h := p.observed.Holds[i]
-	p.ended = append(p.ended, h)
+	p.ended = append(p.ended, p.observed.Holds[i])
 	p.observed.Holds = slices.Delete(slices.Clone(p.observed.Holds), i, i+1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.verdicts, h.UID)
-	delete(p.readings, h.UID)
+	p.findHoldResults(p.workload, p.observed.Holds)
 	return nil
 }
 
