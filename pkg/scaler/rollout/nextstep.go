@@ -202,8 +202,15 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 		return true
 	}
 	return slices.ContainsFunc(members, func(m *hold.Object) bool {
-		return m.IsOver(now) || m.Status.State == hold.RolledBack || m.Status.State == hold.Released
+		return m.IsOver(now) || m.Status.State == hold.RolledBack || m.Status.State == hold.Released || isHoldGateLost(h, m)
 	})
+}
+
+// isHoldGateLost reports whether a hold of the group of an open one has shut their gates and waits for pods again, such as for another workload of
+// its name: all pods of the group are verified before the gates open anew.
+func isHoldGateLost(open, m *hold.Object) bool {
+	waits := m.Status.State == hold.Received || m.Status.State == hold.Raised || m.Status.State == hold.Scaled
+	return open.Status.State == hold.Open && open.Status.GateOpen && waits && !m.Status.GateOpen && len(m.Spec.Gates) > 0
 }
 
 // shutHoldGate closes the gates of a hold that is over or failed, as far as no other hold keeps them open. While a gate cannot be closed, its
