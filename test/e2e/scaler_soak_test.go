@@ -48,6 +48,8 @@ type soak struct {
 	*rand.Rand
 	market *sale.Sale
 	events int
+	kills  int // of scalers
+	memory []memorySample
 
 	mu     sync.Mutex // guards the fields below
 	person int32      // the minReplicas that a person set last, or the original number
@@ -74,7 +76,7 @@ var soakDisturbances = []struct {
 
 // TestScalerSoak lets the scaler run on a node, with schedules, events from a broker and over HTTP, a person's edits by another field manager, kills and
 // restarts. While it runs, the gate is open over ready pods only. After each round everything ends, and what was there is back: the autoscaler's
-// numbers, a person's among them, the gate and the field managers. make soak-scaler-node runs it for half an hour.
+// numbers, a person's among them, the gate and the field managers. At the end it judges the messages and the scalers' memory. make soak-scaler-node runs it for half an hour.
 func TestScalerSoak(t *testing.T) {
 	needNode(t)
 	if *soakDuration == 0 {
@@ -100,12 +102,35 @@ func TestScalerSoak(t *testing.T) {
 	began, rounds := time.Now(), 0
 	for ; time.Since(began) < *soakDuration && !t.Failed(); rounds++ {
 		t.Run(fmt.Sprintf("round %02d", rounds), k.runRound)
+		k.sampleScalerMemory(t, time.Since(began))
 	}
 	stop()
 	watches.Wait()
 	t.Logf("seed %d: %d rounds, %d events, %d messages", *soakSeed, rounds, k.events, len(market.Alerts()))
 	if len(market.Alerts()) == 0 {
 		t.Error("no hold told anybody")
+	}
+	k.judgeMessages(t)
+	for _, f := range describeMemoryFaults(k.memory) {
+		t.Error(f)
+	}
+	for _, m := range k.memory {
+		t.Logf("after %s: process %d has %d MiB", m.at.Round(time.Second), m.pid, m.resident>>20)
+	}
+}
+
+// judgeMessages judges all messages, after those that wait for another attempt had time for it.
+func (k *soak) judgeMessages(t *testing.T) {
+	t.Helper()
+	var faults []string
+	_ = stack.Wait(t.Context(), 2*time.Minute, func(context.Context) error {
+		if faults = describeMessageFaults(k.market.Alerts(), k.kills > 0); len(faults) > 0 {
+			return errors.New(faults[0])
+		}
+		return nil
+	})
+	for _, f := range faults {
+		t.Error(f)
 	}
 }
 
@@ -189,6 +214,7 @@ func (k *soak) killScalers(t *testing.T, n int) {
 	}
 	k.Shuffle(len(pods.Items), func(i, j int) { pods.Items[i], pods.Items[j] = pods.Items[j], pods.Items[i] })
 	for _, pod := range pods.Items[:min(n, len(pods.Items))] {
+		k.kills++
 		pids, err := podProcesses(pod)
 		if err != nil {
 			t.Logf("it does not run: %v", err)

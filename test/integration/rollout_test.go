@@ -98,15 +98,16 @@ func (h *heard) count(action string) int {
 	return strings.Count(strings.Join(h.actions, " ")+" ", action+" ")
 }
 
-// tells compares the first message with the expected outcome, verdict and number of new pods.
+// tells compares the first message after the start with the expected outcome, verdict and number of new pods.
 func (h *heard) tells(t *testing.T, outcome, why string, pods int) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.told) == 0 {
+	first := slices.IndexFunc(h.told, func(m notify.Message) bool { return m.Kind != notify.KindStarted })
+	if first < 0 {
 		t.Fatal("told nothing")
 	}
-	m, reported := h.told[0], 0
+	m, reported := h.told[first], 0
 	if m.Report != nil {
 		reported = len(m.Report.Pods)
 	}

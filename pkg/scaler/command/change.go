@@ -33,6 +33,9 @@ type changeCommand struct {
 	fields func(now time.Time) (fields map[string]any, message string, err error)
 	// annotations are new values of annotations; a nil value removes the annotation.
 	annotations map[string]any
+	// coversLater marks a change that holds of the workload get too that are made later; until is its end, zero: none.
+	coversLater bool
+	until       time.Time
 	// isOfRequest marks a change that is about the request as the command read it, and about no later one.
 	isOfRequest bool
 	// isDone reports whether the scaler has acted on the change; nil: the controller alone acts.
@@ -58,8 +61,9 @@ var pauseOfPerson = map[string]any{hold.PausedByOwnerAnnotation: nil}
 
 func newPauseCommand(p *Program) *cobra.Command {
 	var pauseFor time.Duration
-	c := &changeCommand{
-		Program: p, verb: "paused", matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
+	var c *changeCommand
+	c = &changeCommand{
+		Program: p, verb: "paused", coversLater: true, matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
 		unfit: "is being released: nothing to pause", annotations: pauseOfPerson,
 		isDone: func(h *hold.Object) bool {
 			return h.Status.GateOpen || h.Status.State == "" || h.Status.State == hold.Released || h.Status.State == hold.RolledBack && h.Status.Numbers == nil
@@ -72,12 +76,14 @@ func newPauseCommand(p *Program) *cobra.Command {
 			if err != nil {
 				return nil, "", err
 			}
+			c.until = until
 			return map[string]any{"paused": true, "pausedUntil": until.UTC()}, "until " + until.Local().Format("2006-01-02 15:04:05 -07:00"), nil
 		},
 	}
 	cmd := newChangeCommand(c, "pause", "suspend holds, and restore the original numbers meanwhile",
 		`Pause suspends the holds of a workload: their gates are shut, and the original numbers are restored. The holds stay, and a controller
-resumes them after --for, and the command resume at any time. The coming windows of a paused schedule are paused too.`,
+resumes them after --for, and the command resume at any time. Without --reason, the pause also covers the holds that schedules, events and
+files in Git make during it.`,
 		"pause deploy/shop --for 12h", "pause deploy/shop --reason schedule/office-hours")
 	addDurationFlag(cmd.Flags(), &pauseFor, "for", 0, "`duration` of the pause, such as 2h or 1d; 0: until resume")
 	return cmd
@@ -158,6 +164,9 @@ func (c *changeCommand) changeWorkloadHolds(
 	ctx context.Context, conn *Connection, t hold.Workload, change map[string]any, message string, out *outputPrinter,
 ) (int, error) {
 	e := conn.NewEngine(conn.holdClientFor(c.dryRun))
+	if err := c.coverLaterHolds(ctx, conn, e, t, message, out); err != nil {
+		return 0, err
+	}
 	chosen, err := c.chooseChangedHolds(ctx, conn, e, t)
 	if err != nil {
 		return 0, err
@@ -177,6 +186,27 @@ func (c *changeCommand) changeWorkloadHolds(
 		return len(changed), err
 	}
 	return len(changed), c.waitForHoldChange(ctx, e, t, changed, out)
+}
+
+// coverLaterHolds makes a change of all holds of a workload hold for later ones too.
+func (c *changeCommand) coverLaterHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload, message string, out *outputPrinter) error {
+	if !c.coversLater || len(c.reasons) > 0 {
+		return nil
+	}
+	ids, err := listWorkloadHoldIDs(ctx, e, t)
+	if err == nil && len(ids) == 0 {
+		err = conn.requireWorkload(ctx, e, t)
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.dryRun.isDryRunCommand() && !slices.Contains(ids, hold.WorkloadPauseID):
+		out.printCommandEvent(c.verb, hold.WorkloadPauseID, c.dryRun.markDryRun(strings.TrimSpace(hold.WorkloadPauseID+" "+message)), nil)
+	}
+	if c.dryRun == dryRunClient {
+		return nil
+	}
+	return e.PauseWorkload(ctx, t, IdentifyCaller(), c.until)
 }
 
 // patchHold changes a hold. It tries again beside the scaler's writes of a status; a change that is about the request is rejected if the request is another
@@ -238,7 +268,7 @@ func (c *changeCommand) chooseChangedHolds(ctx context.Context, conn *Connection
 	switch {
 	case len(c.reasons) > 0 && len(others) > 0:
 		return nil, fmt.Errorf("hold %s on %s %s", strings.Join(others, ", "), t, c.unfit)
-	case len(chosen) > 0:
+	case len(chosen) > 0, c.coversLater && len(c.reasons) == 0:
 		return chosen, nil
 	}
 	if err := conn.requireWorkload(ctx, e, t); err != nil {

@@ -30,7 +30,7 @@ func TestPauseAndResume(t *testing.T) {
 	if err != nil || until.Sub(before).Round(time.Hour) != 24*time.Hour || spec("launch")["paused"] != true || spec("hours")["paused"] != nil {
 		t.Errorf("%v: %v and %v", err, spec("launch"), spec("hours"))
 	}
-	if out, errs, code = a.run(t, "pause", "deploy/shop", "-o", "text"); code != ExitDone || strings.Count(out, "paused") != 2 {
+	if out, errs, code = a.run(t, "pause", "deploy/shop", "-o", "text"); code != ExitDone || strings.Count(out, "paused") != 3 || !strings.Contains(out, "pause/workload") {
 		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 	if spec("launch")["pausedUntil"] != nil || spec("hours")["paused"] != true {
@@ -53,6 +53,18 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	if _, errs, code = a.run(t, "resume", "deploy/cart"); code != ExitFailed || !strings.Contains(errs, "no paused hold on") {
 		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if out, errs, code = a.run(t, "pause", "deploy/cart", "--dry-run", "-o", "text"); code != ExitDone || !strings.Contains(out, "pause/workload until it is resumed (dry run)") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if out, errs, code = a.run(t, "pause", "deploy/cart", "--for", "1h", "-o", "text"); code != ExitDone || !strings.Contains(out, "pause/workload until ") {
+		t.Errorf("a workload without holds: exit code %d: %s%s", code, out, errs)
+	}
+	if out, _, _ = a.run(t, "status", "deploy/cart"); strings.Count(out, "pause/workload") != 1 || !strings.Contains(out, "Paused (-)") {
+		t.Errorf("status:\n%s", out)
+	}
+	if _, errs, code = a.run(t, "pause", "deploy/carts"); code != ExitFailed {
+		t.Errorf("a misspelt name: exit code %d: %s", code, errs)
 	}
 	if _, errs, code = a.run(t, "pause", "deploy/shop", "--reason", "none"); code != ExitFailed || !strings.Contains(errs, "no hold none on") {
 		t.Errorf("exit code %d: %s", code, errs)

@@ -15,7 +15,7 @@ import (
 )
 
 // setHoldPrefix begins the IDs of the holds that people make with set.
-const setHoldPrefix = "set/"
+const setHoldPrefix = hold.SetPrefix
 
 // addReasonFlag adds --reason, which names holds, with its completion.
 func addReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage string) {

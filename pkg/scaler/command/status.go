@@ -183,7 +183,7 @@ func describeHoldTrouble(h *hold.Object, now time.Time) string {
 	switch {
 	case h.Fault != "":
 		parts = []string{describeHoldFault(h)}
-	case h.Status.State == "" && now.Sub(h.CreationTimestamp.Time) >= unseenScalerHoldAge:
+	case h.Status.State == "" && len(h.Status.Conditions) == 0 && now.Sub(h.CreationTimestamp.Time) >= unseenScalerHoldAge:
 		parts = []string{"no controller has seen it: add the namespace to its configuration, or see its log"}
 	}
 	for _, c := range h.Status.Conditions {

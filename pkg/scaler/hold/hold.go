@@ -57,6 +57,12 @@ const (
 	EventPrefix    = "event/"
 )
 
+// SetPrefix is the prefix of the IDs of the holds that people make by the command set.
+const SetPrefix = "set/"
+
+// WorkloadPauseID is the ID of a hold that holds nothing: while it is paused, its workload is, and with it the holds that are made meanwhile.
+const WorkloadPauseID = "pause/workload"
+
 // WindowOverlap is the time by which a schedule's hold outlasts its window, unless the controller replaces or ends it at the end of the window. Without it, a
 // workload between two windows would be restored and raised again.
 const WindowOverlap = 2 * time.Minute
@@ -162,6 +168,15 @@ func NewObject(t Workload, h Hold, owner string) *Object {
 		o.Labels[OwnerLabel], o.Labels[ControllerLabel] = owner, owner
 	}
 	o.SetPausedByOwner(h.Paused)
+	return o
+}
+
+// NewWorkloadPause returns the object that pauses a workload until a time; zero: until it is resumed.
+func NewWorkloadPause(t Workload, by string, until time.Time) *Object {
+	o := NewObject(t, Hold{ID: WorkloadPauseID, Reason: "the workload is paused", By: by}, "")
+	if o.Spec.Paused = true; !until.IsZero() {
+		o.Spec.PausedUntil = &metav1.Time{Time: until.UTC().Truncate(time.Second)}
+	}
 	return o
 }
 

@@ -261,9 +261,12 @@ func (o *Object) HeldWorkload() Workload {
 	return Workload{APIVersion: o.Spec.Workload.APIVersion, Kind: o.Spec.Workload.Kind, Namespace: o.Namespace, Name: o.Spec.Workload.Name}
 }
 
-// IsOver reports whether the hold has ended: deleted, paused, or after its end.
+// IsWorkloadPause reports whether the hold is the pause of its workload. It holds nothing.
+func (o *Object) IsWorkloadPause() bool { return o.Spec.ID == WorkloadPauseID }
+
+// IsOver reports whether the hold counts for nothing: deleted, paused, after its end, or the pause of a workload.
 func (o *Object) IsOver(now time.Time) bool {
-	return o.DeletionTimestamp != nil || o.IsPaused(now) || o.Spec.Until != nil && !now.Before(o.Spec.Until.Time)
+	return o.IsWorkloadPause() || o.DeletionTimestamp != nil || o.IsPaused(now) || o.Spec.Until != nil && !now.Before(o.Spec.Until.Time)
 }
 
 // IsPaused reports whether the hold is paused: until PausedUntil, or without it until it is resumed.

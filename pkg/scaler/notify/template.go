@@ -22,14 +22,6 @@ import (
 // maxTemplateBytes bounds a rendered message.
 const maxTemplateBytes = 64 << 10
 
-// notificationTemplateFuncs are the functions of templates.
-var notificationTemplateFuncs = template.FuncMap{
-	"json": func(v any) (string, error) {
-		data, err := json.Marshal(v)
-		return string(data), err
-	},
-}
-
 // maxTemplateFaultBytes has room for the words of text/template: name, line, expression and cause.
 const maxTemplateFaultBytes = 200
 
@@ -40,7 +32,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	if d.Text(&text)(path, n); d.HasFault(path) {
 		return nil
 	}
-	t, err := template.New("webhook").Funcs(notificationTemplateFuncs).Parse(text)
+	t, err := parseMessageTemplate(text)
 	if err != nil {
 		d.AddFault(path, "not a template: %s", plaintext.Clip(err.Error(), maxTemplateFaultBytes))
 		return nil
@@ -75,11 +67,12 @@ func (b *templateBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// renderMessageTemplate returns the body of a request. A report of so many pods that the message is too long leaves its pods out: a message
+// renderMessageTemplate returns the body of a request. A report of so many pods that the message is out of its bounds leaves its pods out: a message
 // without them is better than none.
 func renderMessageTemplate(t *template.Template, m Message) ([]byte, error) {
 	body, err := executeMessageTemplate(t, m)
-	if errors.Is(err, errTemplateTooLong) && m.Report != nil && len(m.Report.Pods) > 0 {
+	isOutOfBounds := errors.Is(err, errTemplateTooLong) || errors.Is(err, errTemplateTooManySteps)
+	if isOutOfBounds && m.Report != nil && len(m.Report.Pods) > 0 {
 		short := *m.Report
 		short.Pods = nil
 		m.Report = &short
@@ -91,7 +84,11 @@ func renderMessageTemplate(t *template.Template, m Message) ([]byte, error) {
 // executeMessageTemplate renders a message as it is.
 func executeMessageTemplate(t *template.Template, m Message) ([]byte, error) {
 	var b templateBuffer
-	if err := t.Execute(&b, m); err != nil {
+	own, err := t.Clone() // messages may be rendered at the same time
+	if err != nil {
+		return nil, fmt.Errorf("render the template: %w", err)
+	}
+	if err := own.Funcs(messageTemplateFuncs()).Execute(&b, m); err != nil {
 		return nil, fmt.Errorf("render the template: %w", err)
 	}
 	if !json.Valid(b.Bytes()) {

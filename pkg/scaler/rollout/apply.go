@@ -17,7 +17,9 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 	case WriteStatus:
 		return p.writeHoldStatus(ctx, s)
 	case AddFinalizer:
-		return p.updateFinalizers(ctx, s.Hold, func(h *hold.Object) { h.Adopt(o.Owner) })
+		return p.updateHold(ctx, s.Hold, func(h *hold.Object) { h.Adopt(o.Owner) })
+	case PauseHold:
+		return p.updateHold(ctx, s.Hold, func(h *hold.Object) { h.Spec.Paused, h.Spec.PausedUntil = true, s.PausedUntil })
 	case RemoveFinalizer:
 		return p.letHoldGo(ctx, s.Hold)
 	case DeleteHold:
@@ -65,13 +67,13 @@ func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
 	return nil
 }
 
-// updateFinalizers changes the finalizers of a hold.
-func (p *pass) updateFinalizers(ctx context.Context, i int, change func(*hold.Object)) error {
+// updateHold changes the finalizers or the pause of a hold.
+func (p *pass) updateHold(ctx context.Context, i int, change func(*hold.Object)) error {
 	h := p.observed.Holds[i].DeepCopy()
 	change(h)
 	made, err := p.Cluster.UpdateHold(ctx, h)
 	if err != nil {
-		return fmt.Errorf("write the finalizers of hold %s: %w", h.Name, err)
+		return fmt.Errorf("update hold %s: %w", h.Name, err)
 	}
 	p.observed.Holds[i] = *made
 	return nil
@@ -79,19 +81,15 @@ func (p *pass) updateFinalizers(ctx context.Context, i int, change func(*hold.Ob
 
 // letHoldGo removes the finalizer of a deleted hold, with which the object goes.
 func (p *pass) letHoldGo(ctx context.Context, i int) error {
-	err := p.updateFinalizers(ctx, i, func(h *hold.Object) {
+	err := p.updateHold(ctx, i, func(h *hold.Object) {
 		h.Finalizers = slices.DeleteFunc(h.Finalizers, func(f string) bool { return f == hold.Finalizer })
 	})
 	if err != nil {
 		return err
 	}
-	h := p.observed.Holds[i]
-	p.ended = append(p.ended, h)
+	p.ended = append(p.ended, p.observed.Holds[i])
 	p.observed.Holds = slices.Delete(slices.Clone(p.observed.Holds), i, i+1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.verdicts, h.UID)
-	delete(p.readings, h.UID)
+	p.findHoldResults(p.workload, p.observed.Holds)
 	return nil
 }
 

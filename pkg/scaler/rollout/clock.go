@@ -56,5 +56,5 @@ func (a *Autoscaler) boundsSeen(now time.Time) time.Time {
 
 // isOverBeforeItBegan reports whether the end of a hold of another client was past when it came.
 func isOverBeforeItBegan(h *hold.Object, now time.Time) bool {
-	return h.Status.State == "" && h.Fault == "" && !h.IsManaged() && h.DeletionTimestamp == nil && !h.IsPaused(now) && h.IsOver(now)
+	return h.Status.State == "" && h.Fault == "" && !h.IsManaged() && !h.IsWorkloadPause() && h.DeletionTimestamp == nil && !h.IsPaused(now) && h.IsOver(now)
 }

@@ -120,7 +120,7 @@ func TestD25BrokenWebhook(t *testing.T) {
 	b.now = b.now.Add(hold.DefaultWithin)
 	_ = b.pass(t.Context())
 	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "failed calling webhook")
-	b.wantTold(t, "event/sale", "RolledBack")
+	b.wantTold(t, "event/sale", "Ended", "RolledBack")
 	if w.hpa.bounds.MinReplicas != 2 {
 		t.Errorf("%+v", w.hpa.bounds)
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -106,10 +105,9 @@ type Options struct {
 type Engine struct {
 	Options
 
-	gates    gateLocks
-	mu       sync.Mutex // guards all below
-	verdicts map[types.UID]Verdict
-	readings map[types.UID]WatchReading
+	gates   gateLocks
+	mu      sync.Mutex // guards all below
+	results map[hold.Workload]holdResults
 }
 
 // New returns an engine.
@@ -120,7 +118,7 @@ func New(opts Options) *Engine {
 	if opts.Reader == nil {
 		opts.Reader = opts.Cluster
 	}
-	return &Engine{Options: opts, verdicts: map[types.UID]Verdict{}, readings: map[types.UID]WatchReading{}}
+	return &Engine{Options: opts, results: map[hold.Workload]holdResults{}}
 }
 
 // cachedWaitInterval replaces waitInterval where a change of a pod wakes the next pass.
@@ -288,6 +286,8 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 		return err
 	}
 	o.addHolds(all)
+	results := p.findHoldResults(p.workload, o.Holds)
+	o.Verdicts, o.Readings = results.verdicts, results.readings
 	p.observed = o
 	if len(o.Holds) == 0 {
 		return nil
@@ -295,9 +295,6 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	p.addGateFaults()
 	p.addNotifierFaults()
 	p.observeDeliveries()
-	p.mu.Lock()
-	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)
-	p.mu.Unlock()
 	if err := p.observeWorkloadScale(ctx); err != nil {
 		return err
 	}

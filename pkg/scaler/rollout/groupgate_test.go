@@ -191,3 +191,39 @@ func TestD6PodAwayWhileTheGroupWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestD2OpenMemberIsVerifiedAgain: a gate that was shut because a workload of the group was replaced opens again only after the pods of the other workloads
+// are verified too, which may be others by now.
+func TestD2OpenMemberIsVerifiedAgain(t *testing.T) {
+	t.Parallel()
+	b := newOpenGroup(t, []string{"sale"})
+	b.now = b.now.Add(time.Minute)
+	b.workloads["shop"].drain(b.memoryCluster, 20)
+	b.mustPass(t)
+	b.now = b.now.Add(time.Minute)
+	b.checker.tested = nil
+	b.workloads["cart"].replace(b.memoryCluster, 2)
+	b.mustPass(t)
+	if b.gates.open["sale"] {
+		t.Fatal("the gate is open over no pods of cart")
+	}
+	b.setGroupReady()
+	for range 2 {
+		b.mustPass(t)
+	}
+	tested := map[string]bool{}
+	for _, pod := range b.checker.tested {
+		tested[string(pod.UID)] = true
+	}
+	for name, w := range b.workloads {
+		wantState(t, b.find(name, "event/sale"), hold.Open, "")
+		for _, pod := range w.listPods(b.memoryCluster) {
+			if !tested[string(pod.UID)] {
+				t.Errorf("pod %s is not tested", pod.Name)
+			}
+		}
+	}
+	if !b.gates.open["sale"] {
+		t.Error("the gate stays shut")
+	}
+}

@@ -52,13 +52,20 @@ type memoryWorkload struct {
 	version  int
 	replicas int32
 	owned    bool
-	ready    int32       // pods that are ready, of replicas
-	drained  int         // how many times its first pod was replaced
-	births   []time.Time // of its pods that were seen
-	selector string      // of its scale; empty: its own, none: it has none
-	gone     bool        // deleted; its autoscaler stays
-	life     int         // of how many workloads of this name it is the last
+	ready    int32 // pods that are ready, of replicas
+	pods     []memoryPod
+	selector string // of its scale; empty: its own, none: it has none
+	gone     bool   // deleted; its autoscaler stays
+	life     int    // of how many workloads of this name it is the last
 	hpa      *memoryAutoscaler
+}
+
+// memoryPod is a pod of a workload. It is ready if it is among the first.
+type memoryPod struct {
+	uid   types.UID
+	birth time.Time
+	// readyAt is the time at which it became ready, where a test says so.
+	readyAt time.Time
 }
 
 type memoryAutoscaler struct {
@@ -85,6 +92,7 @@ func (c *memoryCluster) addWorkload(name string, replicas int32, bounds hold.Rep
 	if bounds.MaxReplicas > 0 {
 		w.hpa = &memoryAutoscaler{version: c.nextVersion(), bounds: bounds, active: true}
 	}
+	w.makePods(c)
 	c.workloads[name] = w
 	return w
 }
@@ -174,28 +182,48 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 }
 
 func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []corev1.Pod, err error) {
-	w := c.workloads[strings.TrimPrefix(selector, "app=")]
 	if selector == "" || c.hidePods != nil {
 		return nil, c.hidePods
 	}
-	all = make([]corev1.Pod, 0, w.replicas)
+	return c.workloads[strings.TrimPrefix(selector, "app=")].listPods(c), nil
+}
+
+// listPods lists the pods of the workload.
+func (w *memoryWorkload) listPods(c *memoryCluster) []corev1.Pod {
+	all := make([]corev1.Pod, 0, w.replicas)
+	w.makePods(c)
 	for i := range w.replicas {
-		if int(i) == len(w.births) {
-			w.births = append(w.births, c.now)
-		}
 		pod := corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(w.births[i])},
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), UID: w.pods[i].uid, CreationTimestamp: metav1.NewTime(w.pods[i].birth)},
 			Status:     corev1.PodStatus{Phase: corev1.PodPending, PodIP: "10.0.0.1"},
 		}
-		if i == 0 {
-			pod.UID = types.UID(fmt.Sprint(pod.Name, " ", w.drained))
-		}
 		if i < w.ready {
-			pod.Status.Phase, pod.Status.Conditions = corev1.PodRunning, []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+			pod.Status.Phase = corev1.PodRunning
+			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(w.pods[i].readyAt)}}
 		}
 		all = append(all, pod)
 	}
-	return all, nil
+	return all
+}
+
+// makePods makes the pods that are missing.
+func (w *memoryWorkload) makePods(c *memoryCluster) {
+	for len(w.pods) < int(w.replicas) {
+		w.pods = append(w.pods, c.newPod(w.name))
+	}
+}
+
+func (c *memoryCluster) newPod(workload string) memoryPod {
+	return memoryPod{uid: types.UID(fmt.Sprint(workload, "-pod-", c.nextVersion())), birth: c.now}
+}
+
+// setReady makes the first pods ready, each at this time unless it was ready before.
+func (w *memoryWorkload) setReady(c *memoryCluster, n int32) {
+	w.makePods(c)
+	for i := w.ready; i < n; i++ {
+		w.pods[i].readyAt = c.now
+	}
+	w.ready = n
 }
 
 func (c *memoryCluster) CreateHold(_ context.Context, o *hold.Object) (*hold.Object, error) {
@@ -331,20 +359,21 @@ func (c *memoryCluster) WriteEvent(_ context.Context, e *corev1.Event) error {
 // scale sets the replicas, as another client: that client owns them.
 func (w *memoryWorkload) scale(c *memoryCluster, n int32) {
 	w.replicas, w.ready, w.owned, w.version = n, min(w.ready, n), false, c.nextVersion()
-	w.births = w.births[:min(len(w.births), int(n))]
+	w.pods = w.pods[:min(len(w.pods), int(n))]
+	w.makePods(c)
 }
 
 // drain replaces the first pods.
 func (w *memoryWorkload) drain(c *memoryCluster, pods int) {
-	w.drained++
-	for i := range min(pods, len(w.births)) {
-		w.births[i] = c.now
+	for i := range min(pods, len(w.pods)) {
+		w.pods[i] = c.newPod(w.name)
+		w.pods[i].readyAt = c.now
 	}
 }
 
 // replace deletes the workload and makes another of its name.
 func (w *memoryWorkload) replace(c *memoryCluster, replicas int32) {
-	w.gone, w.life, w.births = false, w.life+1, nil
+	w.gone, w.life, w.pods = false, w.life+1, nil
 	w.scale(c, replicas)
 	w.ready = 0
 }
@@ -362,6 +391,7 @@ type memoryGates struct {
 	plans    map[string]action.Plan
 	places   map[string]string // what is there, by gate
 	onOpen   func(gate string, percent int)
+	onShut   func(gate string)
 	fail     error
 	lost     string // the gate that the configuration no longer has
 	moved    string // the gate that is for another namespace by now
@@ -426,6 +456,9 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.C
 	if g.fail != nil {
 		return g.fail
 	}
+	if g.onShut != nil {
+		g.onShut(gate)
+	}
 	place := g.Key("", gate)
 	g.open[place] = false
 	for _, c := range changes {
@@ -438,10 +471,11 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.C
 
 // memoryNotifier is the queue of a process and, across processes, a receiver that takes each key once.
 type memoryNotifier struct {
-	told  map[string][]string // kinds and outcomes by hold
+	all   map[string][]string // kinds and outcomes by hold
+	told  map[string][]string // all without the starts
 	whys  []string            // the reasons of all messages
 	taken map[string]bool     // by notifier and key
-	posts int                 // that arrived at the receiver, repeated ones included
+	posts int                 // that arrived at the receiver, repeated ones included, without the starts
 	queue map[string]notify.Delivery
 	down  bool  // the receiver is away
 	err   error // the queue gives up with it
@@ -449,6 +483,8 @@ type memoryNotifier struct {
 	rejected map[string]bool
 	// onTaken is called after a message arrived; optional.
 	onTaken func()
+	// onArrival is called after each arrival of a message by notifier and key; optional.
+	onArrival func(address string, isNew bool)
 }
 
 func (n *memoryNotifier) Post(names []string, m notify.Message) error {
@@ -465,17 +501,30 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 			continue
 		}
 		n.queue[address] = notify.Delivery{Posted: true, Done: true}
-		n.posts++
-		if n.onTaken != nil {
-			n.onTaken()
-		}
-		if !n.taken[address] {
-			n.taken[address] = true
-			n.whys = append(n.whys, m.Why)
-			n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
-		}
+		n.take(address, m)
 	}
 	return nil
+}
+
+// take is the receiver's: it keeps each key once.
+func (n *memoryNotifier) take(address string, m notify.Message) {
+	isNew, id, text := !n.taken[address], m.Workload.Name+" "+m.Hold, string(m.Kind)+": "+m.Outcome
+	if n.onArrival != nil {
+		n.onArrival(address, isNew)
+	}
+	if n.taken[address] = true; isNew {
+		n.all[id] = append(n.all[id], text)
+	}
+	if m.Kind == notify.KindStarted {
+		return
+	}
+	n.posts++
+	if n.onTaken != nil {
+		n.onTaken()
+	}
+	if isNew {
+		n.whys, n.told[id] = append(n.whys, m.Why), append(n.told[id], text)
+	}
 }
 
 func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
@@ -485,6 +534,16 @@ func (n *memoryNotifier) fault(namespace, name string) string {
 		return "notifier " + name + " is not allowed for namespace " + namespace
 	}
 	return ""
+}
+
+// countWaiting counts the messages that wait for the receiver.
+func (n *memoryNotifier) countWaiting() (waiting int) {
+	for _, d := range n.queue {
+		if !d.Done {
+			waiting++
+		}
+	}
+	return waiting
 }
 
 // Withdraw forgets what waits.
@@ -514,6 +573,7 @@ type bench struct {
 	notifier *memoryNotifier
 	checker  *memoryChecker
 	engine   *Engine
+	verifier Checker      // of the engine; nil: checker
 	cache    *sharedCache // that the engine reads; nil: it reads the cluster
 }
 
@@ -522,7 +582,7 @@ var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 func newBench() *bench {
 	b := &bench{
 		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}, places: map[string]string{}},
-		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
+		notifier: &memoryNotifier{all: map[string][]string{}, told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
 	b.cache = newSharedCache(b.memoryCluster)
 	b.restart()
@@ -556,6 +616,9 @@ func (b *bench) restart() {
 	opts := Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, NotifierFault: b.notifier.fault, Owner: "bench"}
 	if b.cache != nil {
 		opts.Reader = b.cache
+	}
+	if b.verifier != nil {
+		opts.Checker = b.verifier
 	}
 	if b.engine != nil {
 		opts.Watcher = b.engine.Watcher

@@ -39,6 +39,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 var decisions = []decision{
 	(*Observed).correctFutureTimes,
 	(*Observed).rejectFaultyHold,
+	(*Observed).coverPausedHold,
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
@@ -152,12 +153,13 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
-		case before.State == hold.RolledBack || before.State == hold.Released: // pods that an autoscaler kept may not be verified
-			status.ReplicasBefore = min(status.ReplicasBefore, before.ReplicasBefore)
+		case before.State == hold.RolledBack || before.State == hold.Released:
+			status.ReplicasBefore = o.countPodsOfOthers(h)
 		}
-		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
+		if isPauseNoted(h) {
 			return o.resumeHoldStep(i, status, now), true
 		}
+		status = o.tellHoldStart(h, status, now)
 		if len(kept.Yielded) > 0 {
 			status.Yielded, status.YieldedUntil, status.YieldedWindow, status.Conditions = kept.Yielded, kept.YieldedUntil, kept.YieldedWindow, keepYieldTime(kept.Conditions)
 			status = noteYields(status, now)
@@ -200,8 +202,15 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 		return true
 	}
 	return slices.ContainsFunc(members, func(m *hold.Object) bool {
-		return m.IsOver(now) || m.Status.State == hold.RolledBack || m.Status.State == hold.Released
+		return m.IsOver(now) || m.Status.State == hold.RolledBack || m.Status.State == hold.Released || isHoldGateLost(h, m)
 	})
+}
+
+// isHoldGateLost reports whether a hold of the group of an open one has shut their gates and waits for pods again, such as for another workload of
+// its name: all pods of the group are verified before the gates open anew.
+func isHoldGateLost(open, m *hold.Object) bool {
+	waits := m.Status.State == hold.Received || m.Status.State == hold.Raised || m.Status.State == hold.Scaled
+	return open.Status.State == hold.Open && open.Status.GateOpen && waits && !m.Status.GateOpen && len(m.Spec.Gates) > 0
 }
 
 // shutHoldGate closes the gates of a hold that is over or failed, as far as no other hold keeps them open. While a gate cannot be closed, its
@@ -269,7 +278,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		}
 		status := clearMaxReplicasYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetHoldOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, keepToldStart(status.Told, forgetHoldOutcomes(status.Told, nil)), nil, metav1.MicroTime{}
 		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new

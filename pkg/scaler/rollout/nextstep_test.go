@@ -25,7 +25,7 @@ func rowObserved(change func(o *Observed, h *hold.Object)) Observed {
 	h.UID, h.Generation = "uid", 1
 	since := metav1.NewMicroTime(benchStart)
 	h.Status = hold.Status{
-		ObservedGeneration: 1, State: hold.Received, Since: since, Entered: since, ReplicasBefore: 2, ReplicasAsked: 5,
+		ObservedGeneration: 1, State: hold.Received, Since: since, Entered: since, ReplicasBefore: 2, ReplicasAsked: 5, Told: []string{outcomeStarted},
 		Numbers: &hold.Numbers{Sequence: 1, Autoscaler: "shop", AutoscalerUID: "hpa", MinReplicas: hold.Change{Was: 2, Set: 5}, MaxReplicas: hold.Change{Was: 10, Set: 10}, Replicas: hold.Change{Was: 2, Set: 5}},
 	}
 	o := Observed{
@@ -229,17 +229,31 @@ func TestNextStep(t *testing.T) {
 		"released, and owed": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.Outbox = hold.Released, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
 			back(o, h)
+			h.Status.Told = []string{outcomeStarted, "Released"}
 			h.Status.Numbers, o.Deliveries = nil, map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true}}
 		}, Rest, ""},
-		"released": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Released; back(o, h); h.Status.Numbers = nil }, DeleteHold, ""},
-		"deleted": {func(o *Observed, h *hold.Object) {
+		"released": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Told = hold.Released, []string{outcomeStarted, "Released"}
+			back(o, h)
+			h.Status.Numbers = nil
+		}, DeleteHold, ""},
+		"start not told": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Told = hold.Scaled, nil
+			pendingPods(o.Pods, 1)
+		}, WriteStatus, hold.Scaled},
+		"end after the start not told": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Released
+			back(o, h)
+			h.Status.Numbers = nil
+		}, WriteStatus, hold.Released},
+		"deleted": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Told = hold.Released, []string{outcomeStarted, "Released"}
 			back(o, h)
 			h.Status.Numbers = nil
 			h.DeletionTimestamp = &metav1.Time{}
 		}, RemoveFinalizer, ""},
 		"released, of another client": {func(o *Observed, h *hold.Object) {
-			h.Status.State, h.Labels = hold.Released, nil
+			h.Status.State, h.Labels, h.Status.Told = hold.Released, nil, []string{outcomeStarted, "Released"}
 			back(o, h)
 			h.Status.Numbers = nil
 		}, Rest, ""},

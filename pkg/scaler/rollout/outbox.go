@@ -27,7 +27,7 @@ type messageAddress struct{ key, notifier string }
 
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
-	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
+	outcomeStarted: notify.KindStarted, string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
 	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
@@ -52,6 +52,8 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 		return "", ""
 	case untold >= 0:
 		return troubles[untold].outcome, troubles[untold].text
+	case s.IsActive() && !told(outcomeStarted) && !told(string(hold.Open)): // a command started it
+		return outcomeStarted, fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, h.Status.ReplicasBefore)
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), o.describeRollback()
 	case s == hold.Open && !told(string(s)) && len(troubles) == 0: // at a receiver, it would end them
@@ -70,7 +72,7 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 // would end that message at a receiver.
 func owesHoldEnd(h *hold.Object) bool {
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(wasTroubleTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTroubleTold(h, string(hold.RolledBack)) || wasTroubleTold(h, toldBefore)) &&
+		(wasTroubleTold(h, outcomeStarted) || wasTroubleTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTroubleTold(h, string(hold.RolledBack)) || wasTroubleTold(h, toldBefore)) &&
 		!wasTroubleTold(h, string(hold.Released)) && wasTroubleTold(h, reasonPaused) == wasTroubleTold(h, reasonResumed)
 }
 
@@ -173,6 +175,9 @@ func (o *Observed) keepHoldFailure(h *hold.Object, now time.Time) []hold.OutboxM
 
 // confirmDelivery removes the notifiers that are done with a message from it, and the message after the last.
 func (o *Observed) confirmDelivery(now time.Time) (Step, bool) {
+	if !o.Gated { // a command does not know what the controller's notifiers have
+		return Step{}, false
+	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		status, err := o.confirmDeliveries(h.Status)

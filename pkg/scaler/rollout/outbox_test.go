@@ -88,7 +88,7 @@ func TestD12LeaderChange(t *testing.T) {
 	b := newFailedSale(t)
 	b.notifier.down = true
 	b.mustPass(t)
-	if err := b.engine.SettleMessages(t.Context(), []string{"sale"}); err != nil || len(b.notifier.queue) != 0 {
+	if err := b.engine.SettleMessages(t.Context(), []string{"sale"}); err != nil || b.notifier.countWaiting() != 0 {
 		t.Fatalf("%v, and the first leader still has %v", err, b.notifier.queue)
 	}
 	b.notifier.down = false

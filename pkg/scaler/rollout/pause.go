@@ -84,7 +84,9 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
 	if wasTroubleTold(h, reasonPaused) {
-		status.Told = append(status.Told, reasonPaused)
+		status.Told = append(keepToldStart(h.Status.Told, status.Told), reasonPaused)
+	} else {
+		status = o.tellHoldStart(h, status, now)
 	}
 	status.Conditions = setHoldCondition(h.Status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the hold counts again", now)
 	apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded) // it states its numbers anew

@@ -45,6 +45,15 @@ func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod)
 	return now, old
 }
 
+// countPodsOfOthers returns how many pods of a workload are not of a hold that begins again. An autoscaler may have kept pods of the hold, which are not
+// verified: none then, since the pods of before may have been replaced.
+func (o *Observed) countPodsOfOthers(h *hold.Object) int32 {
+	if o.Scale == nil || o.Scale.Replicas > h.Status.ReplicasBefore {
+		return 0
+	}
+	return o.Scale.Replicas
+}
+
 // isPodProven reports whether a hold may count a ready pod: after its verification, only the pods that took part in it.
 func isPodProven(pod *corev1.Pod, h *hold.Object) bool {
 	return h.Status.State != hold.Verified || tookPartInVerification(pod, h)

@@ -84,3 +84,50 @@ func TestD1PodsThatWereNotReadyAreNotProven(t *testing.T) {
 		}
 	}
 }
+
+// TestD1KeptPodsAreTested: of a hold that failed, its autoscaler kept the pods. When the hold is tried again, begins after a pause, or has changed, all of
+// them are tested, also after the pods of before were replaced.
+func TestD1KeptPodsAreTested(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]func(b *bench){
+		"tried again": func(b *bench) { b.now = b.now.Add(time.Hour) },
+		"changed": func(b *bench) {
+			h := saleHold()
+			h.Replicas = 21
+			b.apply(t, "shop", h)
+		},
+		"paused": func(b *bench) {
+			b.pauseHold(t, "shop", "event/sale", true, nil)
+			b.mustPass(t)
+			b.pauseHold(t, "shop", "event/sale", false, nil)
+		},
+	} {
+		b := newBench()
+		b.checker.passed = false
+		w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+		b.now = b.now.Add(time.Hour)
+		h := saleHold()
+		h.Until = b.now.Add(5 * time.Hour)
+		b.apply(t, "shop", h)
+		b.mustPass(t)
+		w.ready = 20
+		b.mustPass(t)
+		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+		b.now = b.now.Add(time.Minute)
+		w.drain(b.memoryCluster, 2)
+		b.now = b.now.Add(time.Minute)
+		b.checker.passed, b.checker.tested = true, nil
+		again(b)
+		b.mustPass(t)
+		w.ready = w.replicas
+		b.mustPass(t)
+		wantState(t, b.find("shop", "event/sale"), hold.Open, "")
+		tested := map[types.UID]bool{}
+		for _, pod := range b.checker.tested {
+			tested[pod.UID] = true
+		}
+		if len(tested) != int(w.replicas) {
+			t.Errorf("%s: %d of %d pods are tested", name, len(tested), w.replicas)
+		}
+	}
+}

@@ -164,9 +164,7 @@ func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, 
 	if ctx.Err() != nil {
 		return v
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.verdicts[id] = v
+	e.changeHoldResults(t, func(r holdResults) { r.verdicts[id] = v })
 	return v
 }
 

@@ -22,6 +22,7 @@ type StepKind string
 const (
 	Rest            StepKind = "Rest"            // nothing to do before At, or before a change
 	AddFinalizer    StepKind = "AddFinalizer"    // to the hold
+	PauseHold       StepKind = "PauseHold"       // a hold that came during the pause of its workload
 	WriteStatus     StepKind = "WriteStatus"     // of the hold
 	SetBounds       StepKind = "SetBounds"       // of the autoscaler
 	SetReplicas     StepKind = "SetReplicas"     // of the workload
@@ -46,6 +47,7 @@ type Step struct {
 	GateStep, GateSteps int
 	To                  int32              // replicas, for SetReplicas
 	Post                hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
+	PausedUntil         *metav1.Time       // for PauseHold; nil: until the hold is resumed
 	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
 	// an effect outside of the cluster's objects.
 	Confirm bool
@@ -74,7 +76,7 @@ func (s Step) String() string {
 		return "shut the gates"
 	case PostMessage:
 		return "post: " + s.Post.Text
-	case Rest, AddFinalizer, DropBoundsOwner, DropScaleOwner, DeleteHold, RemoveFinalizer:
+	case Rest, AddFinalizer, PauseHold, DropBoundsOwner, DropScaleOwner, DeleteHold, RemoveFinalizer:
 	}
 	return string(s.Kind)
 }
@@ -133,6 +135,10 @@ func (o Observed) Simulate(s Step) Observed {
 		adopted := o.Holds[s.Hold].DeepCopy()
 		adopted.Adopt(o.Owner)
 		o.Holds[s.Hold] = *adopted
+	case PauseHold:
+		paused := o.Holds[s.Hold].DeepCopy()
+		paused.Spec.Paused, paused.Spec.PausedUntil = true, s.PausedUntil
+		o.Holds[s.Hold] = *paused
 	case SetBounds:
 		a := **o.autoscalerOfStep(s)
 		a.Bounds, a.Owned = s.Bounds, true

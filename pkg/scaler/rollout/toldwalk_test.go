@@ -54,14 +54,15 @@ func isToldTwice(told []toldOutcome, now toldOutcome) bool {
 // lastToldState returns the last message about the state of a hold; empty: there is none.
 func (w *walker) lastToldState(uid string) (last notify.Kind) {
 	for _, m := range w.told[uid] {
-		if m.kind != notify.KindYielded && m.kind != notify.KindStuck && m.kind != notify.KindUnwatched {
+		if m.kind != notify.KindStarted && m.kind != notify.KindYielded && m.kind != notify.KindStuck && m.kind != notify.KindUnwatched {
 			last = m.kind
 		}
 	}
 	return last
 }
 
-// checkTold is called after a whole pass: the receivers have all messages, and the last one of each hold tells its state.
+// checkTold is called after a whole pass: the receivers have all messages, and the first one of each hold tells its
+// start, and the last one its state.
 func (w *walker) checkTold() {
 	if w.wild {
 		return
@@ -71,12 +72,15 @@ func (w *walker) checkTold() {
 	for _, h := range w.holds {
 		there[string(h.UID)] = true
 		want := map[hold.State]notify.Kind{hold.Open: notify.KindUp, hold.RolledBack: notify.KindRolledBack}[h.Status.State]
+		if told := w.told[string(h.UID)]; h.Status.State != "" && h.Status.State != hold.Released && (len(told) == 0 || told[0].kind != notify.KindStarted) {
+			w.fail("hold %s is %s, and its start was not told first: %+v", h.Name, h.Status.State, told)
+		}
 		if last := w.lastToldState(string(h.UID)); want != "" && last != want && !h.IsOver(w.now) {
 			w.fail("hold %s is %s, and the last message is %q", h.Name, h.Status.State, last)
 		}
 	}
 	for uid := range w.told {
-		if last := w.lastToldState(uid); !there[uid] && last != notify.KindEnded && last != notify.KindRolledBack {
+		if last := w.lastToldState(uid); !there[uid] && last != notify.KindEnded && last != notify.KindRolledBack && last != notify.KindPaused { // a paused hold ends in silence
 			w.fail("hold %s has ended, and its last message is %q", uid, last)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,8 @@ type walker struct {
 	was   map[string]int32  // the number that must come back, by workload and field
 	last  map[string]string // the bound that a person edited last, by workload: it displaces the other
 
-	told map[string][]toldOutcome // messages, by the hold's UID
+	told  map[string][]toldOutcome // messages, by the hold's UID
+	truth *gateTruth
 
 	wild bool // autoscalers come and go, and receivers: the replicas may be an autoscaler's, and messages wait
 }
@@ -48,7 +50,33 @@ func newWalker(t *testing.T, seed, test uint64) *walker {
 	}
 	w.cache.trustsVersions = true
 	w.note("seed %d", seed)
+	w.judgeGates()
 	return w
+}
+
+// judgeGates makes the world judge each opening of a gate.
+func (w *walker) judgeGates() {
+	w.truth = newGateTruth(w.memoryCluster)
+	w.verifier = &truthChecker{w.checker, w.truth}
+	w.gates.onOpen, w.gates.onShut = w.checkOpen, func(gate string) {
+		w.note("gate %s is shut", gate)
+		delete(w.truth.opened, gate)
+	}
+	w.restart()
+}
+
+// addOldWorkload adds a workload whose pods are an hour old.
+func (w *walker) addOldWorkload(name string, replicas int32, bounds hold.ReplicaBounds) {
+	work := w.addWorkload(name, replicas, bounds)
+	for i := range work.pods {
+		work.pods[i].birth, work.pods[i].readyAt = w.now.Add(-time.Hour), w.now.Add(-time.Hour)
+	}
+}
+
+// noteStatus is called after each write of a status.
+func (w *walker) noteStatus(before, after *hold.Object) {
+	w.truth.noteBegin(before, after)
+	w.noteMessages(before, after)
 }
 
 func (w *walker) note(format string, args ...any) {
@@ -95,40 +123,12 @@ func holdKey(h *hold.Object) string {
 	return fmt.Sprint(h.UID, " ", h.Generation)
 }
 
-// checkOpen is called when a gate opens: a hold that asks for it must have all its pods, in all workloads of its group. Another hold with the
-// same gate may have lost its own.
+// checkOpen is called when a gate opens: a hold that asks for it has all its pods, ready and verified, in all workloads of its group.
 func (w *walker) checkOpen(gate string, percent int) {
 	w.note("gate %s opens to %d %%", gate, percent)
-	lack := "no hold asks for it"
-	for _, h := range w.holds {
-		if !slices.Contains(h.Spec.Gates, gate) || !h.Status.GateOpen {
-			continue
-		}
-		if lack = w.describeLack(h); lack == "" {
-			return
-		}
+	if lack := w.truth.judgeOpening(gate); lack != "" {
+		w.fail("gate %s opens: %s", gate, lack)
 	}
-	w.fail("gate %s opens: %s", gate, lack)
-}
-
-// describeLack returns what a hold lacks before its gates may open; empty: nothing.
-func (w *walker) describeLack(h *hold.Object) string {
-	work := w.workloads[h.HeldWorkload().Name]
-	if h.Status.State == hold.Verified && work.ready < h.Spec.Replicas {
-		return fmt.Sprintf("%d of %d pods of %s", work.ready, h.Spec.Replicas, work.name)
-	}
-	if g := h.Spec.Group; g != nil {
-		members := 0
-		for _, m := range w.holds {
-			if m.Spec.Group != nil && m.Spec.Group.Name == g.Name && (m.Status.State == hold.Verified || m.Status.State == hold.Open) {
-				members++
-			}
-		}
-		if members < g.Size {
-			return fmt.Sprintf("%d of %d workloads", members, g.Size)
-		}
-	}
-	return ""
 }
 
 // checkGates is called after a whole pass: an open gate has a hold that keeps it, neither failed nor over.
@@ -143,6 +143,9 @@ func (w *walker) checkGates() {
 		}
 		if open && !ok {
 			w.fail("gate %s is open, and no hold keeps it open", gate)
+		}
+		if open && !w.truth.hasLastingHold(gate) {
+			w.fail("gate %s is open, and each hold that it opened for is over", gate)
 		}
 	}
 }
@@ -345,6 +348,7 @@ func (w *walker) applyRandom() {
 
 // step makes one random move.
 func (w *walker) step() {
+	w.now = w.now.Add(2 * time.Second) // Kubernetes knows the births of pods to the second
 	work := w.workloads[[]string{"shop", "cart"}[w.IntN(2)]]
 	switch w.IntN(12) {
 	case 0, 1:
@@ -360,9 +364,9 @@ func (w *walker) step() {
 			w.note("autoscaler sets %s to %d", work.name, work.replicas)
 		}
 	case 5, 6:
-		work.ready = work.replicas
+		work.setReady(w.memoryCluster, work.replicas)
 	case 7:
-		work.ready = int32(w.IntN(int(work.replicas) + 1))
+		work.setReady(w.memoryCluster, int32(w.IntN(int(work.replicas)+1)))
 	case 8:
 		w.checker.passed = w.IntN(4) > 0
 		if work.hpa != nil {
@@ -419,10 +423,17 @@ func (w *walker) end() {
 		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.wild {
 			w.fail("%s has %d replicas; want %d back", work.name, work.replicas, want)
 		}
-		if work.owned || work.hpa != nil && work.hpa.owned {
+		if work.owned && !w.wasOwnershipKept("the workload's replicas") || work.hpa != nil && work.hpa.owned && !w.wasOwnershipKept("autoscaler "+work.name) {
 			w.fail("the scaler still owns numbers of %s", work.name)
 		}
 	}
+}
+
+// wasOwnershipKept reports whether an Event says that the API server denied the scaler to give up an ownership.
+func (w *walker) wasOwnershipKept(of string) bool {
+	return slices.ContainsFunc(w.events, func(e string) bool {
+		return strings.HasPrefix(e, reasonOwnershipKept+": ") && strings.Contains(e, of+": ")
+	})
 }
 
 // TestWalks asserts the invariants of holds in random walks: a gate is open only over the pods that were asked for, and shut after any
@@ -435,11 +446,11 @@ func TestWalks(t *testing.T) {
 		if seed%2 == 0 {
 			w.readLive()
 		}
-		w.addWorkload("cart", 2, hold.ReplicaBounds{})
+		w.addOldWorkload("cart", 2, hold.ReplicaBounds{})
 		w.was["cart replicas"] = 2
-		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.addOldWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
-		w.onSet, w.onStatus, w.gates.onOpen = w.checkSet, w.noteMessages, w.checkOpen
+		w.onSet, w.onStatus = w.checkSet, w.noteStatus
 		for range 40 {
 			w.step()
 		}

@@ -154,9 +154,7 @@ func (e *Engine) ReadHoldWatch(ctx context.Context, t hold.Workload, id types.UI
 		return
 	}
 	e.Metrics.countWatchReading(r)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.readings[id] = r
+	e.changeHoldResults(t, func(results holdResults) { results.readings[id] = r })
 }
 
 // addWatchNumber adds a number, or the failure to read it. A number above its bound counts more than all others.

@@ -310,7 +310,10 @@ func (w *wildWalker) takeOverAutoscaler() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(30) {
+	w.now = w.now.Add(2 * time.Second)
+	switch w.IntN(32) {
+	case 30, 31:
+		w.pauseWorkloads()
 	case 29:
 		w.denyStatuses()
 	case 23, 24:
@@ -439,10 +442,10 @@ func TestWildWalks(t *testing.T) {
 			"b": {Approval: true}, "c": {Steps: []int{10, 50, 100}, Pause: time.Minute},
 		}
 		w.engine.Watcher = w.number
-		w.addWorkload("cart", 2, hold.ReplicaBounds{})
-		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.addOldWorkload("cart", 2, hold.ReplicaBounds{})
+		w.addOldWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
-		w.onSet, w.onStatus = w.checkSet, w.noteMessages
+		w.onSet, w.onStatus = w.checkSet, w.checkBegin
 		for range 60 {
 			w.disturb()
 		}
@@ -483,10 +486,10 @@ func TestCopyWalks(t *testing.T) {
 	for i := range max(*walks/20, 1) {
 		seed := *walkSeed + uint64(i)
 		w := newWalker(t, seed, 3)
-		w.addWorkload("cart", 2, hold.ReplicaBounds{})
-		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.addOldWorkload("cart", 2, hold.ReplicaBounds{})
+		w.addOldWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["cart replicas"], w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 2, 12
-		w.onSet, w.onStatus, w.gates.onOpen = w.checkSet, w.noteMessages, w.checkOpen
+		w.onSet, w.onStatus = w.checkSet, w.noteStatus
 		for range 40 {
 			if w.step(); w.IntN(6) == 0 {
 				w.copyWorkload()

@@ -21,6 +21,7 @@ const (
 	maxOnce         = 366 * 24 * time.Hour // a window with from and to: a season
 	minRampStep     = time.Second          // the controller writes a hold no more often
 	maxRampSteps    = 100
+	maxWindows      = 500 // the leader searches the next change of each
 )
 
 // scheduleDecoder decodes schedules and collects their faults.

@@ -19,6 +19,10 @@ import (
 
 func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
+	d.RejectLong(path, n, maxWindows)
+	if d.HasFault(path) {
+		return nil
+	}
 	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) { all = append(all, d.scheduleWindowFromYAML(path, n, s)) })
 	return all
 }
