@@ -242,7 +242,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"help":                          {[]string{"--help"}, exitFine, "kubectl tachometer [command]"},
 		"unknown command":               {[]string{"docter"}, exitUsage, `unknown command "docter"`},
-		"unknown flag":                  {[]string{"top", "--all-name"}, exitUsage, "unknown flag: --all-name"},
+		"unknown flag":                  {[]string{"top", "--all-name"}, exitUsage, "unknown flag: --all-name; did you mean --all-namespaces?"},
+		"unknown shell":                 {[]string{"completion", "tcsh"}, exitUsage, `no completion for "tcsh"; shells: bash, fish, powershell, zsh`},
 		"unknown format":                {[]string{"top", "-o", "xml"}, exitUsage, `unknown output format "xml"; use one of wide, json, yaml, name`},
 		"too many arguments":            {[]string{"doctor", "hpa/a", "hpa/b"}, exitUsage, "accepts at most 1 arg"},
 		"not an autoscaler":             {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},

@@ -25,7 +25,7 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range newKubectlRootCommand(&pluginProgram{}).Commands() {
-		if !strings.Contains(string(page), "\n| `"+c.Name()) {
+		if c.Name() != "completion" && !strings.Contains(string(page), "\n| `"+c.Name()) { // kubectl completes plugins in its own way
 			t.Errorf("docs/kubectl.md does not name the command %s", c.Name())
 		}
 	}

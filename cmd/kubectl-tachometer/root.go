@@ -59,7 +59,7 @@ func newKubectlRootCommand(p *pluginProgram) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{command.DescribeFlagError(err)} })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{command.DescribeFlagError(cmd, err)} })
 	bindKubectlConnectionFlags(p, cmd.PersistentFlags())
 	p.registerFlagCompletions(cmd)
 	for _, named := range []*cobra.Command{
@@ -71,6 +71,7 @@ func newKubectlRootCommand(p *pluginProgram) *cobra.Command {
 	cmd.AddCommand(
 		newPluginTopCommand(p), newKubectlTryCommand(p), newKubectlLintCommand(p), newKubectlDashboardCommand(p), newKubectlHoldCommand(p), newKubectlVersionCommand(p),
 	)
+	command.RejectUnknownShells(cmd)
 	rejectFileCompletions(cmd)
 	return cmd
 }

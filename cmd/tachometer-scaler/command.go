@@ -53,11 +53,12 @@ func newRootCommand(g *globalFlags) *cobra.Command {
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
 	cmd.AddCommand(newScheduleCommand(g), newCheckCommand(g), newRunCommand(g))
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return command.WithExitCode(command.DescribeFlagError(err), command.ExitUsage)
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return command.WithExitCode(command.DescribeFlagError(cmd, err), command.ExitUsage)
 	})
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
+	command.RejectUnknownShells(cmd)
 	g.markFlagsAccepted(cmd)
 	return cmd
 }

@@ -101,9 +101,13 @@ func (d *Decoder) Bool(to *bool) FieldDecoder {
 	}
 }
 
-// Integer returns the decoder of a whole number from minimum to maximum.
+// Integer returns the decoder of a whole number from minimum to maximum. It rejects 1e3: readers of YAML 1.1 take it for a text, and 1000 is as short.
 func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 	return func(path string, n *yaml.Node) {
+		if plain := formatWholeNumber(n); plain != "" {
+			d.AddFaultAtLine(path, n.Line, "must be a whole number, not %s; write %s", DescribeNode(n), plain)
+			return
+		}
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
@@ -117,6 +121,21 @@ func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 		}
 		*to = v
 	}
+}
+
+// maxWholeFloat bounds the whole numbers that a float64 has exactly.
+const maxWholeFloat = 1 << 53
+
+// formatWholeNumber returns the digits of a whole number that is written as a float, such as 1e3 or 10.0; empty for any other node.
+func formatWholeNumber(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!float" {
+		return ""
+	}
+	v, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil || v != math.Trunc(v) || math.Abs(v) > maxWholeFloat {
+		return ""
+	}
+	return strconv.FormatInt(int64(v), 10)
 }
 
 // byteUnits has the factor of each suffix of Kubernetes quantities.

@@ -31,6 +31,8 @@ var (
 	admin  *caller
 	tacho  *adapter
 	why    error
+	// suiteDir is a folder for the programs of all tests.
+	suiteDir string
 )
 
 // hpaPeriod is the HPA controller's period: these tests measure no time, so it is shorter than the real 15 s.
@@ -64,6 +66,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	suiteDir = dir
 	code := 1
 	if err := up(ctx, dir); err != nil {
 		fmt.Fprintf(os.Stderr, "start: %v\n", err)

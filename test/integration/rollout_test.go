@@ -136,10 +136,21 @@ func newEngine(t *testing.T, workload hold.Workload, h *heard) workloadEngine {
 	return newEngineWith(t, workload, h, true, nil)
 }
 
+// newEngineAs returns the engine of a new process with the rights of a kubeconfig.
+func newEngineAs(t *testing.T, workload hold.Workload, h *heard, kubeconfig string) workloadEngine {
+	t.Helper()
+	return newEngineOf(t, workload, h, kubeconfig, true, nil)
+}
+
 // newEngineWith returns the engine of a new process, whose verifications pass or not, and whose requests go through wrap; nil: unchanged.
 func newEngineWith(t *testing.T, workload hold.Workload, h *heard, passed bool, wrap func(http.RoundTripper) http.RoundTripper) workloadEngine {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	return newEngineOf(t, workload, h, shared.Kubeconfig(), passed, wrap)
+}
+
+func newEngineOf(t *testing.T, workload hold.Workload, h *heard, kubeconfig string, passed bool, wrap func(http.RoundTripper) http.RoundTripper) workloadEngine {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}

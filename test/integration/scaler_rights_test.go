@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,21 +23,26 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
+// applyScalerRoles applies the shipped roles once: two at the same time would create them twice.
+var applyScalerRoles = sync.OnceValue(func() error {
+	root, err := stack.Root(context.Background())
+	if err != nil {
+		return err
+	}
+	roles, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "base", "rbac.yaml"))
+	if err != nil {
+		return err
+	}
+	return shared.Apply(context.Background(), string(roles))
+})
+
 // installScalerRights applies the shipped roles, binds them in the namespace, and returns a kubeconfig with them.
 func installScalerRights(t *testing.T, namespace string) (kubeconfig string) {
 	t.Helper()
-	root, err := stack.Root(t.Context())
-	if err != nil {
+	if err := applyScalerRoles(); err != nil {
 		t.Fatal(err)
 	}
-	roles, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "base", "rbac.yaml"))
-	if err == nil {
-		err = shared.Apply(t.Context(), string(roles))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+	_, err := client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "scaler"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tachometer-scaler-workloads"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: stack.AdapterNamespace, Name: "tachometer-scaler"}},

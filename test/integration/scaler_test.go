@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,18 +54,27 @@ events:
 // detectMutations makes a process end with a panic if it changes an object of a cache.
 const detectMutations = "KUBE_CACHE_MUTATION_DETECTOR=true"
 
-// buildScaler builds the program.
-func buildScaler(t *testing.T) string {
-	t.Helper()
-	root, err := stack.Root(t.Context())
+// buildProgram builds the scaler once for all tests.
+var buildProgram = sync.OnceValues(func() (string, error) {
+	root, err := stack.Root(context.Background())
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	program := filepath.Join(t.TempDir(), "scaler")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/tachometer-scaler")
+	program := filepath.Join(suiteDir, "scaler")
+	build := exec.Command("go", "build", "-o", program, "./cmd/tachometer-scaler")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the scaler: %v: %s", err, out)
+		return "", fmt.Errorf("build the scaler: %w: %s", err, out)
+	}
+	return program, nil
+})
+
+// buildScaler returns the scaler's program.
+func buildScaler(t *testing.T) string {
+	t.Helper()
+	program, err := buildProgram()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return program
 }

@@ -5,12 +5,8 @@ package command
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-
-	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
@@ -58,27 +54,6 @@ func UnknownCommandError(cmd *cobra.Command, path, name string) error {
 		return UsageErrorf("unknown command %q; did you mean %s %s?", name, path, alike[0])
 	}
 	return UsageErrorf("unknown command %q; see %s --help", name, path)
-}
-
-// DescribeFlagError returns the error of a flag. A value that is no number is described without the words of Go's parser.
-func DescribeFlagError(err error) error {
-	var invalid *pflag.InvalidValueError
-	var cause *strconv.NumError
-	if !errors.As(err, &invalid) || !errors.As(err, &cause) {
-		return err
-	}
-	form := "a whole number such as 20"
-	switch {
-	case errors.Is(cause, strconv.ErrRange) && invalid.GetFlag().Value.Type() == "uint16":
-		form = "a whole number from 0 to 65535"
-	case errors.Is(cause, strconv.ErrRange):
-		form = "a number closer to 0"
-	case cause.Func == "ParseFloat":
-		form = "a number such as 0.99"
-	case cause.Func == "ParseBool":
-		form = "true or false"
-	}
-	return fmt.Errorf("--%s must be %s, not %s", invalid.GetFlag().Name, form, strict.Quote(invalid.GetValue()))
 }
 
 // ExitCode returns the exit code that an error carries; known is false for any other error.

@@ -108,7 +108,11 @@ func (c *Connection) resolveWorkloadArgKind(text string) (schema.GroupVersionKin
 	var kind schema.GroupVersionKind
 	err := error(&meta.NoResourceMatchError{})
 	if versioned != nil {
-		if kind, err = c.Mapper.KindFor(*versioned); err == nil { // of any version
+		kind, err = c.Mapper.KindFor(versioned.GroupResource().WithVersion("")) // of any version
+		if err == nil && kind.Group != versioned.Group {                        // a prefix of the group alone
+			err = &meta.NoResourceMatchError{PartialResource: *versioned}
+		}
+		if err == nil {
 			kind.Version = versioned.Version
 			if fault := c.requireServedVersion(kind); fault != nil {
 				return kind, fault

@@ -208,9 +208,15 @@ func TestCheck(t *testing.T) {
 		},
 		"no right to scale": {
 			allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Subresource != "scale" || a.Verb != "patch" },
-			missing: map[string]string{"rights": "tachometer-scaler-workloads"}, fault: "not granted",
+			missing: map[string]string{"rights": applyRoles}, fault: "not granted",
 		},
-		"no lease": {allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Resource != "leases" }, missing: map[string]string{"rights": "Role tachometer-scaler"}, fault: "not granted"},
+		"not bound in the namespace": {
+			allowed: func(a *authorizationv1.ResourceAttributes) bool {
+				return a.Namespace != "shop" || a.Resource == "configmaps" || a.Resource == hold.Resource && a.Verb == "list" // by the role for all namespaces
+			},
+			missing: map[string]string{"rights": "kubectl -n shop create rolebinding tachometer-scaler --clusterrole=tachometer-scaler-workloads --serviceaccount=tachometer:tachometer-scaler"}, fault: "not granted",
+		},
+		"no lease": {allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Resource != "leases" }, missing: map[string]string{"rights": applyRoles}, fault: "not granted"},
 		"no gate":  {noGate: true, missing: map[string]string{"gate": "create it"}, fault: "does not exist"},
 		"too many": {change: func(_ *testing.T, w *world) { w.Planner = planner{most: 20} }, missing: map[string]string{"workload": "change the rule"}, fault: "at most 20"},
 		"of KEDA": {

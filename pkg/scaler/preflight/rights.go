@@ -159,6 +159,7 @@ func listWatchRights(cfg *config.Config) (all []Right) {
 func (o *Options) reviewControllerRights(ctx context.Context) (all []Result) {
 	granted := map[string]int{}
 	var namespaces []string
+	missing, bound := map[int]Right{}, map[string]bool{} // by index in all; the namespaces with a right of the workloads' role
 	for _, r := range listControllerRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
 		if _, known := granted[r.Namespace]; !known {
 			namespaces = append(namespaces, r.Namespace)
@@ -167,10 +168,31 @@ func (o *Options) reviewControllerRights(ctx context.Context) (all []Result) {
 		result := o.reviewRight(ctx, r)
 		if result.Status == OK && result.Detail == "" {
 			granted[r.Namespace]++
+			bound[r.Namespace] = bound[r.Namespace] || r.isOfWorkloadsRole() && !r.isHoldList() // another shipped role lists the holds of all namespaces
 			continue
+		}
+		if result.Status == Missing {
+			missing[len(all)] = r
 		}
 		all = append(all, result)
 	}
+	o.addGrantingCommands(ctx, all, missing, bound)
+	return append(all, countGrantedRights(namespaces, granted)...)
+}
+
+// addGrantingCommands adds to the results of missing rights the command that grants them.
+func (o *Options) addGrantingCommands(ctx context.Context, all []Result, missing map[int]Right, bound map[string]bool) {
+	if len(missing) == 0 {
+		return
+	}
+	subject := o.describeSubject(ctx)
+	for i, r := range missing {
+		all[i].Fix = describeGrantingCommand(r, subject, o.LeaseNamespace, bound[r.Namespace])
+	}
+}
+
+// countGrantedRights returns a result for each namespace with rights that are granted.
+func countGrantedRights(namespaces []string, granted map[string]int) (all []Result) {
 	for _, namespace := range namespaces {
 		if n := granted[namespace]; n > 0 {
 			subject := "namespace " + namespace
@@ -198,20 +220,6 @@ func (o *Options) reviewRight(ctx context.Context, r Right) Result {
 		result.Detail = "optional, and not granted: holds of namespaces that the configuration no longer names stay"
 	case !review.Status.Allowed:
 		result.Status, result.Detail = Missing, strings.TrimSuffix("not granted: "+review.Status.Reason, ": ")
-		result.Fix = describeGrantingRole(r, o.LeaseNamespace)
 	}
 	return result
-}
-
-// describeGrantingRole names the role that grants a right: a shipped one where there is one.
-func describeGrantingRole(r Right, leaseNamespace string) string {
-	switch {
-	case r.Namespace == leaseNamespace && (r.Resource == "leases" || strings.HasSuffix(r.Name, "-events")):
-		return "bind the Role tachometer-scaler of manifests/scaler/base"
-	case r.Name != "":
-		return "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
-	case r.Group == custommetrics.GroupName || r.Group == externalmetrics.GroupName || r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
-		return "bind the ClusterRole tachometer-scaler-workloads in the namespace, as manifests/scaler/workloads does"
-	}
-	return "bind a role with this right in the namespace"
 }

@@ -76,6 +76,9 @@ func (o *Options) checkSurgeMemberRights(ctx context.Context, a *autoscalingv2.H
 		}
 		asked[right] = true
 		if result := o.reviewRight(ctx, right); result.Status != OK {
+			if result.Status == Missing {
+				result.Fix = describeGrantingCommand(right, o.describeSubject(ctx), o.LeaseNamespace, true)
+			}
 			all = append(all, result)
 		}
 	}
