@@ -232,6 +232,11 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 			return v, why
 		}
 	}
+	if len(omitted) == 0 && loss == 0 {
+		if v, why := p.judgeStretch(out, c, noise); v != verdictRight {
+			return v, why
+		}
+	}
 	if steady && !c.noisy {
 		return p.judgeConserved(r, out, c, noise+loss)
 	}

@@ -76,6 +76,9 @@ func aggregatePodValues(how config.Aggregate, values []*metric.Value) metric.Val
 		if v.Time.After(out.Time) {
 			out.Time = v.Time
 		}
+		if v.Newest.After(out.Newest) {
+			out.Newest = v.Newest
+		}
 		out.Window = max(out.Window, v.Window)
 	}
 	out.Labels = nil

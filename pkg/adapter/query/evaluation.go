@@ -359,7 +359,8 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		v.Detail = "no events in " + span.Round(time.Second).String()
 	}
 	if ev.Rule.External {
-		v.Time, v.Labels = ev.scan.newestQuerySample(r.labels), queryResultLabels(r.labels)
+		v.Labels = queryResultLabels(r.labels)
+		ev.setQueryValueTime(&v, ev.scan.newestQuerySample(r.labels), ev.evalGroups[group].at)
 		ev.values = append(ev.values, v)
 		return nil
 	}
@@ -386,12 +387,21 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
-	v.Time, v.Ended = time.UnixMilli(s.newest), s.haveObjectSeriesEnded()
+	v.Ended = s.haveObjectSeriesEnded()
+	ev.setQueryValueTime(&v, time.UnixMilli(s.newest), ev.evalGroups[group].at)
 	if ev.moved {
-		v.Window = min(span, s.objectCountsKnownFor())
+		v.Window = min(span, s.objectCountsKnownFor(v.Time.UnixMilli()))
 	}
 	ev.values = append(ev.values, v)
 	return nil
+}
+
+// setQueryValueTime sets the end of a value's window: the newest sample, or the earlier end of a common stretch.
+func (ev *evaluation) setQueryValueTime(v *metric.Value, newest time.Time, end int64) {
+	v.Time = newest
+	if ev.moved && end < newest.UnixMilli() {
+		v.Time, v.Newest = time.UnixMilli(end), newest
+	}
 }
 
 // resultCountsNoEvents reports whether the counters behind a result have no events within the span before at, as behind a quantile of nothing.

@@ -437,15 +437,15 @@ func (s *scannedObject) haveObjectSeriesEnded() bool {
 	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
 }
 
-// objectCountsKnownFor returns the time over which the counts of the object's pods are known until their newest samples.
-func (s *scannedObject) objectCountsKnownFor() time.Duration {
-	longest := int64(0)
+// objectCountsKnownFor returns the time before until over which the counts of the object's pods are known: at least a millisecond.
+func (s *scannedObject) objectCountsKnownFor(until int64) time.Duration {
+	longest := int64(1)
 	for _, p := range s.pods {
 		since := p.podCountsKnownSince()
 		if since == math.MinInt64 {
 			return math.MaxInt64
 		}
-		longest = max(longest, p.newest-since)
+		longest = max(longest, until-since)
 	}
 	return evalMillisToDuration(longest)
 }
