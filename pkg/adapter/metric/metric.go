@@ -85,8 +85,8 @@ type Value struct {
 	// Time is the end of the window: the time of the newest sample behind the value, or an earlier time until which all pods of a group
 	// are known.
 	Time time.Time
-	// Newest is the time of the newest sample behind the value if that is later than Time, and else zero.
-	Newest time.Time
+	// Lag is how much later than Time the newest sample behind the value is; mostly zero.
+	Lag time.Duration
 	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
 	// Ended reports that all series of the object ended. Value is their count within the window until then: a part of
@@ -99,12 +99,7 @@ type Value struct {
 }
 
 // NewestSample returns the time of the newest sample behind the value; zero for a substitute.
-func (v *Value) NewestSample() time.Time {
-	if v.Newest.After(v.Time) {
-		return v.Newest
-	}
-	return v.Time
-}
+func (v *Value) NewestSample() time.Time { return v.Time.Add(v.Lag) }
 
 // Age returns the time from the newest sample behind the value to now.
 func (v *Value) Age(now time.Time) time.Duration { return now.Sub(v.NewestSample()) }

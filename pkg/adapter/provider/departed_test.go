@@ -129,6 +129,6 @@ func TestDepartedPodIsNotShown(t *testing.T) {
 // endedBefore returns a value over a stretch that ended so long ago, with a sample of now.
 func endedBefore(pod string, v float64, ago time.Duration) metric.Value {
 	out := aged(pod, v, ago)
-	out.Newest = noon
+	out.Lag = ago
 	return out
 }

@@ -38,6 +38,7 @@ type evaluation struct {
 	fastPath       *fastPath // computes the expression; nil if only the engine can
 	buffers        *evalBuffers
 	scan           *seriesScan
+	selectors      []exprSelector
 	evalGroups     []evalGroup
 	values         []metric.Value
 	missing        []metric.Omission // the pods that a sum lacks
@@ -70,6 +71,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
+	ev.selectors = parsed.selectors
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
@@ -400,7 +402,7 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 func (ev *evaluation) setQueryValueTime(v *metric.Value, newest time.Time, end int64) {
 	v.Time = newest
 	if ev.moved && end < newest.UnixMilli() {
-		v.Time, v.Newest = time.UnixMilli(end), newest
+		v.Time, v.Lag = time.UnixMilli(end), newest.Sub(time.UnixMilli(end))
 	}
 }
 
