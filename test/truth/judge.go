@@ -5,7 +5,6 @@ package truth
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 )
@@ -65,101 +64,6 @@ func (p *player) familiesOf(r *reader) (services []*service, families []*metricF
 		services, families = append(services, s), append(families, f)
 	}
 	return services, families
-}
-
-// judgeError accepts an error for which the world gave a reason.
-func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict, string) {
-	text := out.err.Error()
-	services, families := p.familiesOf(r)
-	if strings.Contains(text, "panic") {
-		return verdictWrong, text
-	}
-	if len(families) > 0 && strings.Contains(text, "absent") && !p.lacksFamily(services, families, out.at) {
-		return verdictWrong, "absent, although each page has the family: " + text
-	}
-	if why := p.explainError(r, a, out, services, families); why != "" {
-		return verdictRefused, why
-	}
-	return verdictWrong, "refused without a reason in the world: " + text
-}
-
-// explainError returns the reason that the world gives for an error; empty without one.
-func (p *player) explainError(r *reader, a *adapterReplica, out *answer, services []*service, families []*metricFamily) string {
-	text, trouble := out.err.Error(), p.findTrouble(r, services, out.at)
-	switch {
-	case r.truth[0] == "none" || r.truth[0] == "any" || len(families) == 0:
-		return "there is no right number"
-	case trouble != "":
-		return trouble
-	case !slices.ContainsFunc(services, func(s *service) bool { return len(s.servingPods()) > 0 }):
-		return "no pod serves"
-	case p.expectsError(r, out):
-		return "the scenario expects it"
-	case r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at):
-		return "there were no events"
-	}
-	reference := p.describeRateCase(r, a).reference
-	for _, t := range p.troubles { // a window may begin in the trouble
-		if strings.Contains(text, "warming up") && !out.at.Before(t.from) && out.at.Before(t.until.Add(reference)) {
-			return t.why
-		}
-	}
-	if r.truth[0] != "gauge" && p.hasFewEvents(a, families, out.at) {
-		return "too few events so far"
-	}
-	return ""
-}
-
-// findTrouble returns the trouble of a read's services at a time; empty without one.
-func (p *player) findTrouble(r *reader, services []*service, at time.Time) string {
-	for _, t := range p.troubles {
-		concerned := t.service == "" || r.kind == "external" || // any pod of the namespace may have the series
-			slices.ContainsFunc(services, func(s *service) bool { return s.name == t.service })
-		if concerned && !at.Before(t.from) && !at.After(t.until) {
-			return t.why
-		}
-	}
-	return ""
-}
-
-// hasFewEvents reports whether a replica that started lately saw fewer than twenty events of the families.
-func (p *player) hasFewEvents(a *adapterReplica, families []*metricFamily, at time.Time) bool {
-	if at.Sub(a.started) >= p.settings.maxWindow+p.settings.interval {
-		return false
-	}
-	events := 0.0
-	for _, f := range families { // events that come together count once
-		events += (f.history.countAt(at) - f.history.countAt(a.started)) / max(1, f.batch)
-	}
-	return events < 20
-}
-
-// expectsError reports whether a statement of the scenario expects this error.
-func (p *player) expectsError(r *reader, out *answer) bool {
-	for _, st := range p.expects {
-		at := out.at.Sub(p.start)
-		if st.Args[0] == r.id && st.Args[1] == "refused" && at >= st.parseDuration("from", 0) && at <= st.parseDuration("to", p.length) {
-			return out.meetsExpectation(st)
-		}
-	}
-	return false
-}
-
-// lacksFamily reports whether a page lacked its family lately.
-func (p *player) lacksFamily(services []*service, families []*metricFamily, now time.Time) bool {
-	for i, s := range services {
-		for _, pod := range s.pods {
-			if pod.counts[families[i]] == nil || pod.page.name == "empty" || len(pod.counts[families[i]].order) == 0 && families[i].kind == "counter" {
-				return true
-			}
-		}
-	}
-	for _, t := range p.troubles {
-		if strings.Contains(t.why, pageModes["empty"]) && now.Before(t.until) {
-			return true
-		}
-	}
-	return false
 }
 
 // trueRange is the range of the true total rate over the windows that an answer may mean.
@@ -328,6 +232,11 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 			return v, why
 		}
 	}
+	if len(omitted) == 0 && loss == 0 {
+		if v, why := p.judgeStretch(out, c, noise); v != verdictRight {
+			return v, why
+		}
+	}
 	if steady && !c.noisy {
 		return p.judgeConserved(r, out, c, noise+loss)
 	}
@@ -357,66 +266,6 @@ func relativeError(v, low, high float64) float64 {
 	default:
 		return 0
 	}
-}
-
-// omittedHistories returns the counts of pods that the watch has not announced so far, and of serving pods that a list leaves out: their
-// reader counts them without a value, until the watch tells that they are gone. A list is by name: without a name it has no counts of
-// earlier pods of this name either.
-func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHistory {
-	if r.kind != "pods" {
-		return p.unknownHistories(out, c)
-	}
-	missing := p.unknownHistories(out, c)
-	for i, s := range c.services {
-		for _, pod := range slices.Concat(s.pods, s.departed) {
-			if _, ok := out.values[pod.name]; ok || pod.counts[c.families[i]] == nil || p.isUnknown(pod, out.at) || p.isKnownToLeave(pod, out.at) {
-				continue
-			}
-			for _, named := range slices.Concat(s.pods, s.departed) {
-				if named.name == pod.name && named.counts[c.families[i]] != nil {
-					missing = append(missing, named.counts[c.families[i]].history)
-				}
-			}
-		}
-	}
-	return missing
-}
-
-// isUnknown reports whether the watch has not announced a pod's address so far, or so lately that no page is due.
-func (p *player) isUnknown(pod *podProcess, now time.Time) bool {
-	return p.lag > 0 && !pod.started.IsZero() && now.Sub(pod.started) < p.lag+p.settings.interval/8
-}
-
-// isKnownToLeave reports whether the watch has told that a pod is deleted or gone.
-func (p *player) isKnownToLeave(pod *podProcess, now time.Time) bool {
-	left := pod.deleted
-	if left.IsZero() && !slices.Contains(pod.service.pods, pod) {
-		left = pod.stopped
-	}
-	return !left.IsZero() && now.Sub(left) >= p.lag
-}
-
-// unknownHistories returns the counts of the pods that the watch has not announced so far.
-func (p *player) unknownHistories(out *answer, c rateCase) (unknown []truthHistory) {
-	for i, s := range c.services {
-		for _, pod := range s.pods {
-			if counts := pod.counts[c.families[i]]; counts != nil && p.isUnknown(pod, out.at) {
-				unknown = append(unknown, counts.history)
-			}
-		}
-	}
-	return unknown
-}
-
-// omitsRunningPod reports whether a list leaves out a pod that the adapter has known to run for longer than two intervals.
-func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
-	for _, pod := range c.services[0].pods {
-		young := out.at.Sub(pod.started) < p.lag+2*p.settings.interval+time.Second
-		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting && !young {
-			return true
-		}
-	}
-	return false
 }
 
 // judgePods judges each pod's rate, under a load that neither changed nor moved.

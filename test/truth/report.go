@@ -103,6 +103,7 @@ func (r *Report) failExpectation(st Statement, got string) {
 // The promises whose figures are measured.
 const (
 	promiseWindow  = "served total of a steady load, of the truth over the stated window"
+	promiseStretch = "total of a list with one timestamp, of the truth over exactly the stated window, beyond its edges"
 	promiseMoving  = "conserved total, up to the second scrape after a move"
 	promiseSettled = "conserved total, from the second scrape after a move on"
 	promiseFixed   = ", fixed windows"
@@ -113,6 +114,7 @@ const (
 
 var promiseLimits = []struct{ name, limit string }{
 	{promiseWindow, "±10 %"},
+	{promiseStretch, "±10 %"},
 	{promiseMoving, "±10 %"},
 	{promiseMoving + promiseFixed, "±10 %"},
 	{promiseSettled, "±5 %"},

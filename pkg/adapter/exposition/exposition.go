@@ -143,6 +143,7 @@ type Series struct {
 	decreased  unusualPages // on which it decreased
 	fellFrom   float64      // the value from which it went back, while its process ran on; 0: it did not, or has returned
 
+	replacedOn uint64           // number of the page that replaced its earlier samples; 0: none
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0
 }
@@ -164,6 +165,9 @@ type Sample struct {
 type ParsedPage struct {
 	// Time is PageOptions.Now in milliseconds.
 	Time int64
+	// Replaced are series with earlier samples that do not belong to those of this page: the family has another type now, or the histogram
+	// other buckets. The caller forgets them before it appends a sample.
+	Replaced []*Series
 	// Earlier are samples before the page, to append before Samples and in this order: the zeros from which new counters
 	// began, and samples of the page before that waited for a proof of their beginning.
 	Earlier []Sample

@@ -57,6 +57,7 @@ type Parser struct {
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
 	endedSeries   []*Series // ended by EndSeries since
+	replaced      []*Series // of ParsedPage
 	vanished      []*Series
 	history       counterHistory
 	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
@@ -284,6 +285,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 		p.dropRejectedSamples()
 	}
 	p.correctSampleTimestamps()
+	p.findReplacedSeries()
 	var earlier []Sample
 	if p.options.FindBeginnings {
 		earlier = p.history.recordCounterPage(p)
@@ -315,7 +317,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 	}
 	p.samples = p.samples[:kept]
 	p.cache.forgetSeriesOffPages()
-	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families, FirstName: p.firstName}
+	return ParsedPage{Time: p.now, Replaced: p.replaced, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families, FirstName: p.firstName}
 }
 
 // isRejectedSeries reports whether the series belongs to a family that this page asked for and rejected.

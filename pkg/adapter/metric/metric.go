@@ -82,8 +82,11 @@ type Value struct {
 	Labels map[string]string
 	// Value is the number as computed: it may be NaN, infinite or negative. The provider validates it.
 	Value float64
-	// Time is the time of the newest sample behind the value.
+	// Time is the end of the window: the time of the newest sample behind the value, or an earlier time until which all pods of a group
+	// are known.
 	Time time.Time
+	// Lag is how much later than Time the newest sample behind the value is; mostly zero.
+	Lag time.Duration
 	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
 	// Ended reports that all series of the object ended. Value is their count within the window until then: a part of
@@ -95,8 +98,11 @@ type Value struct {
 	Detail string
 }
 
+// NewestSample returns the time of the newest sample behind the value; zero for a substitute.
+func (v *Value) NewestSample() time.Time { return v.Time.Add(v.Lag) }
+
 // Age returns the time from the newest sample behind the value to now.
-func (v *Value) Age(now time.Time) time.Duration { return now.Sub(v.Time) }
+func (v *Value) Age(now time.Time) time.Duration { return now.Sub(v.NewestSample()) }
 
 // Reason is a word for the cause of a missing value. It is a label value of the self-metrics.
 type Reason string

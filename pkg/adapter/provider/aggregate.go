@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
@@ -72,9 +73,9 @@ func (p *Provider) respondWithSingleValue(req request, v *metric.Value) (*custom
 func aggregatePodValues(how config.Aggregate, values []*metric.Value) metric.Value {
 	out := *values[0]
 	for _, v := range values[1:] {
-		if v.Time.After(out.Time) {
-			out.Time = v.Time
-		}
+		newest := laterSampleTime(out.NewestSample(), v.NewestSample())
+		out.Time = laterSampleTime(out.Time, v.Time)
+		out.Lag = newest.Sub(out.Time)
 		out.Window = max(out.Window, v.Window)
 	}
 	out.Labels = nil
@@ -91,6 +92,13 @@ func aggregatePodValues(how config.Aggregate, values []*metric.Value) metric.Val
 		panic(fmt.Sprintf("provider: aggregate %q has no case", how))
 	}
 	return out
+}
+
+func laterSampleTime(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // sumPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.

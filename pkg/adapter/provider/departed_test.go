@@ -37,6 +37,13 @@ func TestDepartedPods(t *testing.T) {
 			pods: []labelledPod{a, b, gone}, values: []metric.Value{fresh("a", 0), fresh("b", 0), fresh("gone", 2)},
 			want: "a=1 b=1", object: "2",
 		},
+		"a pod created after the end of the common stretch": {
+			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), endedBefore("b", 3, 3*time.Second)}, want: "a=1 b=3", object: "4",
+		},
+		"an earlier pod of the name": {
+			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 3, 3*time.Second)},
+			want: "a=4", object: "4",
+		},
 		"a pod that has left without a count": {
 			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), fresh("gone", math.NaN())}, want: "a=1", object: "1",
 		},
@@ -117,4 +124,11 @@ func TestDepartedPodIsNotShown(t *testing.T) {
 	}
 	_, err = w.GetMetricByName(t.Context(), newNamespacedName("shop", "gone"), pods("request_per_second"), nil)
 	checkStatus(t, err, 503, "pod gone: 1 terminating (pod is gone)")
+}
+
+// endedBefore returns a value over a stretch that ended so long ago, with a sample of now.
+func endedBefore(pod string, v float64, ago time.Duration) metric.Value {
+	out := aged(pod, v, ago)
+	out.Lag = ago
+	return out
 }

@@ -370,10 +370,10 @@ const (
 // are an earlier pod's if their series have ended, and else of either. Of another backend's series it is not known whether they have
 // ended; no usual pod answers within its first second.
 func findOwnerOfValue(r *rule.Rule, v *metric.Value, pod *discovery.Pod) valueOwner {
-	switch {
-	case v.Time.IsZero() || !v.Time.Before(pod.Created.Add(time.Second)):
+	switch newest := v.NewestSample(); {
+	case newest.IsZero() || !newest.Before(pod.Created.Add(time.Second)):
 		return thisPod
-	case v.Time.Before(pod.Created) || v.Ended || !isEmbeddedRule(r):
+	case newest.Before(pod.Created) || v.Ended || !isEmbeddedRule(r):
 		return earlierPod
 	}
 	return unclearPod

@@ -282,6 +282,7 @@ func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
 		ev.window = ev.longestQueryWindow(max(0, c.commonStretchMillis()))
 	}
 	ev.scan.noteLoadLeavingEndedPods(c, ev.interval.Milliseconds())
+	ev.scan.noteLoadGivenToReadyPods(c, ev.interval.Milliseconds())
 	ev.omitPodsNearHoles(c)
 	ev.omitPodsWithoutIncrement(c)
 	ev.omitPodsOfBriefStretch(c)

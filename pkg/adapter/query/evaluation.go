@@ -38,6 +38,7 @@ type evaluation struct {
 	fastPath       *fastPath // computes the expression; nil if only the engine can
 	buffers        *evalBuffers
 	scan           *seriesScan
+	selectors      []exprSelector
 	evalGroups     []evalGroup
 	values         []metric.Value
 	missing        []metric.Omission // the pods that a sum lacks
@@ -70,6 +71,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
+	ev.selectors = parsed.selectors
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
@@ -359,7 +361,8 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		v.Detail = "no events in " + span.Round(time.Second).String()
 	}
 	if ev.Rule.External {
-		v.Time, v.Labels = ev.scan.newestQuerySample(r.labels), queryResultLabels(r.labels)
+		v.Labels = queryResultLabels(r.labels)
+		ev.setQueryValueTime(&v, ev.scan.newestQuerySample(r.labels), ev.evalGroups[group].at)
 		ev.values = append(ev.values, v)
 		return nil
 	}
@@ -386,12 +389,21 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}
 	s.hasValue = true
-	v.Time, v.Ended = time.UnixMilli(s.newest), s.haveObjectSeriesEnded()
+	v.Ended = s.haveObjectSeriesEnded()
+	ev.setQueryValueTime(&v, time.UnixMilli(s.newest), ev.evalGroups[group].at)
 	if ev.moved {
-		v.Window = min(span, s.objectCountsKnownFor())
+		v.Window = min(span, s.objectCountsKnownFor(v.Time.UnixMilli()))
 	}
 	ev.values = append(ev.values, v)
 	return nil
+}
+
+// setQueryValueTime sets the end of a value's window: the newest sample, or the earlier end of a common stretch.
+func (ev *evaluation) setQueryValueTime(v *metric.Value, newest time.Time, end int64) {
+	v.Time = newest
+	if ev.moved && end < newest.UnixMilli() {
+		v.Time, v.Lag = time.UnixMilli(end), newest.Sub(time.UnixMilli(end))
+	}
 }
 
 // resultCountsNoEvents reports whether the counters behind a result have no events within the span before at, as behind a quantile of nothing.

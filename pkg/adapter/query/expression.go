@@ -44,6 +44,8 @@ type exprSelector struct {
 	ranged bool
 	// quantile is the quantile that the expression reads from the buckets of this selector; 0 for none.
 	quantile float64
+	// addsUpPods is set if that quantile is of the sum of all pods' buckets.
+	addsUpPods bool
 	// isCounter is set if a function of counters reads its series.
 	isCounter bool
 	// countsEvents is set if increments of its series count events, which show how significant a window is.
@@ -98,6 +100,8 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
 			s.ranged = true
+		case *parser.AggregateExpr:
+			s.addsUpPods = readsBuckets && n.Op == parser.SUM && !n.Without && addsUpPodBuckets(n.Grouping)
 		case *parser.Call:
 			switch n.Func.Name {
 			case "rate", "increase", "irate":

@@ -211,6 +211,9 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}
+	if err := ev.differentBucketsError(); err != nil {
+		return nil, err
+	}
 	for i := range ev.evalGroups {
 		if err := ev.evaluateQueryGroup(ctx, e, i); err != nil {
 			return nil, wrapEvaluatedQueryError(q, err)

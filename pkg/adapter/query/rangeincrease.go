@@ -87,7 +87,8 @@ func (c *rangeIncrease) addIncrement(i int) {
 	}
 	counted := timeSpan{max(whole.from, c.from), max(whole.from, min(whole.to, c.to))}
 	if counted != whole {
-		n = c.countIncrementPart(newCounterIncrement(whole, n, c.times[c.first:], c.values[c.first:], i-c.first, c.interval), counted)
+		part := newCounterIncrement(whole, n, c.times[c.first:], c.values[c.first:], i-c.first, c.interval).changeRateAt(c.gaveAt)
+		n = c.countIncrementPart(part, counted)
 	}
 	c.track, c.isKnown = c.track+n, true
 }

@@ -77,6 +77,8 @@ type scannedPod struct {
 	// taken is the part of its load that young pods took from takenAt on, in milliseconds, before a counter ended; 0 without any.
 	taken   float64
 	takenAt int64
+	// gaveAt is the last time within its newest increment at which another pod became ready, in milliseconds; 0 without any.
+	gaveAt int64
 	// ended is the time of the newest sample of an ended counter; ends has the distinct times of all ends, ascending after the scan.
 	ended int64
 	ends  []int64
@@ -273,7 +275,7 @@ func (t currentTrack) namedTrackSampleTimes(sel exprSelector, times []int64) nam
 // setPodCountedRange sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
 	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
-	r.taken, r.takenAt = p.taken, p.takenAt
+	r.taken, r.takenAt, r.gaveAt = p.taken, p.takenAt, p.gaveAt
 	for i := range p.sampleTimes {
 		if t := &p.sampleTimes[i]; t.name == name {
 			if r.podSince = t.pagedSince; t.fromZero && t.since == t.pagedSince { // no counter of it counted before
@@ -437,15 +439,15 @@ func (s *scannedObject) haveObjectSeriesEnded() bool {
 	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
 }
 
-// objectCountsKnownFor returns the time over which the counts of the object's pods are known until their newest samples.
-func (s *scannedObject) objectCountsKnownFor() time.Duration {
-	longest := int64(0)
+// objectCountsKnownFor returns the time before until over which the counts of the object's pods are known: at least a millisecond.
+func (s *scannedObject) objectCountsKnownFor(until int64) time.Duration {
+	longest := int64(1)
 	for _, p := range s.pods {
 		since := p.podCountsKnownSince()
 		if since == math.MinInt64 {
 			return math.MaxInt64
 		}
-		longest = max(longest, p.newest-since)
+		longest = max(longest, until-since)
 	}
 	return evalMillisToDuration(longest)
 }

@@ -174,8 +174,11 @@ func checkScenarioValue(t *testing.T, w *simCluster, v metric.Value, now int64, 
 	if math.Abs(v.Value-want) > 0.05*want {
 		t.Errorf("after %d ms: %s is %.2f over %s, want %.2f", now-epoch, v.Object, v.Value, v.Window, want)
 	}
-	if newest := w.newest[v.Object.Name]; v.Time.UnixMilli() != newest {
-		t.Errorf("after %d ms: %s is of %s, want %d", now-epoch, v.Object, v.Time, newest)
+	if newest := w.newest[v.Object.Name]; v.NewestSample().UnixMilli() != newest {
+		t.Errorf("after %d ms: the newest sample of %s is of %s, want %d", now-epoch, v.Object, v.NewestSample(), newest)
+	}
+	if oldest := min(w.newest[v.Object.Name], now-int64(maxLateIntervals*float64(w.interval))); v.Time.UnixMilli() < oldest {
+		t.Errorf("after %d ms: the window of %s ends at %s, before %d", now-epoch, v.Object, v.Time, oldest)
 	}
 	if v.Window <= 0 {
 		t.Errorf("after %d ms: %s has window %s", now-epoch, v.Object, v.Window)

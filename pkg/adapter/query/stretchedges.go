@@ -131,7 +131,7 @@ func (s *scannedSeries) incrementAtStretchEdge(at, interval int64) (e edgeIncrem
 	n := s.values[i] - s.values[i-1]
 	r := countedRange{readied: s.pod.readied, unreadied: s.pod.unreadied, interval: interval}
 	whole := r.loadSpanOfIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
-	part := newCounterIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval)
+	part := newCounterIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval).changeRateAt(s.pod.gaveAt)
 	return edgeIncrement{series: s, count: n, until: part.countIncrementPart(timeSpan{whole.from, max(whole.from, at)})}, true
 }
 

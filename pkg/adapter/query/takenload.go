@@ -3,6 +3,8 @@
 package query
 
 import (
+	"slices"
+
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/value"
 )
@@ -33,6 +35,56 @@ func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
 		at := s.lastPodReadiness(span)
 		p.taken, p.takenAt = s.loadTakenByReadyPods(timeSpan{span.from - interval, span.from}, timeSpan{at, span.to}, interval), at
 	}
+}
+
+// noteLoadGivenToReadyPods sets when each pod that goes on gave load to pods that became ready together within its newest increment. Where load
+// moved another time since the begin of the increment before, its rate is not the one that it had until then.
+func (s *seriesScan) noteLoadGivenToReadyPods(c commonStretch, interval int64) {
+	readied, others := s.listLoadMoves(c)
+	for _, p := range s.orderedPods {
+		if p.newest == 0 || len(p.sampleTimes) == 0 {
+			continue
+		}
+		times := p.sampleTimes[0].times
+		n := len(times)
+		if n < 3 {
+			continue
+		}
+		before, _ := slices.BinarySearch(readied, times[n-1])
+		if before == 0 || readied[before-1] <= max(times[n-2], p.readied) {
+			continue
+		}
+		at := readied[before-1]
+		if !hasTimeWithin(readied, times[n-3], at-interval/4) && !hasTimeWithin(others, times[n-3], times[n-1]) {
+			p.gaveAt = at
+		}
+	}
+}
+
+// listLoadMoves returns the times at which pods became ready, and those at which they ended or ceased to be ready, both ascending.
+func (s *seriesScan) listLoadMoves(c commonStretch) (readied, others []int64) {
+	for _, p := range s.orderedPods {
+		if p.readied > 0 {
+			readied = append(readied, p.readied)
+		}
+		if p.unreadied > 0 {
+			others = append(others, p.unreadied)
+		}
+	}
+	for _, t := range c.tracks {
+		if t.ended {
+			others = append(others, t.last)
+		}
+	}
+	slices.Sort(readied)
+	slices.Sort(others)
+	return readied, others
+}
+
+// hasTimeWithin reports whether a time is after from, and at to or earlier. The times ascend.
+func hasTimeWithin(times []int64, from, to int64) bool {
+	i, _ := slices.BinarySearch(times, from+1)
+	return i < len(times) && times[i] <= to
 }
 
 // newestIncrementBeforeEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is

@@ -36,3 +36,29 @@ func TestLoadTakenBeforeAnEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestChangeRateAt: an increment with a known change, and none behind it, counts at the rate before until the change.
+func TestChangeRateAt(t *testing.T) {
+	t.Parallel()
+	unknown := math.NaN()
+	for name, c := range map[string]struct {
+		before, after float64
+		at            int64
+		want          float64 // of the first 8 of 10 ms with 60 events
+	}{
+		"it gave half of its load":          {before: 8, after: unknown, at: 5, want: 52}, // 8 until 5, then 4
+		"all of its load":                   {before: 10, after: unknown, at: 6, want: 60},
+		"after the change":                  {before: 8, after: unknown, at: 12, want: 48},
+		"the next samples tell":             {before: 8, after: 5, at: 9, want: 50},
+		"more than it had":                  {before: 20, after: unknown, at: 5, want: 48},
+		"it got load, and gave none":        {before: 2, after: unknown, at: 5, want: 48},
+		"its rate before is unknown, too":   {before: unknown, after: unknown, at: 5, want: 48},
+		"no pod became ready in that time":  {before: 8, after: unknown, at: 0, want: 48},
+		"a pod became ready before the end": {before: 6.5, after: unknown, at: 8, want: 52},
+	} {
+		n := counterIncrement{timeSpan: timeSpan{0, 10}, count: 60, before: c.before, after: c.after}
+		if got := n.changeRateAt(c.at).countIncrementPart(timeSpan{0, 8}); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -176,9 +176,9 @@ type countedRange struct {
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
 	silent bool
-	// taken and takenAt: see scannedPod.
-	taken   float64
-	takenAt int64
+	// taken, takenAt and gaveAt: see scannedPod.
+	taken           float64
+	takenAt, gaveAt int64
 	// edgeCounts are the counts of the series with the hash series until an edge; see seriesScan.
 	edgeCounts map[edgeKey]float64
 	series     uint64
@@ -239,6 +239,18 @@ func newCounterIncrement(span timeSpan, count float64, times []int64, values []f
 		n.before, n.doubt = before, max(n.doubt, doubt)
 	case values[0] == 0:
 		n.before = 0
+	}
+	return n
+}
+
+// changeRateAt returns an increment without samples behind it as one with a change of the rate at a time: the pod had its rate from before
+// until then, and gave load to a pod that became ready. It changes nothing if the count does not fit.
+func (n counterIncrement) changeRateAt(at int64) counterIncrement {
+	if !math.IsNaN(n.after) || math.IsNaN(n.before) || at <= n.from || n.to <= at {
+		return n
+	}
+	if after := (n.count - n.before*float64(at-n.from)) / float64(n.to-at); after >= 0 && after < n.before {
+		n.after = after
 	}
 	return n
 }

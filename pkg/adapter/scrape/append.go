@@ -33,6 +33,10 @@ func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (reje
 			reject(i, f.Err)
 		}
 	}
+	for _, s := range r.Replaced {
+		m.appender.Forget(s.Ref)
+		s.Ref = 0
+	}
 	for family, err := range m.createPageSeries(j, r) {
 		noRoom = true
 		reject(family, err)

@@ -69,6 +69,8 @@ func BenchmarkScrape(b *testing.B) {
 
 type discardingAppender struct{}
 
+func (discardingAppender) Forget(uint64) {}
+
 func (discardingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, error) {
 	return make([]uint64, len(lsets)), nil
 }

@@ -244,6 +244,15 @@ func (r *recordingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, er
 	return refs, nil
 }
 
+// Forget drops the points of a series.
+func (r *recordingAppender) Forget(ref uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ref > 0 {
+		delete(r.points, r.series[ref-1])
+	}
+}
+
 // Reserve counts what parsers hold.
 func (r *recordingAppender) Reserve(_ string, bytes int64) error {
 	r.reserved.Add(bytes)

@@ -34,6 +34,8 @@ type Appender interface {
 	// Create returns the references of series with the labels lsets, and makes the missing series, all of them or none with
 	// an error. t is the time of their first samples. It may keep the labels, which never change, and must not block.
 	Create(t int64, lsets []labels.Labels) ([]uint64, error)
+	// Forget drops a series with all its samples. It must not block.
+	Forget(ref uint64)
 	// Reserve takes memory for the series of a namespace that a parser remembers, or gives it back if bytes is negative. An error
 	// means that there is no room.
 	Reserve(namespace string, bytes int64) error

@@ -1,9 +1,10 @@
 package store
 
-// The end of idle series.
+// The end of series: idle ones, and those with samples that are of no use.
 
 import (
 	"maps"
+	"math"
 	"time"
 )
 
@@ -89,6 +90,18 @@ func (s *memSeries) markSeriesDropped(cutoff int64) (samples, chunks int, ok boo
 	samples, chunks = s.countSeriesSamples(), len(s.chunks)
 	s.dropped, s.chunks = true, nil
 	return samples, chunks, true
+}
+
+// Forget drops a series with all its samples. A reference that is no longer valid changes nothing.
+func (s *Store) Forget(ref uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot := uint32(ref); ref != 0 && int(slot) < len(s.slots) {
+		if old := s.slots[slot]; old != nil && old.ref == ref && s.removeStoredSeries(old, math.MaxInt64) {
+			s.metrics.droppedSeries.Inc()
+			s.forgetEmptyUsage(old.usage)
+		}
+	}
 }
 
 func (s *Store) removeHashedSeries(old *memSeries) {

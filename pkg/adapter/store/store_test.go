@@ -281,6 +281,30 @@ func TestChurn(t *testing.T) {
 }
 
 // Appends, collections and reads at the same time: every read sees each series whole, in order and without a gap.
+// TestForget: a forgotten series begins anew, and its former reference leads to nothing.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	s, l := New(Options{}), labels.FromStrings("__name__", "a", "namespace", "shop", "pod", "web-1")
+	ref, err := s.Append(0, l, 1000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Forget(ref)
+	s.Forget(ref)
+	s.Forget(0)
+	if stats := s.Stats(); stats.Series != 0 || stats.Samples != 0 {
+		t.Errorf("%+v, want nothing", stats)
+	}
+	again, err := s.Append(ref, l, 500, 2)
+	if stats := s.Stats(); err != nil || again == ref || stats.Series != 1 || stats.Samples != 1 {
+		t.Errorf("reference %d after %d, %v, %+v", again, ref, err, stats)
+	}
+	s.Forget(ref)
+	if s.Stats().Series != 1 {
+		t.Error("the former reference dropped the new series")
+	}
+}
+
 func TestConcurrentAppendAndSelect(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: 200 * time.Millisecond})

@@ -1,0 +1,101 @@
+package exposition
+
+// Series with earlier samples of something else: of another type, or of a histogram with other buckets.
+
+import (
+	"strings"
+
+	"github.com/prometheus/common/model"
+)
+
+// findReplacedSeries finds the series with earlier samples that do not belong to those of this page. The steps of a gauge are no counts. And
+// a quantile of old and new buckets is right of neither: a bucket that is new, or gone, has a part of the counts, and the others have all.
+func (p *Parser) findReplacedSeries() {
+	p.replaced = p.replaced[:0]
+	kept, newBuckets := 0, false
+	for i := range p.samples {
+		sample := &p.samples[i]
+		s := sample.Series
+		if s.changesType(p.families[sample.family].Type, p.options.Families.names[sample.family]) {
+			p.addReplacedSeries(s)
+		}
+		if s.alive {
+			kept++
+		} else {
+			newBuckets = newBuckets || s.isBucket()
+		}
+	}
+	if newBuckets || kept < len(p.aliveSeries) {
+		p.findReplacedBuckets()
+	}
+}
+
+func (p *Parser) addReplacedSeries(s *Series) {
+	if s.replacedOn != p.cache.pageNumber {
+		s.replacedOn = p.cache.pageNumber
+		p.replaced = append(p.replaced, s)
+	}
+}
+
+// isReplacedNow reports whether the page being read replaces the earlier samples of a series.
+func (p *Parser) isReplacedNow(s *Series) bool { return s.replacedOn == p.cache.pageNumber }
+
+// changesType reports whether a series that was known becomes a counter, or ceases to be one. A page that says no type changes nothing.
+func (s *Series) changesType(now model.MetricType, family string) bool {
+	before := s.familyType
+	if before == now || now == model.MetricTypeUnknown || now == "" {
+		return false
+	}
+	was := s.isCounter
+	return s.isCounterSeries(now, family) != was && s.seenAlive && before != "" && before != model.MetricTypeUnknown
+}
+
+// isBucket reports whether the series is a bucket of a histogram.
+func (s *Series) isBucket() bool {
+	return strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_bucket") && s.Labels.Has(model.BucketLabel)
+}
+
+// histogramKey identifies a histogram by the name of its buckets, and the hash of their other labels.
+type histogramKey struct {
+	name   string
+	labels uint64
+}
+
+// histogramBuckets are the buckets of a histogram on this page and the last.
+type histogramBuckets struct {
+	all           []*Series
+	kept, changed bool // a bucket is on both pages, and another on one alone
+}
+
+// findReplacedBuckets finds the histograms with other buckets than on the last page.
+func (p *Parser) findReplacedBuckets() {
+	histograms, buffer := map[histogramKey]*histogramBuckets{}, []byte(nil)
+	add := func(s *Series, kept bool) {
+		var key histogramKey
+		key.labels, buffer = s.Labels.HashWithoutLabels(buffer, model.BucketLabel)
+		key.name = s.Labels.Get(model.MetricNameLabel)
+		h := histograms[key]
+		if h == nil {
+			h = &histogramBuckets{}
+			histograms[key] = h
+		}
+		h.all, h.kept, h.changed = append(h.all, s), h.kept || kept, h.changed || !kept
+	}
+	for i := range p.samples {
+		if s := p.samples[i].Series; s.isBucket() {
+			add(s, s.alive)
+		}
+	}
+	for _, s := range p.aliveSeries {
+		if !p.cache.isSeriesOnPage(s) && s.isBucket() && !p.isRejectedSeries(s) {
+			add(s, false)
+		}
+	}
+	for _, h := range histograms {
+		for _, s := range h.all {
+			if h.kept && h.changed {
+				p.addReplacedSeries(s)
+			}
+		}
+	}
+}
