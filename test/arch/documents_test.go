@@ -208,6 +208,19 @@ func TestScalerGuide(t *testing.T) {
 	}
 }
 
+// conflictMarker is a line that git leaves in a file where two branches changed the same lines.
+var conflictMarker = regexp.MustCompile(`(?m)^(<{7}|>{7}) `)
+
+// TestMergesAreResolved: no file has a marker of a conflict.
+func TestMergesAreResolved(t *testing.T) {
+	t.Parallel()
+	for _, file := range listFiles(t) {
+		if at := conflictMarker.FindStringIndex(readDocument(t, file)); at != nil {
+			t.Errorf("%s has a marker of a conflict", file)
+		}
+	}
+}
+
 // changelogSection is a section of a release.
 var changelogSection = regexp.MustCompile(`^### (CHANGE|FEATURE|ENHANCEMENT|PERF|BUGFIX|SECURITY)\n$`)
 

@@ -769,10 +769,10 @@ func TestPage(t *testing.T) {
 		"later. Each rule has its reason and its fix, as in the output with -o wide.\n\n```sh\n" +
 		"kubectl tachometer lint -f manifests/   # files\nkubectl tachometer lint --all -o wide   # a cluster\n```\n")
 	for _, severity := range []Severity{SeverityError, SeverityWarning} {
-		fmt.Fprintf(&page, "\n## %ss\n", strings.ToUpper(string(severity[:1]))+string(severity[1:]))
+		fmt.Fprintf(&page, "\n## %ss\n\n| rule | reason | fix |\n| --- | --- | --- |\n", strings.ToUpper(string(severity[:1]))+string(severity[1:]))
 		for _, r := range Rules() {
 			if r.Severity == severity {
-				fmt.Fprintf(&page, "\n### %s\n\n%s %s\n", r.ID, r.Reason, r.Fix)
+				fmt.Fprintf(&page, "| <a id=\"%s\"></a>`%s` | %s | %s |\n", r.ID, r.ID, r.Reason, r.Fix)
 			}
 			if n := len(strings.Fields(r.Reason)); n == 0 || n > 25 || !strings.HasSuffix(r.Reason, ".") {
 				t.Errorf("%s: the reason %q is no sentence of at most 25 words", r.ID, r.Reason)
