@@ -25,6 +25,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 )
 
 const (
@@ -235,6 +236,7 @@ func (r *Reader) openPeerClient() (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for other replicas: %w", err)
 	}
+	client.Transport = protocolswitch.Reject(client.Transport)
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if r.client != nil {
 		r.client.CloseIdleConnections()
@@ -263,9 +265,6 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 		return nil, unwrapPeerURL(err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
-		return nil, describePeerFailure(response, nil)
-	}
 	data, err := io.ReadAll(&roomyReader{Reader: response.Body, room: room})
 	switch {
 	case err != nil:

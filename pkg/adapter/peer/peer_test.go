@@ -21,6 +21,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
 )
 
 var web = types.NamespacedName{Namespace: "shop", Name: "web"}
@@ -83,15 +85,7 @@ func TestReadLogs(t *testing.T) {
 	moved, _ := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	})
-	upgraded, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
-	})
+	upgraded, _ := servePeer(t, switchtest.NewHandler(t))
 	endpoints := listedEndpoints{}
 	endpoints.add(good, "b", true)
 	endpoints.add(good, "b", true) // a second family

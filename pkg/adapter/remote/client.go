@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -38,7 +39,7 @@ func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Me
 		transport = promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport)
 	}
 	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
-	c.http = &http.Client{Transport: transport, CheckRedirect: newRedirectPolicy(b.HTTP.FollowRedirects)}
+	c.http = &http.Client{Transport: protocolswitch.Reject(transport), CheckRedirect: newRedirectPolicy(b.HTTP.FollowRedirects)}
 	for _, address := range append([]string{b.URL}, b.Failover...) {
 		s, err := newBackendServer(address)
 		if err != nil {

@@ -244,9 +244,6 @@ type serverMessage struct {
 // readServerMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
 // a browser, which have no short cause.
 func readServerMessage(resp *http.Response) serverMessage {
-	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
-		return serverMessage{}
-	}
 	// VictoriaMetrics repeats the query, which names up to maxQueryNamespaces.
 	const maxBytes = 1 << 20
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBytes)) // the part before a read error may do

@@ -6,7 +6,6 @@ package remote
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -52,22 +52,10 @@ func newTokenRoundTripper(c *promconfig.OAuth2, next http.RoundTripper) (*tokenR
 		return nil, err
 	}
 	client := &http.Client{
-		Transport: upgradeRejecter{promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport)},
+		Transport: protocolswitch.Reject(promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport)),
 		Timeout:   maxTokenTime, CheckRedirect: newRedirectPolicy(true),
 	}
 	return &tokenRoundTripper{config: c, secret: secret, client: client, next: next, turn: make(chan struct{}, 1)}, nil
-}
-
-// upgradeRejecter makes an error of a response that changes the protocol: its body is the connection, which no timeout ends.
-type upgradeRejecter struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (u upgradeRejecter) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := u.RoundTripper.RoundTrip(r)
-	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
-		return nil, errors.Join(errors.New("status 101: another protocol than HTTP"), response.Body.Close())
-	}
-	return response, err
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
 )
 
 // newTokenBackend returns a backend whose server answers requests with the token "good", and whose token server is given.
@@ -71,15 +72,7 @@ func TestTokenServerIsBounded(t *testing.T) {
 				_, _ = w.Write([]byte(strings.Repeat(" ", 4096)))
 			}
 		}, "credentials: oauth2: server response missing access_token"},
-		"another protocol": {func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
-		}, "status 101"},
+		"another protocol": {switchtest.NewHandler(t), "101 Switching Protocols"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

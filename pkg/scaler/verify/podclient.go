@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -49,6 +50,7 @@ func newPodClient(shared http.RoundTripper, host string, concurrency int) *podCl
 		}
 		c.http.Transport, c.closeIdle = own, own.CloseIdleConnections
 	}
+	c.http.Transport = protocolswitch.Reject(c.http.Transport)
 	return c
 }
 
@@ -83,14 +85,11 @@ func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took tim
 		return time.Since(begin), shortenRequestCause(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
-		return time.Since(begin), fmt.Sprintf("status %d", resp.StatusCode)
-	}
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
 	c.bytesLeft.Add(-n)
 	took = time.Since(begin)
 	switch {
-	case resp.StatusCode >= http.StatusBadRequest:
+	case resp.StatusCode < http.StatusOK, resp.StatusCode >= http.StatusBadRequest:
 		return took, fmt.Sprintf("status %d", resp.StatusCode)
 	case err != nil:
 		return took, shortenRequestCause(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
 )
 
 func answerFine(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") }
@@ -67,15 +68,7 @@ func TestFailuresByCause(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, "short")
 	}
-	upgrade := func(w http.ResponseWriter, r *http.Request) { // and never closes the connection
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
-	}
+	upgrade := switchtest.NewHandler(t)
 	for i, c := range []struct {
 		name    string
 		handler http.HandlerFunc

@@ -138,9 +138,6 @@ func (r *Reader) queryWatchBackend(ctx context.Context, w action.Watch) (float64
 		return 0, fmt.Errorf("query Prometheus: %w", errors.Unwrap(err)) // without the long address
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
-		return 0, fmt.Errorf("query Prometheus: status %d, and no response of its API", response.StatusCode)
-	}
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes))
 	if err != nil {
 		return 0, fmt.Errorf("query Prometheus: %w", err)

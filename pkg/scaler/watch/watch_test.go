@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
@@ -77,15 +77,7 @@ func TestQuery(t *testing.T) {
 // TestQueryUpgrade: a server that goes over to another protocol, and leaves the connection open, gives no number.
 func TestQueryUpgrade(t *testing.T) {
 	t.Parallel()
-	r, address := newReader(t, func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
-	})
+	r, address := newReader(t, switchtest.NewHandler(t))
 	read := make(chan error, 1)
 	go func() {
 		_, err := r.ReadWatch(t.Context(), "shop", "", action.Watch{Query: "sum(errors)", Prometheus: address})

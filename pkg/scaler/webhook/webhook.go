@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 )
 
 const (
@@ -50,6 +51,7 @@ func NewClient(c *http.Client) *http.Client {
 		c = &http.Client{Timeout: DefaultTimeout, Transport: newWebhookTransport()}
 	}
 	own := *c
+	own.Transport = protocolswitch.Reject(c.Transport)
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
 }
@@ -86,9 +88,6 @@ func Post(ctx context.Context, client *http.Client, readURL func() (string, erro
 		return newWebhookTransportError(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which no timeout ends
-		return newWebhookResponseError(resp, u, nil, time.Now())
-	}
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes)) // the status decides, with or without a body
 	if resp.StatusCode/100 == 2 {
 		return nil

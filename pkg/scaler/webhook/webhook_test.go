@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
 )
 
 // secretPath is the secret part of every URL in this file.
@@ -165,15 +166,7 @@ func TestHangIsBounded(t *testing.T) {
 // TestUpgradeIsNoDelivery: a receiver that goes over to another protocol, and leaves the connection open, has not taken the message.
 func TestUpgradeIsNoDelivery(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: any\r\n\r\n")
-	}))
+	server := httptest.NewServer(switchtest.NewHandler(t))
 	defer server.Close()
 	sent := make(chan error, 1)
 	go func() { sent <- Post(t.Context(), NewClient(nil), fixedURL(server.URL), nil, nil) }()
