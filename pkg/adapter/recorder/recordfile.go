@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,9 @@ func (r *record) newSavedRecord(now time.Time) (savedRecord, bool) {
 
 // restoreSavedRecord gives an empty record the blocks of the file, and returns their bytes.
 func (r *record) restoreSavedRecord(saved *savedRecord) (bytes int, err error) {
+	if len(saved.Specs) == 0 || len(saved.Blocks) == 0 {
+		return 0, errDamagedBlock
+	}
 	specs := make([]*specVersion, len(saved.Specs))
 	for i, s := range saved.Specs {
 		spec := &autoscalingv2.HorizontalPodAutoscalerSpec{}
@@ -111,15 +115,11 @@ func (r *record) restoreSavedRecord(saved *savedRecord) (bytes int, err error) {
 	return r.bytes, nil
 }
 
-// listRecords returns all records.
-func (r *Recorder) listRecords() []*record {
+// listRecords returns all records, and those of the file that still wait for their autoscalers.
+func (r *Recorder) listRecords() (all []*record, waiting []*savedRecord) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	all := make([]*record, 0, len(r.records))
-	for _, rec := range r.records {
-		all = append(all, rec)
-	}
-	return all
+	return slices.Collect(maps.Values(r.records)), slices.Collect(maps.Values(r.saved))
 }
 
 // saveRecords replaces the file. A crash at any moment leaves the old file or the new one.
@@ -167,13 +167,17 @@ func (r *Recorder) writeRecordFile(to io.Writer) error {
 		return err
 	}
 	messages := gob.NewEncoder(out)
-	for _, rec := range r.listRecords() {
-		saved, ok := rec.newSavedRecord(r.opts.Now())
-		if !ok {
-			continue
-		}
+	all, waiting := r.listRecords()
+	for _, saved := range waiting {
 		if err := messages.Encode(saved); err != nil {
 			return err
+		}
+	}
+	for _, rec := range all {
+		if saved, ok := rec.newSavedRecord(r.opts.Now()); ok {
+			if err := messages.Encode(&saved); err != nil {
+				return err
+			}
 		}
 	}
 	if _, err := buffered.Write(sum.Sum(nil)); err != nil {
@@ -208,7 +212,7 @@ func (r *Recorder) readRecordFile() (map[types.NamespacedName]*savedRecord, erro
 			return all, nil
 		case err != nil:
 			return nil, err
-		case len(saved.Blocks) > 0 && len(saved.Specs) > 0:
+		default:
 			all[types.NamespacedName{Namespace: saved.Namespace, Name: saved.Name}] = saved
 		}
 	}

@@ -94,6 +94,51 @@ func TestRecordSurvivesRestart(t *testing.T) {
 	}
 }
 
+// TestSaveBeforeTheFirstList: a record survives a process that ends, or saves, before kube-apiserver has listed the autoscaler.
+func TestSaveBeforeTheFirstList(t *testing.T) {
+	t.Parallel()
+	s := newSavedService(t, 60)
+	before := logOf(t, s, noon)
+	s.restart()
+	if err := s.recorder.saveRecords(); err != nil {
+		t.Fatal(err)
+	}
+	s.restart()
+	s.observeList()
+	if after := logOf(t, s, noon); len(after.Decisions) != len(before.Decisions) || len(after.Source.Gaps) != 1 {
+		t.Errorf("%d decisions with the gaps %v, want %d with one gap", len(after.Decisions), after.Source.Gaps, len(before.Decisions))
+	}
+}
+
+// TestPartOfARecord: a record in a whole file that lacks its specs or blocks, or names others, is not restored, and ends no start.
+func TestPartOfARecord(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*savedRecord){
+		"no specs":              func(r *savedRecord) { r.Specs = nil },
+		"no blocks":             func(r *savedRecord) { r.Blocks = nil },
+		"neither":               func(r *savedRecord) { r.Specs, r.Blocks = nil, nil },
+		"a spec beyond the end": func(r *savedRecord) { r.Blocks[len(r.Blocks)-1].Spec = len(r.Specs) },
+		"a spec before 0":       func(r *savedRecord) { r.Blocks[0].Spec = -1 },
+		"a spec of other bytes": func(r *savedRecord) { r.Specs[0].Spec = []byte("spec") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSavedService(t, 60)
+			s.restart()
+			saved := s.recorder.saved[types.NamespacedName{Namespace: "shop", Name: "web"}]
+			spoil(saved)
+			if err := s.recorder.saveRecords(); err != nil {
+				t.Fatal(err)
+			}
+			s.restart()
+			s.observeList()
+			if log := logOf(t, s, noon); len(log.Source.Gaps) != 0 || log.Source.UnknownBefore.Before(s.now) || s.recorder.used != 0 {
+				t.Errorf("unknown before %s, gaps %v, %d bytes", log.Source.UnknownBefore, log.Source.Gaps, s.recorder.used)
+			}
+		})
+	}
+}
+
 // TestRecordOfAnotherAutoscaler: the record of a deleted autoscaler, and of one that was made anew, ends with the restart.
 func TestRecordOfAnotherAutoscaler(t *testing.T) {
 	t.Parallel()
