@@ -709,6 +709,9 @@ func TestOwnManifests(t *testing.T) {
 		"tachometer-sample/hpa/orders replicas-in-manifest",
 		"tachometer-sample/hpa/orders single-pod",
 		"tachometer-sample/hpa/orders surge-counts-as-wish",
+		"tachometer-sample/hpa/queue-worker external-metric-without-rule", // of Kubernetes' own example, unchanged
+		"tachometer-sample/hpa/queue-worker no-readiness-probe",
+		"tachometer-sample/hpa/queue-worker replicas-in-manifest",
 		"tachometer-sample/hpa/sample budget-equals-minimum", // its comment says for whom
 		"tachometer-sample/hpa/sample value-of-a-rate",       // of hpa-total: its comment says for what
 		"tachometer-sample/hpa/web target-missing",           // of manifests/examples, which have no workloads
