@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 // processTimeout bounds the start and the end of a process.

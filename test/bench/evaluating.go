@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 // evaluating is the part that measures the bare evaluation of an expression: Tachometer over its store, beside Prometheus's engine

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 // describeBenchMachine returns the origin of figures in one paragraph.

@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )

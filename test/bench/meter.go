@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 // meter measures a process, and the process that serves it, over a time.

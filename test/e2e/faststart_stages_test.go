@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -168,18 +169,11 @@ func readComponentSeconds(t *testing.T) map[string]float64 {
 	}
 	seconds := map[string]float64{}
 	for name, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		used, err := host.CPUTime(pid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, after, _ := strings.Cut(string(data), ") ")
-		fields := strings.Fields(after)
-		user, err1 := strconv.ParseFloat(fields[11], 64)
-		system, err2 := strconv.ParseFloat(fields[12], 64)
-		if err1 != nil || err2 != nil {
-			t.Fatal(err1, err2)
-		}
-		seconds[name] = (user + system) / 100
+		seconds[name] = used.Seconds()
 	}
 	return seconds
 }

@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -73,27 +71,11 @@ func (k *soak) sampleScalerMemory(t *testing.T, at time.Duration) {
 			continue // it starts again
 		}
 		for _, pid := range pids {
-			if resident, err := readResidentMemory(pid); err == nil {
+			if resident, err := host.Resident(pid); err == nil {
 				k.memory = append(k.memory, memorySample{at, pid, resident, pod.Spec.Containers[0].Resources.Limits.Memory().Value()})
 			}
 		}
 	}
-}
-
-// readResidentMemory returns the resident memory of a process in bytes.
-func readResidentMemory(pid int) (int64, error) {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "VmRSS:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
 }
 
 // maxMemoryGrowth bounds the growth of the median of the scalers' resident memory from the second quarter of the soak to the last.

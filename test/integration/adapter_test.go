@@ -13,12 +13,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -220,15 +220,5 @@ func (a *adapter) counted(ctx context.Context, name string, pairs ...string) (fl
 
 // resident returns the peak of the process's resident memory, in bytes.
 func (a *adapter) resident() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, found := strings.Cut(string(status), "\nVmHWM:")
-	if !found {
-		return 0, fmt.Errorf("no VmHWM in %s", status)
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	kib, err := strconv.ParseInt(strings.Fields(line)[0], 10, 64)
-	return kib << 10, err
+	return host.PeakResident(a.process.Process.Pid)
 }

@@ -50,7 +50,6 @@ type checkRun struct {
 	t                                *testing.T
 	program, config, user, namespace string
 	args                             []string
-	env                              []string
 }
 
 // missing runs the check, and returns its results that are not ok.
@@ -60,7 +59,6 @@ func (c *checkRun) missing(ctx context.Context) (all []checkResult, code int, er
 		args = append(args, "--as="+c.user)
 	}
 	cmd := exec.CommandContext(ctx, c.program, args...)
-	cmd.Env = append(os.Environ(), c.env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	_ = cmd.Run()

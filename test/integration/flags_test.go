@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +46,13 @@ spec:
 type commandRun struct {
 	t                  *testing.T
 	program, namespace string
-	env                []string // instead of --kubeconfig
+	env                []string // instead of --kubeconfig and --namespace
+	more               []string // further arguments of each run
 }
 
 func (c *commandRun) run(args ...string) (out, errs string, code int) {
 	c.t.Helper()
+	args = slices.Concat(args, c.more)
 	if c.env == nil {
 		args = append(args, "--kubeconfig", shared.Kubeconfig(), "-n", c.namespace)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -84,20 +83,17 @@ func TestKEDA(t *testing.T) {
 	newWorkload(t, namespace, true)
 	newScaledObject(t, namespace)
 	before := mustReadWorld(t, namespace)
-	program := buildScaler(t)
-	command := func(wantCode int, want string, args ...string) {
+	c := &commandRun{t: t, program: buildScaler(t), namespace: namespace}
+	command := func(code int, part string, args ...string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, append(args, "--kubeconfig", shared.Kubeconfig(), "-n", namespace)...)
-		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != wantCode || !strings.Contains(string(out), want) {
-			t.Errorf("%v: exit code %d: %s; want %d and %q", args, cmd.ProcessState.ExitCode(), out, wantCode, want)
-		}
+		c.want(code, part, args...)
 		wantWorld(t, namespace, before)
 	}
 	command(1, kedaSentence, "set", "deploy/shop", "--replicas", "6")
 	command(1, kedaSentence, "set", "deploy/shop", "--replicas", "6", "--dry-run=server")
 	command(2, "has no replicas to hold: its resource has no scale", "set", "so/shop-queue", "--replicas", "6")
 	config := strings.NewReplacer("replicas: 9", "replicas: 6", "minReplicas: 4", "minReplicas: 2").Replace(saleConfig)
-	s := startScalerWith(t, program, namespace, config)
+	s := startScalerWith(t, c.program, namespace, config)
 	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +113,6 @@ func TestKEDA(t *testing.T) {
 	if _, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "shop", types.MergePatchType, released, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	ours := exec.CommandContext(t.Context(), program, "set", "deploy/shop", "--replicas", "8", "--kubeconfig", shared.Kubeconfig(), "-n", namespace)
-	if out, err := ours.CombinedOutput(); err != nil {
-		t.Errorf("without a ScaledObject: %v: %s", err, out)
-	}
+	c.want(0, "8 replicas", "set", "deploy/shop", "--replicas", "8")
 	awaitMinReplicas(t, namespace, 8)
 }

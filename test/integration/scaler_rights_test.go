@@ -164,8 +164,8 @@ func TestScalerPause(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	program := buildScaler(t)
-	startScaler(t, program, namespace)
+	c := &commandRun{t: t, program: buildScaler(t), namespace: namespace}
+	startScaler(t, c.program, namespace)
 	awaitMinReplicas(t, namespace, 4)
 	for _, step := range []struct {
 		args        []string
@@ -174,10 +174,7 @@ func TestScalerPause(t *testing.T) {
 		{[]string{"pause", "deployments.apps", "shop", "--for", "1d"}, 2},
 		{[]string{"resume", "deployment.apps/shop"}, 4},
 	} {
-		cmd := exec.CommandContext(t.Context(), program, append(step.args, "--kubeconfig", shared.Kubeconfig(), "-n", namespace)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s", step.args, err, out)
-		}
+		c.want(0, "", step.args...)
 		awaitMinReplicas(t, namespace, step.minReplicas)
 	}
 }

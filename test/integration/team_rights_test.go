@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -122,22 +121,18 @@ func TestTeamCommands(t *testing.T) {
 	if err := createHold(t, namespace, "gated", mergeSpec(t, "{replicas: 3, gates: [sale], paused: true}"), false); err != nil {
 		t.Fatal(err)
 	}
-	command := func(wantCode int, want string, args ...string) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, append(args, "--kubeconfig", shared.Kubeconfig(), "--as", "jane", "-o", "text")...)
-		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != wantCode || !strings.Contains(string(out), want) {
-			t.Errorf("%v: exit code %d: %s; want %d and %q", args, cmd.ProcessState.ExitCode(), out, wantCode, want)
-		}
-	}
-	command(0, "deployment/shop", "status", "-n", namespace)
-	command(0, "paused", "pause", "deploy/shop", "-n", namespace, "--reason", "launch", "--for", "1d2h")
+	jane := &commandRun{t: t, program: program, namespace: namespace, more: []string{"--as", "jane", "-o", "text"}}
+	jane.want(0, "deployment/shop", "status")
+	jane.want(0, "paused", "pause", "deploy/shop", "--reason", "launch", "--for", "1d2h")
 	awaitMinReplicas(t, namespace, before.MinReplicas)
-	command(0, "resumed", "resume", "deploy", "shop", "-n", namespace, "--reason", "launch")
+	jane.want(0, "resumed", "resume", "deploy", "shop", "--reason", "launch")
 	awaitMinReplicas(t, namespace, 7)
-	command(0, "approved", "approve", "deployment.apps/shop", "-n", namespace, "--reason", "gated")
-	command(1, "nothing to approve", "approve", "deploy/shop", "-n", namespace, "--reason", "launch")
-	command(1, "forbidden", "status", "-n", other)
-	command(1, "forbidden", "pause", "deploy/shop", "-n", other)
+	jane.want(0, "approved", "approve", "deployment.apps/shop", "--reason", "gated")
+	jane.want(1, "nothing to approve", "approve", "deploy/shop", "--reason", "launch")
+	elsewhere := *jane
+	elsewhere.namespace = other
+	elsewhere.want(1, "forbidden", "status")
+	elsewhere.want(1, "forbidden", "pause", "deploy/shop")
 	if out, err := apply(other); err == nil || !strings.Contains(string(out), "forbidden") {
 		t.Errorf("a Hold in another namespace: %v: %s", err, out)
 	}

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 

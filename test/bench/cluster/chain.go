@@ -20,7 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 	"github.com/tachometer-metrics/tachometer/test/harness/timeline"
 )

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/report"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 func main() {

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/sale"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )

@@ -12,7 +12,7 @@ import (
 
 	autoscaling "k8s.io/api/autoscaling/v2"
 
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 )
 
 // The loads of the steps, in requests per second, and the number of pods.

@@ -12,11 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -163,27 +162,23 @@ func (p *Process) Log() string {
 
 // ReadPeakMemory returns the greatest resident memory since the start or the last call, in bytes.
 func (p *Process) ReadPeakMemory() (int64, error) {
-	peak, err := p.readAdapterProcessStatus("VmHWM:")
+	peak, err := host.PeakResident(p.PID())
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0o600)
-	return peak << 10, err
+	return peak, p.addEndOfProcess(err)
 }
 
 // ReadMemory returns the resident memory in bytes.
 func (p *Process) ReadMemory() (int64, error) {
-	kib, err := p.readAdapterProcessStatus("VmRSS:")
-	return kib << 10, err
+	resident, err := host.Resident(p.PID())
+	return resident, p.addEndOfProcess(err)
 }
 
-func (p *Process) readAdapterProcessStatus(key string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err != nil {
-		return 0, errors.Join(err, p.EndError())
+// addEndOfProcess adds to an error why the process has ended.
+func (p *Process) addEndOfProcess(err error) error {
+	if err == nil {
+		return nil
 	}
-	_, after, found := strings.Cut(string(status), key)
-	if !found {
-		return 0, fmt.Errorf("/proc has no %s: this test needs Linux, and a living process", key)
-	}
-	return strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	return errors.Join(err, p.EndError())
 }
 
 // CountFiles returns the number of the process's open file descriptors.

@@ -90,16 +90,22 @@ func Busy() (time.Duration, error) {
 }
 
 // Resident returns the resident memory of a process, in bytes.
-func Resident(pid int) (int64, error) {
+func Resident(pid int) (int64, error) { return readProcessStatus(pid, "VmRSS:") }
+
+// PeakResident returns the greatest resident memory of a process, in bytes.
+func PeakResident(pid int) (int64, error) { return readProcessStatus(pid, "VmHWM:") }
+
+// readProcessStatus returns a size from the status of a process, in bytes.
+func readProcessStatus(pid int, key string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, key); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("process %d has no VmRSS", pid)
+	return 0, fmt.Errorf("process %d has no %s it has ended, or this is not Linux", pid, key)
 }

@@ -9,7 +9,7 @@ import (
 
 // CPUTime returns an error: other systems have no /proc to measure with.
 func CPUTime(int) (time.Duration, error) {
-	return 0, errors.New("the benchmarks measure with Linux's /proc")
+	return 0, errors.New("only Linux has a /proc to measure with")
 }
 
 func hostKernelVersion() string { return "unknown" }
