@@ -26,5 +26,5 @@ func (r rejecter) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections lets http.Client close those of the transport below.
+// CloseIdleConnections closes the idle connections of the transport below; http.Client calls it.
 func (r rejecter) CloseIdleConnections() { (&http.Client{Transport: r.next}).CloseIdleConnections() }

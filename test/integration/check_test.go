@@ -52,8 +52,8 @@ type checkRun struct {
 	args                             []string
 }
 
-// missing runs the check, and returns its results that are not ok.
-func (c *checkRun) missing(ctx context.Context) (all []checkResult, code int, err error) {
+// listMissing runs the check, and returns its results that are not ok.
+func (c *checkRun) listMissing(ctx context.Context) (all []checkResult, code int, err error) {
 	args := append([]string{"check", "--config=" + c.config, "-o=json", "--lease-namespace=" + stack.AdapterNamespace}, c.args...)
 	if c.user != "" {
 		args = append(args, "--as="+c.user)
@@ -78,7 +78,7 @@ func (c *checkRun) missing(ctx context.Context) (all []checkResult, code int, er
 func (c *checkRun) wantFine() {
 	c.t.Helper()
 	eventually(c.t, 30*time.Second, func(ctx context.Context) error {
-		all, code, err := c.missing(ctx)
+		all, code, err := c.listMissing(ctx)
 		if err == nil && (len(all) > 0 || code != 0) {
 			err = fmt.Errorf("exit code %d: %+v", code, all)
 		}
@@ -91,7 +91,7 @@ func (c *checkRun) wantMissing(check, detail, fix string) string {
 	c.t.Helper()
 	var last checkResult
 	eventually(c.t, 30*time.Second, func(ctx context.Context) error {
-		all, code, err := c.missing(ctx)
+		all, code, err := c.listMissing(ctx)
 		if err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ func (c *checkRun) wantMissingRight(verb string, rule rbacv1.PolicyRule) {
 		subject += "/" + subresource
 	}
 	eventually(c.t, 30*time.Second, func(ctx context.Context) error {
-		all, code, err := c.missing(ctx)
+		all, code, err := c.listMissing(ctx)
 		if err != nil {
 			return err
 		}

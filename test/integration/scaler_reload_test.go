@@ -55,8 +55,8 @@ func (r *alertReceiver) ServeHTTP(w http.ResponseWriter, request *http.Request) 
 	}
 }
 
-// state returns how many messages were rejected, and whether one was taken, and none twice.
-func (r *alertReceiver) state() (rejected int, err error) {
+// judgeMessages returns how many messages were rejected, and an error unless one was taken, and none twice.
+func (r *alertReceiver) judgeMessages() (rejected int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.taken) == 0 {
@@ -95,7 +95,7 @@ func TestD34ReloadWithWaitingAlert(t *testing.T) {
 	s := startScalerWith(t, buildScaler(t), namespace, newAlertConfig(t, receiver.url))
 	awaitMinReplicas(t, namespace, 4)
 	eventually(t, time.Minute, func(context.Context) error {
-		if rejected, _ := receiver.state(); rejected == 0 {
+		if rejected, _ := receiver.judgeMessages(); rejected == 0 {
 			return errors.New("no message waits")
 		}
 		return nil
@@ -116,7 +116,7 @@ func TestD34ReloadWithWaitingAlert(t *testing.T) {
 	receiver.mu.Lock()
 	receiver.up = true
 	receiver.mu.Unlock()
-	eventually(t, 2*time.Minute, func(context.Context) error { _, err := receiver.state(); return err })
+	eventually(t, 2*time.Minute, func(context.Context) error { _, err := receiver.judgeMessages(); return err })
 	if err := s.process.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the program has ended: %v", err)
 	}

@@ -44,9 +44,9 @@ func isHealthPath(path string) bool {
 	return path == "/healthz" || path == "/livez" || path == "/readyz"
 }
 
-// answerProbes returns the handler of the health endpoints for callers without credentials. It stands in front of the library's handler chain, whose
-// goroutines, locks and timeouts an overload delays: a kubelet waits for two seconds.
-func answerProbes(health http.Handler) http.Handler {
+// newProbeHandler returns the handler of the health endpoints for callers without credentials. It stands in front of the library's handler chain: an
+// overload delays the chain's goroutines, locks and timeouts, and a kubelet waits for two seconds.
+func newProbeHandler(health http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache, private")
 		health.ServeHTTP(w, r)

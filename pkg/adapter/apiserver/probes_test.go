@@ -32,7 +32,7 @@ func TestProbesPassTheChain(t *testing.T) {
 	verifier := newFrontProxyVerifier(newProxyConfig(t, newProxyAuthority(t)))
 	isOpen := func(path string) bool { return path != podsPath && path != "/healthz" }
 	admission := newRequestAdmission(chain, defaultServerLimits(), isOpen, newProvenFrontProxyCredentials(), verifier, newMetrics(nil))
-	admission.health = answerProbes(health)
+	admission.health = newProbeHandler(health)
 	for path, want := range map[string]int{
 		"/livez": 200, "/readyz": 200, "/readyz?verbose": 200, "/metrics": 504, "/readyz/ping": 504, "/livez/": 504, podsPath: 401,
 		"/healthz": 401, // closed by the operator

@@ -165,7 +165,7 @@ func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
 	explainer := newHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
 	gate := newProcessorGate(lanes, s.load, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		health := answerProbes(explainer.explainHealthResponse(api))
+		health := newProbeHandler(explainer.explainHealthResponse(api))
 		api = s.answerByOtherReplica(rejectBadMetricSelector(withPlainDiscovery(api), s.metrics))
 		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealthResponse(gate.gateRequestHandler(api)), c)
 		admission := newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// findReplacedSeries finds the series with earlier samples that do not belong to those of this page. The steps of a gauge are no counts. And
-// a quantile of old and new buckets is right of neither: a bucket that is new, or gone, has a part of the counts, and the others have all.
+// findReplacedSeries finds the series with earlier samples that do not belong to those of this page. The steps of a gauge are no counts. A
+// quantile over old and new buckets fits neither: a new or vanished bucket has a part of the counts, and the others have all.
 func (p *Parser) findReplacedSeries() {
 	p.replaced = p.replaced[:0]
 	kept, newBuckets := 0, false

@@ -44,8 +44,8 @@ func (b *podBuckets) hasBoundsOf(other *podBuckets) bool {
 	return b.sum*other.count == other.sum*b.count
 }
 
-// differentBucketsError returns the error for a quantile of pods with different buckets, or nil.
-func (ev *evaluation) differentBucketsError() error {
+// rejectDifferentBuckets returns the error of a quantile over pods with different buckets, or nil.
+func (ev *evaluation) rejectDifferentBuckets() error {
 	for i, series := range ev.scan.seriesBySelector {
 		if !ev.selectors[i].addsUpPods || len(series) == 0 {
 			continue

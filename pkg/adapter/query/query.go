@@ -211,7 +211,7 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}
-	if err := ev.differentBucketsError(); err != nil {
+	if err := ev.rejectDifferentBuckets(); err != nil {
 		return nil, err
 	}
 	for i := range ev.evalGroups {

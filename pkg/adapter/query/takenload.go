@@ -38,7 +38,7 @@ func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
 }
 
 // noteLoadGivenToReadyPods sets when each pod that goes on gave load to pods that became ready together within its newest increment. Where load
-// moved another time since the begin of the increment before, its rate is not the one that it had until then.
+// also moved earlier, since the begin of the increment before, the rate of that increment did not last until then.
 func (s *seriesScan) noteLoadGivenToReadyPods(c commonStretch, interval int64) {
 	readied, others := s.listLoadMoves(c)
 	for _, p := range s.orderedPods {

@@ -280,7 +280,6 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// Appends, collections and reads at the same time: every read sees each series whole, in order and without a gap.
 // TestForget: a forgotten series begins anew, and its former reference leads to nothing.
 func TestForget(t *testing.T) {
 	t.Parallel()
@@ -305,6 +304,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestConcurrentAppendAndSelect: of appends, collections and reads at the same time, every read sees each series whole, in order and without a gap.
 func TestConcurrentAppendAndSelect(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: 200 * time.Millisecond})

@@ -86,7 +86,7 @@ func (p *Program) completeHoldReasons(cmd *cobra.Command, _ []string, _ string) 
 // completeSetReasons completes the names of the holds in the namespace that set made.
 func (p *Program) completeSetReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return p.completeFromHolds(cmd.Context(), func(h *hold.Object) string {
-		name, _ := strings.CutPrefix(h.HoldID(), setHoldPrefix)
+		name, _ := strings.CutPrefix(h.HoldID(), hold.SetPrefix)
 		if name == h.HoldID() {
 			return ""
 		}

@@ -39,7 +39,7 @@ func TestShortFor(t *testing.T) {
 	}
 }
 
-// TestForForms: each form of a duration ends the hold after it, and what is no duration writes nothing.
+// TestForForms: each form of a duration ends the hold after it, and an invalid duration writes nothing.
 func TestForForms(t *testing.T) {
 	t.Parallel()
 	for span, want := range map[string]time.Duration{

@@ -14,9 +14,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// setHoldPrefix begins the IDs of the holds that people make with set.
-const setHoldPrefix = hold.SetPrefix
-
 // addReasonFlag adds --reason, which names holds, with its completion.
 func addReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage string) {
 	cmd.Flags().StringArrayVar(to, "reason", nil, usage)
@@ -36,7 +33,7 @@ func nameUnnamedHold(ctx context.Context, c *Connection, t hold.Workload, h *hol
 	id, other := pickUnnamedHoldID(all, t, h)
 	if h.ID = id; other != nil {
 		out.printCommandEvent("named", id, fmt.Sprintf("this hold is %s: %s is a hold by %s for %d replicas, and stays; --reason %s replaces it",
-			id, other.HoldID(), other.Spec.By, other.Spec.Replicas, strings.TrimPrefix(other.HoldID(), setHoldPrefix)), nil)
+			id, other.HoldID(), other.Spec.By, other.Spec.Replicas, strings.TrimPrefix(other.HoldID(), hold.SetPrefix)), nil)
 	}
 	return nil
 }
@@ -44,7 +41,7 @@ func nameUnnamedHold(ctx context.Context, c *Connection, t hold.Workload, h *hol
 // pickUnnamedHoldID returns the ID for a hold without --reason, which is the user's name, and the hold of another host that has that ID;
 // nil: none has. A hold that this host already named after itself keeps its name.
 func pickUnnamedHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id string, other *hold.Object) {
-	own := setHoldPrefix + h.By
+	own := hold.SetPrefix + h.By
 	for i := range all {
 		o := &all[i]
 		switch {
@@ -63,16 +60,16 @@ func pickUnnamedHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id str
 
 // holdIDOfReason returns the ID of the hold that set makes for --reason. The ID of such a hold, as status shows it, names that hold.
 func holdIDOfReason(reason string) (id string, err error) {
-	name := strings.TrimPrefix(reason, setHoldPrefix)
+	name := strings.TrimPrefix(reason, hold.SetPrefix)
 	if reason != "" && name == "" {
 		return "", UsageErrorf("--reason %s names no hold", reason)
 	}
-	return setHoldPrefix + cmp.Or(name, commandUserName()), nil
+	return hold.SetPrefix + cmp.Or(name, commandUserName()), nil
 }
 
 // isHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
 func isHoldNamed(h *hold.Object, reason string) bool {
-	return h.HoldID() == reason || h.HoldID() == setHoldPrefix+reason || h.Name == reason
+	return h.HoldID() == reason || h.HoldID() == hold.SetPrefix+reason || h.Name == reason
 }
 
 // pickNamedHolds returns the UIDs of the holds of a workload that --reason names. A misspelt name must not look like success, and a name of

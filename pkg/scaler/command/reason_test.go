@@ -52,10 +52,10 @@ func TestD22SetBesideAnotherHost(t *testing.T) {
 		t.Skip("in a pod every run has its own host; run it outside of a cluster")
 	}
 	a := newFakeAPI(t)
-	id := setHoldPrefix + commandUserName()
+	id := hold.SetPrefix + commandUserName()
 	a.addHold("other", map[string]any{"id": id, "replicas": 20, "by": commandUserName() + "@elsewhere"}, nil)
 	out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "--dry-run", "-o", "text")
-	if want := id + " is a hold by " + commandUserName() + "@elsewhere for 20 replicas, and stays"; code != ExitDone || !strings.Contains(out, want) || !strings.Contains(out, setHoldPrefix+IdentifyCaller()) {
+	if want := id + " is a hold by " + commandUserName() + "@elsewhere for 20 replicas, and stays"; code != ExitDone || !strings.Contains(out, want) || !strings.Contains(out, hold.SetPrefix+IdentifyCaller()) {
 		t.Errorf("exit code %d: %s%s; want %s", code, out, errs, want)
 	}
 }

@@ -86,7 +86,7 @@ func (r *releaseCommand) chooseReleasedHolds(all []hold.Object, t hold.Workload)
 	}
 	for i := range all {
 		h := &all[i]
-		isChosen := r.all || strings.HasPrefix(h.HoldID(), setHoldPrefix)
+		isChosen := r.all || strings.HasPrefix(h.HoldID(), hold.SetPrefix)
 		if len(r.reasons) > 0 {
 			isChosen = slices.Contains(named, h.UID)
 		}

@@ -51,16 +51,15 @@ type Hold struct {
 	Paused bool
 }
 
-// SchedulePrefix is the prefix of the IDs of schedules' holds, and EventPrefix of events' holds: event/RULE, or event/RULE/KEY.
+// The prefixes of the IDs of holds: SchedulePrefix of schedules' holds, EventPrefix of events' holds (event/RULE, or event/RULE/KEY), and SetPrefix of
+// those that people make with the command set.
 const (
 	SchedulePrefix = "schedule/"
 	EventPrefix    = "event/"
+	SetPrefix      = "set/"
 )
 
-// SetPrefix is the prefix of the IDs of the holds that people make by the command set.
-const SetPrefix = "set/"
-
-// WorkloadPauseID is the ID of a hold that holds nothing: while it is paused, its workload is, and with it the holds that are made meanwhile.
+// WorkloadPauseID is the ID of the hold that pauses its workload. It holds nothing; while it is paused, so are the holds that are made meanwhile.
 const WorkloadPauseID = "pause/workload"
 
 // WindowOverlap is the time by which a schedule's hold outlasts its window, unless the controller replaces or ends it at the end of the window. Without it, a

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// applyRoles is the command that brings the shipped roles up to date, and binds those of the shipped namespace.
+	// applyRoles is the command that updates the shipped roles, and their bindings in the shipped namespace.
 	applyRoles = "kubectl apply -f manifests/scaler/base/rbac.yaml"
 	// shippedNamespace is the namespace of the shipped controller.
 	shippedNamespace = "tachometer"

@@ -13,7 +13,7 @@ import (
 // outcomeStarted is the start of a hold in Status.Told.
 const outcomeStarted = "Started"
 
-// tellHoldStart puts the start of a hold into the status that starts it: whatever process writes it, another tells it. The steps of a ramp are one start,
+// tellHoldStart puts the start of a hold into the status that starts it, so that any process can tell it. The steps of a ramp are one start,
 // and so is a change of a hold that waits for its pods, unless it asks for another number.
 func (o *Observed) tellHoldStart(h *hold.Object, status hold.Status, now time.Time) hold.Status {
 	switch {

@@ -44,7 +44,7 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 	if name, outcome = o.owedHoldPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
 		return name, outcome
 	}
-	told := func(name string) bool { return wasTroubleTold(h, name) }
+	told := func(name string) bool { return wasOutcomeTold(h, name) }
 	troubles := o.listHoldTroubles(h, now)
 	untold := slices.IndexFunc(troubles, func(t holdTrouble) bool { return !told(t.outcome) })
 	switch s := h.Status.State; {
@@ -72,12 +72,17 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 // would end that message at a receiver.
 func owesHoldEnd(h *hold.Object) bool {
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(wasTroubleTold(h, outcomeStarted) || wasTroubleTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTroubleTold(h, string(hold.RolledBack)) || wasTroubleTold(h, toldBefore)) &&
-		!wasTroubleTold(h, string(hold.Released)) && wasTroubleTold(h, reasonPaused) == wasTroubleTold(h, reasonResumed)
+		slices.ContainsFunc(h.Status.Told, needsEndMessage) &&
+		!wasOutcomeTold(h, string(hold.Released)) && wasOutcomeTold(h, reasonPaused) == wasOutcomeTold(h, reasonResumed)
 }
 
-// wasTroubleTold reports whether the notifiers of a hold were told an outcome.
-func wasTroubleTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
+// needsEndMessage reports whether an outcome in Status.Told leaves its receivers waiting for the end of the hold.
+func needsEndMessage(outcome string) bool {
+	return isTroubleOutcome(outcome) || slices.Contains([]string{outcomeStarted, string(hold.Open), string(hold.RolledBack), toldBefore}, outcome)
+}
+
+// wasOutcomeTold reports whether the notifiers of a hold were told an outcome.
+func wasOutcomeTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
 
 // toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.
 const toldBefore = "Before"
@@ -167,7 +172,7 @@ func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Obje
 func (o *Observed) keepHoldFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
-	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasTroubleTold(h, name) {
+	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasOutcomeTold(h, name) {
 		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox

@@ -83,7 +83,7 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 // resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
-	if wasTroubleTold(h, reasonPaused) {
+	if wasOutcomeTold(h, reasonPaused) {
 		status.Told = append(keepToldStart(h.Status.Told, status.Told), reasonPaused)
 	} else {
 		status = o.tellHoldStart(h, status, now)
@@ -97,9 +97,9 @@ func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step
 // never began is paused in silence.
 func (o *Observed) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasTroubleTold(h, reasonPaused):
+	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasOutcomeTold(h, reasonPaused):
 		return reasonPaused, "paused: " + o.describeReplicas()
-	case s.IsActive() && !h.IsOver(now) && wasTroubleTold(h, reasonPaused) && !wasTroubleTold(h, reasonResumed):
+	case s.IsActive() && !h.IsOver(now) && wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()
 	}
 	return "", ""

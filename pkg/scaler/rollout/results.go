@@ -17,8 +17,8 @@ type holdResults struct {
 	readings map[types.UID]WatchReading
 }
 
-// findHoldResults returns copies of the results about the holds of a workload, and forgets those of other holds: whatever process removes a hold,
-// such as a command, none of its results stays.
+// findHoldResults returns copies of the results about the holds of a workload, and forgets those of other holds: another process, such as a
+// command, may have removed a hold.
 func (e *Engine) findHoldResults(t hold.Workload, holds []hold.Object) holdResults {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -33,8 +33,8 @@ func (o *Observed) findWorkloadPause(now time.Time) *hold.Object {
 	return nil
 }
 
-// coverPausedHold pauses a hold that came during the pause of its workload, before it begins: once, so that a person may resume it by itself. A person
-// who sets replicas meanwhile wants them now.
+// coverPausedHold pauses a hold that came during the pause of its workload, before it begins: once, so that a person may resume it by itself. Replicas
+// that a person sets meanwhile apply at once.
 func (o *Observed) coverPausedHold(now time.Time) (Step, bool) {
 	pause := o.findWorkloadPause(now)
 	if pause == nil {

@@ -45,7 +45,7 @@ type soaker struct {
 	deaths       int               // of processes that may have sent a message without a note of it
 	arrived      map[string]int    // the deaths before each message that arrived, by notifier and key
 	repeated     int
-	soakerCache  *staleReader
+	reader       *staleReader
 	apiBack      time.Time
 	receiverBack time.Time
 }
@@ -195,8 +195,8 @@ func (s *soaker) replaceLeader(handsOver bool) {
 		_ = s.engine.SettleMessages(s.t.Context(), []string{"sale"})
 	}
 	s.restart()
-	s.soakerCache = &staleReader{memoryCluster: s.memoryCluster}
-	s.engine.Reader = s.soakerCache
+	s.reader = &staleReader{memoryCluster: s.memoryCluster}
+	s.engine.Reader = s.reader
 }
 
 // disturb makes one random event of the life.
@@ -232,7 +232,7 @@ func (s *soaker) disturb(work *memoryWorkload) {
 	case 12:
 		s.checker.passed = s.IntN(4) > 0
 	case 13:
-		s.soakerCache.holds, _ = s.memoryCluster.ListHolds(s.t.Context(), "sale")
+		s.reader.holds, _ = s.memoryCluster.ListHolds(s.t.Context(), "sale")
 	case 15:
 		err := s.engine.PauseWorkload(s.t.Context(), memoryRef(work.name), "soak", s.now.Add(time.Duration(s.IntN(12))*time.Hour))
 		s.note("person pauses %s: %v", work.name, err)
@@ -249,14 +249,14 @@ func (s *soaker) live() {
 	if s.IntN(4) > 0 {
 		work.setReady(s.memoryCluster, work.replicas)
 	}
-	s.soakerCache.holds = nil
+	s.reader.holds = nil
 	s.applySchedules()
 	s.disturb(work)
 	work.follow(s.memoryCluster)
 	if err := s.pass(s.t.Context()); err != nil && !s.away {
 		s.fail("pass: %v", err)
 	}
-	if !s.away && s.soakerCache.holds == nil {
+	if !s.away && s.reader.holds == nil {
 		s.checkGates()
 		s.checkBounds()
 	}
@@ -326,7 +326,7 @@ func TestYear(t *testing.T) {
 	for range *soakDays * 24 * 6 {
 		s.live()
 	}
-	s.away, s.notifier.down, s.soakerCache.holds = false, false, nil
+	s.away, s.notifier.down, s.reader.holds = false, false, nil
 	s.replaceLeader(false) // the queue in memory does not retry what it posted while the receiver was away
 	s.end()
 	if len(s.owed) < *soakDays {
