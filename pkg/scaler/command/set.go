@@ -250,7 +250,7 @@ func (s *holdSetting) postHoldOutcome(queue *notify.Queue, f *holdProgress, repl
 		return nil
 	}
 	m := notify.Message{
-		Kind: notify.KindStarted, Time: time.Now(), Outcome: fmt.Sprintf("asked for %d replicas, from %d", s.hold.Replicas, s.plan.Replicas),
+		Kind: notify.KindStarted, Time: time.Now(), Outcome: rollout.DescribeStart(s.hold.Replicas, s.plan.Replicas),
 		Workload: s.workload, Hold: s.hold.ID, Reason: s.hold.Reason, By: s.hold.By, Why: f.lastHold.Status.Message, Report: f.lastReport,
 	}
 	switch {

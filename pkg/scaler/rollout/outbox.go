@@ -53,7 +53,7 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 	case untold >= 0:
 		return troubles[untold].outcome, troubles[untold].text
 	case s.IsActive() && !told(outcomeStarted) && !told(string(hold.Open)): // a command started it
-		return outcomeStarted, fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, h.Status.ReplicasBefore)
+		return outcomeStarted, DescribeStart(h.Spec.Replicas, h.Status.ReplicasBefore)
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), o.describeRollback()
 	case s == hold.Open && !told(string(s)) && len(troubles) == 0: // at a receiver, it would end them
