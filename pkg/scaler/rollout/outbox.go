@@ -62,18 +62,20 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case owesHoldEnd(h):
+	case owesHoldEnd(h, now):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
 }
 
-// owesHoldEnd reports whether the end of a hold is to be told: it is over, and its other messages were told. The end of a hold with an open gate
-// would end that message at a receiver.
-func owesHoldEnd(h *hold.Object) bool {
-	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		(wasTroubleTold(h, outcomeStarted) || wasTroubleTold(h, string(hold.Open)) || slices.ContainsFunc(h.Status.Told, isTroubleOutcome) || wasTroubleTold(h, string(hold.RolledBack)) || wasTroubleTold(h, toldBefore)) &&
-		!wasTroubleTold(h, string(hold.Released)) && wasTroubleTold(h, reasonPaused) == wasTroubleTold(h, reasonResumed)
+// owesHoldEnd reports whether the end of a hold is to be told, during a pause too: it is over for good, and its other messages were told. The end of a
+// hold with an open gate would end that message at a receiver.
+func owesHoldEnd(h *hold.Object, now time.Time) bool {
+	wasTold := slices.ContainsFunc(h.Status.Told, func(name string) bool {
+		return name == outcomeStarted || name == string(hold.Open) || name == string(hold.RolledBack) || name == toldBefore || name == reasonPaused || isTroubleOutcome(name)
+	})
+	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil && wasTold &&
+		!wasTroubleTold(h, string(hold.Released)) && (!h.IsPaused(now) || isHoldPastEnd(h, now))
 }
 
 // wasTroubleTold reports whether the notifiers of a hold were told an outcome.

@@ -1,0 +1,110 @@
+package rollout
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// TestD12EndDuringAPauseIsTold: a hold that was told, and ends while it is paused, is told to have ended: once, at its end or when a person deletes it, at
+// whatever write a process dies.
+func TestD12EndDuringAPauseIsTold(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *bench){
+		"released":         func(t *testing.T, b *bench) { b.release(t, "shop", "event/sale") }, //nolint:thelper // an action of the test
+		"over":             func(_ *testing.T, b *bench) { b.now = benchStart.Add(4 * time.Hour) },
+		"over, longer ago": func(_ *testing.T, b *bench) { b.now = benchStart.Add(24 * time.Hour) },
+		"released after its end": func(t *testing.T, b *bench) {
+			b.now = benchStart.Add(5 * time.Hour)
+			b.release(t, "shop", "event/sale")
+		}, //nolint:thelper // as above
+		"resumed after its end": func(t *testing.T, b *bench) {
+			b.now = benchStart.Add(5 * time.Hour)
+			b.pauseHold(t, "shop", "event/sale", false, nil)
+		}, //nolint:thelper // as above
+		"resumed and released": func(t *testing.T, b *bench) {
+			b.pauseHold(t, "shop", "event/sale", false, nil)
+			b.release(t, "shop", "event/sale")
+		}, //nolint:thelper // as above
+	} {
+		for writes := range 8 {
+			t.Run(fmt.Sprintf("%s, killed after %d writes", name, writes), func(t *testing.T) {
+				t.Parallel()
+				b, w := newOpenSale(t)
+				b.pauseHold(t, "shop", "event/sale", true, nil)
+				b.mustPass(t)
+				b.wantTold(t, "event/sale", "Up", "Paused")
+				end(t, b)
+				b.writesLeft = writes + 1
+				_ = b.pass(t.Context())
+				b.restart()
+				for range 3 {
+					b.mustPass(t)
+					b.now = b.now.Add(time.Minute)
+				}
+				b.wantTold(t, "event/sale", "Up", "Paused", "Ended")
+				if h := b.find("shop", "event/sale"); h != nil || w.replicas != 2 {
+					t.Errorf("%d replicas, left %+v", w.replicas, h)
+				}
+			})
+		}
+	}
+}
+
+// TestD12ScheduleDuringAPause: a schedule's hold that stays paused over several windows is told to have ended once, and starts anew with the window in
+// which it is resumed.
+func TestD12ScheduleDuringAPause(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	night := nightHold(8)
+	night.Notify = []string{"oncall"}
+	b.apply(t, "shop", night)
+	b.mustPass(t)
+	w.ready = w.replicas
+	b.mustPass(t)
+	b.pauseHold(t, "shop", night.ID, true, nil)
+	b.mustPass(t)
+	for range 3 {
+		b.now = night.Until.Add(time.Hour)
+		b.mustPass(t)
+		night.WindowStart, night.Until = b.now, b.now.Add(10*time.Hour)
+		b.apply(t, "shop", night)
+		b.mustPass(t)
+	}
+	b.wantTold(t, night.ID, "Up", "Paused", "Ended")
+	b.pauseHold(t, "shop", night.ID, false, nil)
+	b.mustPass(t)
+	w.ready = w.replicas
+	b.mustPass(t)
+	b.wantTold(t, night.ID, "Up", "Paused", "Ended", "Up")
+	b.wantStarts(t, night.ID, 2)
+	b.now = night.Until
+	b.mustPass(t)
+	b.wantTold(t, night.ID, "Up", "Paused", "Ended", "Up", "Ended")
+}
+
+// TestEndDuringAPauseIsSeen: the scaler looks at a paused hold at its end, and tells nobody of one that never began.
+func TestEndDuringAPauseIsSeen(t *testing.T) {
+	t.Parallel()
+	until := metav1.NewTime(benchStart.Add(10 * time.Second))
+	h := hold.NewObject(memoryRef("shop"), saleHold(), "")
+	h.Spec.Paused, h.Spec.Until = true, &until
+	o := Observed{Workload: memoryRef("shop"), Holds: []hold.Object{*h}, Scale: &Scale{Replicas: 2}, Gated: true}
+	if next := o.nextLook(benchStart); !next.Equal(until.Time) {
+		t.Errorf("looks at %v; want %v", next, until)
+	}
+	b := newBench()
+	b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	sale := saleHold()
+	sale.Paused = true
+	b.apply(t, "shop", sale)
+	b.mustPass(t)
+	b.now = sale.Until
+	b.mustPass(t)
+	b.wantTold(t, sale.ID)
+}
