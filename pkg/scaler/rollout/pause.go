@@ -99,10 +99,10 @@ func isHoldPastEnd(h *hold.Object, now time.Time) bool {
 }
 
 // owedHoldPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
-// never began is paused in silence.
+// never began, or not since its end was told, is paused in silence.
 func (o *Observed) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && !isHoldPastEnd(h, now) && isPauseNoted(h) && !wasTroubleTold(h, reasonPaused):
+	case s == hold.Released && h.IsPaused(now) && !isHoldPastEnd(h, now) && isPauseNoted(h) && !wasTroubleTold(h, reasonPaused) && !wasTroubleTold(h, string(hold.Released)):
 		return reasonPaused, "paused: " + o.describeReplicas()
 	case s.IsActive() && !h.IsOver(now) && wasTroubleTold(h, reasonPaused) && !wasTroubleTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()

@@ -108,3 +108,34 @@ func TestEndDuringAPauseIsSeen(t *testing.T) {
 	b.mustPass(t)
 	b.wantTold(t, sale.ID)
 }
+
+// TestD12PauseBetweenWindows: a schedule's hold whose end was told, and that has not begun since, is paused in silence. Its end was not told again, and the
+// pause would be the last word about it.
+func TestD12PauseBetweenWindows(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	night := nightHold(8)
+	night.Notify = []string{"oncall"}
+	b.apply(t, "shop", night)
+	b.mustPass(t)
+	w.ready = w.replicas
+	b.mustPass(t)
+	b.notifier.down = true // the hold stays, since it owes its end
+	b.now = night.Until
+	b.mustPass(t)
+	night.WindowStart, night.Until = b.now, b.now.Add(10*time.Hour)
+	b.apply(t, "shop", night)
+	b.pauseHold(t, "shop", night.ID, true, nil)
+	b.mustPass(t)
+	b.notifier.down = false
+	b.restart()
+	for range 2 {
+		b.mustPass(t)
+		b.now = night.Until
+	}
+	b.wantTold(t, night.ID, "Up", "Ended")
+	if h := b.find("shop", night.ID); h == nil || !isPauseNoted(h) {
+		t.Errorf("the pause is not in the status: %+v", h)
+	}
+}

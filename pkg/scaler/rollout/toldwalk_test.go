@@ -81,7 +81,7 @@ func (w *walker) checkTold() {
 	}
 	for uid := range w.told {
 		if last := w.lastToldState(uid); !there[uid] && last != notify.KindEnded && last != notify.KindRolledBack {
-			w.fail("hold %s has ended, and its last message is %q", uid, last)
+			w.fail("hold %s has ended, and its last message is %q: %+v", uid, last, w.told[uid])
 		}
 	}
 }
