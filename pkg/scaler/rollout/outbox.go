@@ -104,7 +104,8 @@ func forgetHoldOutcomes(told []string, outbox []hold.OutboxMessage) []string {
 // contraryOutcomes are the outcomes after which one is news again: a hold that came up after a failure may fail once more.
 var contraryOutcomes = map[string]string{string(hold.Open): string(hold.RolledBack), string(hold.RolledBack): string(hold.Open)}
 
-// forgetContraryOutcomes returns the told outcomes without those that are news again after one. A hold that is up ends all its troubles.
+// forgetContraryOutcomes returns the told outcomes without those that are news again after one. A hold that is up ends all its troubles. After a failure the
+// end of a pause is no news: it would be the last word about a hold that fails again.
 func forgetContraryOutcomes(told []string, name string) []string {
 	if name == string(hold.Open) {
 		for _, t := range slices.Clone(told) {
@@ -112,6 +113,9 @@ func forgetContraryOutcomes(told []string, name string) []string {
 				told = forgetHoldOutcome(told, t)
 			}
 		}
+	}
+	if name == string(hold.RolledBack) {
+		told = forgetHoldOutcome(forgetHoldOutcome(told, reasonPaused), reasonResumed)
 	}
 	return forgetHoldOutcome(told, contraryOutcomes[name])
 }

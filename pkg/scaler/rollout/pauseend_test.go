@@ -1,11 +1,14 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -138,4 +141,25 @@ func TestD12PauseBetweenWindows(t *testing.T) {
 	if h := b.find("shop", night.ID); h == nil || !isPauseNoted(h) {
 		t.Errorf("the pause is not in the status: %+v", h)
 	}
+}
+
+// TestD12FailureAfterAPause: a hold that fails at once after its pause tells the failure, and no longer that it was resumed: that would be the last word about
+// a hold that fails again.
+func TestD12FailureAfterAPause(t *testing.T) {
+	t.Parallel()
+	b, w := newOpenSale(t)
+	b.pauseHold(t, "shop", "event/sale", true, nil)
+	b.mustPass(t)
+	b.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "shop", errors.New("the role is gone"))
+	b.pauseHold(t, "shop", "event/sale", false, nil)
+	_ = b.pass(t.Context())
+	b.wantTold(t, "event/sale", "Up", "Paused", "RolledBack")
+	b.deny, w.ready = nil, 2
+	for range 3 { // it is tried again, and its pods do not become ready
+		b.now = b.now.Add(20 * time.Minute)
+		b.mustPass(t)
+	}
+	b.release(t, "shop", "event/sale")
+	b.mustPass(t)
+	b.wantTold(t, "event/sale", "Up", "Paused", "RolledBack", "Ended") // it was tried at that moment
 }
