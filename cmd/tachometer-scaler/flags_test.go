@@ -56,7 +56,7 @@ func TestKubeconfigs(t *testing.T) {
 	}
 }
 
-// TestPreviewFromDay: --from takes a day on the clocks of this machine, as files do, and a time.
+// TestPreviewFromDay: --from takes a day or a time on the clocks of the schedule, as files do, and a moment.
 func TestPreviewFromDay(t *testing.T) {
 	t.Parallel()
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -64,15 +64,27 @@ func TestPreviewFromDay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for from, begin := range map[string]time.Time{
-		"2026-12-24":                time.Date(2026, 12, 24, 0, 0, 0, 0, time.Local),
-		"2026-12-24 12:00":          time.Date(2026, 12, 24, 12, 0, 0, 0, time.Local),
+		"2026-12-24":                time.Date(2026, 12, 24, 0, 0, 0, 0, berlin),
+		"2026-12-24 12:00":          time.Date(2026, 12, 24, 12, 0, 0, 0, berlin),
 		"2026-12-24T00:00:00+01:00": time.Date(2026, 12, 24, 0, 0, 0, 0, berlin),
 		"2026-12-23T23:00:00Z":      time.Date(2026, 12, 24, 0, 0, 0, 0, berlin),
 	} {
 		out, code := runProgramWithArgs("schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", from)
 		lines := strings.Split(out, "\n")
-		if code != command.ExitDone || len(lines) < 3 || !strings.HasPrefix(lines[1], begin.In(berlin).Format("Mon 2006-01-02 15:04 -07:00")) {
+		if code != command.ExitDone || len(lines) < 3 || !strings.HasPrefix(lines[1], begin.In(berlin).Format("Mon 2006-01-02 15:04 -07:00")) || !strings.Contains(lines[1], "Europe/Berlin") {
 			t.Errorf("--from %s: exit code %d\n%s", from, code, out)
+		}
+	}
+}
+
+// TestPreviewFromDayElsewhere: the clocks of the machine do not matter.
+func TestPreviewFromDayElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, zone := range []string{"America/New_York", "Pacific/Kiritimati"} {
+		elsewhere := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPreviewFromDay$", "-test.v")
+		elsewhere.Env = append(os.Environ(), "TZ="+zone)
+		if out, err := elsewhere.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestPreviewFromDay ") {
+			t.Errorf("%s: %v\n%s", zone, err, out)
 		}
 	}
 }

@@ -33,7 +33,7 @@ clock changes, windows below another window, paused schedules, and numbers that 
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
 	preview.Flags().StringVar(&next, "next", "14d", "`duration` of the preview, such as 14d")
-	preview.Flags().StringVar(&from, "from", "", "start `time`, such as 2026-10-24 or 2026-10-24T00:00:00Z; empty: now")
+	preview.Flags().StringVar(&from, "from", "", "start `time`, such as 2026-10-24 or 2026-10-24 08:00 in the schedule's zone, or 2026-10-24T00:00:00Z; empty: now")
 	if err := preview.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
@@ -69,15 +69,14 @@ func (g *globalFlags) previewSchedules(file, next, from string) error {
 	return schedule.WriteTable(g.Out, rows)
 }
 
-// parsePreviewStart parses --from: a time, or a day on the clocks of this machine. Empty means now.
-func parsePreviewStart(text string, now time.Time) (time.Time, error) {
+// parsePreviewStart parses --from: a moment, or a day or time on the clocks of the schedules. Empty means now.
+func parsePreviewStart(text string, now time.Time) (schedule.Start, error) {
 	if text == "" {
-		return now, nil
+		return schedule.StartAt(now), nil
 	}
-	for _, format := range []string{time.RFC3339, "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(format, text, time.Local); err == nil {
-			return t, nil
-		}
+	start, ok := schedule.ParseStart(text)
+	if !ok {
+		return nil, command.UsageErrorf("--from must be a day such as 2026-12-24 or a time such as 2026-12-24T08:00:00Z, not %q", text)
 	}
-	return time.Time{}, command.UsageErrorf("--from must be a day such as 2026-12-24 or a time such as 2026-12-24T08:00:00Z, not %q", text)
+	return start, nil
 }

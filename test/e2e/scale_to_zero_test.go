@@ -21,8 +21,6 @@ import (
 // The parts of TestScaleToZero.
 const (
 	documentedDir = "test/e2e/manifests/scale-to-zero"
-	// laneSettles is the time from the first reads of the lane until it raises: good answers for a minute.
-	laneSettles = 75 * time.Second
 	// laneStepBound is the longest time from a step until the lane has raised, on a busy machine. The HPA needs two periods for such a step, and
 	// in this test it adds one pod.
 	laneStepBound = 20 * time.Second
@@ -59,11 +57,10 @@ func TestScaleToZero(t *testing.T) {
 		awaitWorkers(t, name, 0)
 	}
 	w.load = send(t, beforeSurge)
-	settled := time.Now().Add(laneSettles)
 	w.expectFallback(t)
 	w.expectWhenNoPods(t)
 	awaitWorkers(t, "followers", 1)
-	waitForSurge(t, time.Until(settled))
+	settleBeforeSurge(t, w.load, true)
 	w.expectObservedSurge(t)
 	w.expectSurgeLane(t)
 	w.expectDocumentedExample(t)

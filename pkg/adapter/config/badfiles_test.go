@@ -204,7 +204,7 @@ var badFiles = map[string][]string{
 	},
 	"sizes": {
 		`line 4: scrape.maxPageBytes: must be a number of bytes such as 16Mi, not "16MB"`,
-		`line 5: scrape.maxSamples: must be a whole number, not "1e3"`,
+		`line 5: scrape.maxSamples: must be a whole number, not "1e3"; write 1000`,
 		`line 6: scrape.maxLabels: must be a whole number, not "many"`,
 		`line 7: scrape.maxSeries: must be a whole number, not "100"; remove the quotes`,
 	},

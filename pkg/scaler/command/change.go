@@ -173,6 +173,7 @@ func (c *changeCommand) changeWorkloadHolds(
 	}
 	var changed []hold.Object
 	for i := range chosen {
+		c.printReplacedPause(&chosen[i], time.Now(), out)
 		after := &chosen[i]
 		if c.dryRun != dryRunClient {
 			if after, err = c.patchHold(ctx, conn, &chosen[i], change); err != nil {
@@ -185,7 +186,22 @@ func (c *changeCommand) changeWorkloadHolds(
 	if err := out.printHoldObjects(changed...); err != nil || c.dryRun.isDryRunCommand() || c.isDone == nil {
 		return len(changed), err
 	}
-	return len(changed), c.waitForHoldChange(ctx, e, t, changed, out)
+	err = c.waitForHoldChange(ctx, e, t, changed, out)
+	if c.coversLater && !c.until.IsZero() && len(changed) > 0 {
+		conn.warnMissingController(ctx, &changed[0], fmt.Sprintf("nothing ends the pause at its end: run `%s resume` then", c.Name), out)
+	}
+	return len(changed), err
+}
+
+// printReplacedPause names the end of a pause that this one replaces: another person's may have been longer.
+func (c *changeCommand) printReplacedPause(h *hold.Object, now time.Time, out *outputPrinter) {
+	var until time.Time
+	if h.Spec.PausedUntil != nil {
+		until = h.Spec.PausedUntil.Time
+	}
+	if c.coversLater && h.IsPaused(now) && !until.Equal(c.until) {
+		out.printCommandEvent("replaced", h.HoldID(), c.dryRun.markDryRun("a pause until "+describeHoldEnd(h, now)), nil)
+	}
 }
 
 // coverLaterHolds makes a change of all holds of a workload hold for later ones too.

@@ -74,6 +74,33 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// TestD22SecondPause: a pause that replaces another one names the end of that one, so that nobody shortens it unaware.
+func TestD22SecondPause(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	a.adopts = true
+	addHeldShop(a)
+	for _, c := range []struct{ args, want string }{{"--for 1h", ""}, {"", "a pause until 20"}, {"", ""}, {"--for 2h --dry-run", "a pause until resume (dry run)"}, {"--for 2h", "a pause until resume"}} {
+		out, errs, code := a.run(t, append([]string{"pause", "deploy/shop", "-o", "text"}, strings.Fields(c.args)...)...)
+		if code != ExitDone || strings.Contains(out, "a pause until") != (c.want != "") || !strings.Contains(out, c.want) {
+			t.Errorf("%q: exit code %d; want %q: %s%s", c.args, code, c.want, out, errs)
+		}
+	}
+}
+
+// TestD27PauseWithoutController: a pause with an end says that nothing ends it if no controller runs.
+func TestD27PauseWithoutController(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]bool{"": false, "--for 1h": true, "--for 1h --dry-run": false} {
+		a := newFakeAPI(t)
+		addHeldShop(a)
+		out, errs, code := a.run(t, append([]string{"pause", "deploy/shop", "-o", "text"}, strings.Fields(args)...)...)
+		if code != ExitDone || strings.Contains(out, "nothing ends the pause at its end: run `scaler resume` then") != want {
+			t.Errorf("%q: exit code %d: %s%s", args, code, out, errs)
+		}
+	}
+}
+
 // TestApprove: an approval is for the holds with a gate, and the API server must know the field.
 func TestApprove(t *testing.T) {
 	t.Parallel()

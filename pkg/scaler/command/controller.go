@@ -25,12 +25,9 @@ const (
 // adoptionTimeout is above the time in which a controller labels a new hold of a namespace that it watches.
 const adoptionTimeout = 3 * time.Second
 
-// warnMissingController says that nothing ends the hold, or verifies its pods, if no controller runs, or none watches the namespace. Without the
-// right to read the Lease there is no warning.
-func (s *setCommand) warnMissingController(ctx context.Context, c *Connection, h *hold.Object, out *outputPrinter) {
-	if s.holdFor == 0 && s.wait {
-		return
-	}
+// warnMissingController says what nobody does for a hold if no controller runs, or none watches the namespace. Without the right to read the Lease there
+// is no warning.
+func (c *Connection) warnMissingController(ctx context.Context, h *hold.Object, undone string, out *outputPrinter) {
 	reason := fmt.Sprintf("no controller holds the Lease %s/%s", controllerNamespace, controllerLease)
 	lease, err := c.Client.CoordinationV1().Leases(controllerNamespace).Get(ctx, controllerLease, metav1.GetOptions{})
 	switch {
@@ -45,11 +42,7 @@ func (s *setCommand) warnMissingController(ctx context.Context, c *Connection, h
 		}
 		reason = fmt.Sprintf("the controller does not act on holds in namespace %s: add it to namespaces in its configuration", h.Namespace)
 	}
-	missing := "nothing verifies its pods: use --wait"
-	if s.holdFor > 0 {
-		missing = fmt.Sprintf("nothing ends it at its end: run `%s release --expired` then", s.Name)
-	}
-	out.printCommandEvent("warning", "", fmt.Sprintf("%s, so %s", reason, missing), nil)
+	out.printCommandEvent("warning", "", fmt.Sprintf("%s, so %s", reason, undone), nil)
 }
 
 // waitForHoldAdoption waits until a controller has labelled a hold, and reports false if ctx ends first. A hold that is gone, or cannot be read, needs

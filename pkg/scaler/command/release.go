@@ -33,7 +33,8 @@ func newReleaseCommand(p *Program) *cobra.Command {
 		Use: "release (" + workloadUse + "... | --expired)", Short: "end holds and restore the original numbers",
 		Long: `Release ends the manual holds of a workload, made with set, and waits until the original numbers are restored: the bounds of the
 autoscaler or, without an autoscaler, the replicas. A number that a user changed during the hold stays. --reason names the holds to end;
---all ends the holds of schedules and events too. A schedule makes its hold again within a minute: pause it instead.
+--all ends the holds of schedules and events too. A schedule makes its hold again within a minute: pause it instead. --all ends no pause
+of a workload or of a schedule: resume does.
 
 --expired releases the expired holds of all workloads in the namespace. A CronJob can use it if no controller runs.
 
@@ -43,7 +44,7 @@ autoscaler or, without an autoscaler, the replicas. A number that a user changed
 		ValidArgsFunction: p.completeHeldWorkloads,
 	}
 	addReasonFlag(p, cmd, &r.reasons, "`name` of a hold to end; can be repeated; all other holds stay")
-	cmd.Flags().BoolVar(&r.all, "all", false, "end all holds of the workload, also of schedules and events")
+	cmd.Flags().BoolVar(&r.all, "all", false, "end all holds of the workload, also of schedules and events; pauses stay")
 	cmd.Flags().BoolVar(&r.expired, "expired", false, "end the expired holds of all workloads in the namespace")
 	addDryRunFlag(cmd.Flags(), &r.dryRun)
 	return cmd
@@ -79,14 +80,14 @@ func (r *releaseCommand) runReleaseCommand(ctx context.Context, args []string) e
 }
 
 // chooseReleasedHolds returns the holds of a workload that the flags name.
-func (r *releaseCommand) chooseReleasedHolds(all []hold.Object, t hold.Workload) (chosen []hold.Object, err error) {
+func (r *releaseCommand) chooseReleasedHolds(all []hold.Object, t hold.Workload, now time.Time) (chosen []hold.Object, err error) {
 	named, err := pickNamedHolds(all, t, r.reasons)
 	if err != nil {
 		return nil, WithExitCode(err, ExitFailed)
 	}
 	for i := range all {
 		h := &all[i]
-		isChosen := r.all || strings.HasPrefix(h.HoldID(), hold.SetPrefix)
+		isChosen := r.all && !isLastingPause(h, now) || strings.HasPrefix(h.HoldID(), hold.SetPrefix)
 		if len(r.reasons) > 0 {
 			isChosen = slices.Contains(named, h.UID)
 		}
@@ -97,19 +98,40 @@ func (r *releaseCommand) chooseReleasedHolds(all []hold.Object, t hold.Workload)
 	return chosen, nil
 }
 
+// isLastingPause reports whether a hold is a pause that outlasts the holds of now: of its workload, or of a schedule, which would make its hold again without
+// the pause.
+func isLastingPause(h *hold.Object, now time.Time) bool {
+	return h.IsPaused(now) && (h.IsWorkloadPause() || strings.HasPrefix(h.HoldID(), hold.SchedulePrefix))
+}
+
+// printPauses says which pauses end with the chosen holds, and which stay.
+func (r *releaseCommand) printPauses(all, chosen []hold.Object, t hold.Workload, now time.Time, out *outputPrinter) {
+	for i := range all {
+		h := &all[i]
+		switch isChosen := slices.ContainsFunc(chosen, func(c hold.Object) bool { return c.UID == h.UID }); {
+		case !h.HeldWorkload().IsSameObject(t) || !isLastingPause(h, now):
+		case isChosen:
+			out.printCommandEvent("resumed", h.HoldID(), r.dryRun.markDryRun("the pause ends with "+h.HoldID()), nil)
+		default:
+			out.printCommandEvent("paused", h.HoldID(), h.HoldID()+" stays paused until "+describeHoldEnd(h, now), nil)
+		}
+	}
+}
+
 // deleteChosenHolds deletes the holds that the flags name, and returns their IDs. A dry run of the client only lists them.
 func (r *releaseCommand) deleteChosenHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := r.chooseReleasedHolds(all, t)
+	chosen, err := r.chooseReleasedHolds(all, t, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	for i := range chosen {
 		ids = append(ids, chosen[i].HoldID())
 	}
+	r.printPauses(all, chosen, t, time.Now(), out)
 	if r.dryRun != dryRunClient {
 		isChosen := func(h *hold.Object) bool {
 			return slices.ContainsFunc(chosen, func(c hold.Object) bool { return c.UID == h.UID })
@@ -151,9 +173,15 @@ func (r *releaseCommand) explainEmptyRelease(ctx context.Context, c *Connection,
 	if err := c.requireWorkload(ctx, e, t); err != nil {
 		return err
 	}
-	others, err := listWorkloadHoldIDs(ctx, e, t)
+	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return err
+	}
+	var others []string
+	for i := range all {
+		if h := &all[i]; h.HeldWorkload().IsSameObject(t) && !isLastingPause(h, time.Now()) {
+			others = append(others, h.HoldID())
+		}
 	}
 	if len(others) > 0 {
 		return fmt.Errorf("no hold by set on %s; held by %s: end them with --reason or --all", t, strings.Join(others, ", "))

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -26,7 +28,7 @@ func TestD10ReleaseEndsOwnHolds(t *testing.T) {
 
 			want bool
 		}{{releaseCommand{}, want.plain}, {releaseCommand{reasons: []string{"low"}}, want.reason}, {releaseCommand{all: true}, want.all}} {
-			chosen, err := c.chooseReleasedHolds(there, shop)
+			chosen, err := c.chooseReleasedHolds(there, shop, time.Now())
 			if (len(chosen) == 1) != c.want || (err != nil) != (len(c.reasons) > 0 && !c.want) {
 				t.Errorf("%s: %d, %v; want %+v", id, len(chosen), err, want)
 			}
@@ -75,5 +77,54 @@ func TestReleaseSaysWhyTheGateIsOpen(t *testing.T) {
 		if got := describeHoldResult(h, rollout.Result{Replicas: 3}); got != want {
 			t.Errorf("%s: %q", status, got)
 		}
+	}
+}
+
+// TestReleaseEndsNoPause: release --all ends the holds of now. The pauses of a workload and of a schedule stay, and release says so; a pause that --reason
+// names ends, and release says that too.
+func TestReleaseEndsNoPause(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args        string
+		ended, said []string
+	}{
+		"all":          {"release deploy/shop --all", []string{"event", "set"}, []string{"pause/workload stays paused until resume", "schedule/night stays paused until resume"}},
+		"own":          {"release deploy/shop", []string{"set"}, []string{"pause/workload stays paused until resume"}},
+		"the pause":    {"release deploy/shop --reason pause/workload", []string{"pause"}, []string{"the pause ends with pause/workload", "schedule/night stays paused"}},
+		"the schedule": {"release deploy/shop --reason schedule/night", []string{"night"}, []string{"the pause ends with schedule/night", "pause/workload stays paused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newFakeAPI(t)
+			for name, id := range map[string]string{"pause": hold.WorkloadPauseID, "night": "schedule/night", "event": "event/sale", "set": "set/alice"} {
+				a.addHold(name, map[string]any{"id": id, "replicas": 6, "by": "a", "paused": id != "event/sale"}, map[string]any{"state": "Released", "observedGeneration": 1})
+			}
+			out, errs, code := a.run(t, append(strings.Fields(c.args), "-o", "text")...)
+			var ended []string
+			for _, name := range []string{"event", "night", "pause", "set"} {
+				if h := a.hold(name); h == nil || h["metadata"].(map[string]any)["deletionTimestamp"] != nil {
+					ended = append(ended, name)
+				}
+			}
+			if code != ExitDone || !slices.Equal(ended, c.ended) {
+				t.Errorf("exit code %d, ended %q; want %q: %s%s", code, ended, c.ended, out, errs)
+			}
+			for _, want := range c.said {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %q in\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// TestReleaseOfPauseAlone: a workload with nothing but a pause has no hold to end, and is no failure.
+func TestReleaseOfPauseAlone(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	a.addHold("pause", map[string]any{"id": hold.WorkloadPauseID, "replicas": 1, "paused": true}, map[string]any{"state": "Released", "observedGeneration": 1})
+	out, errs, code := a.run(t, "release", "deploy/shop", "--all", "-o", "text")
+	if code != ExitDone || a.hold("pause") == nil || len(a.wrote()) > 0 || !strings.Contains(out, "stays paused until resume") {
+		t.Errorf("exit code %d: %s%s %q", code, out, errs, a.wrote())
 	}
 }

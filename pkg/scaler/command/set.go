@@ -206,10 +206,20 @@ func (s *holdSetting) applyPlannedHold(ctx context.Context, queue *notify.Queue,
 	}
 	err = f.finalHoldError(ctx, err)
 	if err == nil {
-		s.warnMissingController(ctx, s.conn, &f.lastHold, s.out)
+		s.warnUnattendedHold(ctx, &f.lastHold)
 		err = s.out.printHoldObjects(f.lastHold)
 	}
 	return errors.Join(err, s.postHoldOutcome(queue, f, r.Replicas, err))
+}
+
+// warnUnattendedHold says that nothing ends the hold, or verifies its pods, without a controller.
+func (s *holdSetting) warnUnattendedHold(ctx context.Context, h *hold.Object) {
+	switch {
+	case s.holdFor > 0:
+		s.conn.warnMissingController(ctx, h, fmt.Sprintf("nothing ends it at its end: run `%s release --expired` then", s.Name), s.out)
+	case !s.wait:
+		s.conn.warnMissingController(ctx, h, "nothing verifies its pods: use --wait", s.out)
+	}
 }
 
 // storePlannedHold stores the hold, and names a hold that it replaces.
@@ -250,7 +260,7 @@ func (s *holdSetting) postHoldOutcome(queue *notify.Queue, f *holdProgress, repl
 		return nil
 	}
 	m := notify.Message{
-		Kind: notify.KindStarted, Time: time.Now(), Outcome: fmt.Sprintf("asked for %d replicas, from %d", s.hold.Replicas, s.plan.Replicas),
+		Kind: notify.KindStarted, Time: time.Now(), Outcome: rollout.DescribeStart(s.hold.Replicas, s.plan.Replicas),
 		Workload: s.workload, Hold: s.hold.ID, Reason: s.hold.Reason, By: s.hold.By, Why: f.lastHold.Status.Message, Report: f.lastReport,
 	}
 	switch {

@@ -29,6 +29,7 @@ type Config struct {
 	urlFile  string // holds the URL
 	keyFile  string // holds the routing key of PagerDuty
 	severity Severity
+	kinds    []Kind // of messages to send; nil: all
 	// namespaces are the namespaces with Holds that may name the notifier.
 	namespaces []string
 	allow      []netip.Prefix // addresses of the scaler's own machine and links that it may call
@@ -43,10 +44,16 @@ func (c Config) NewSender(opts SenderOptions) Sender {
 		opts.Client = webhook.NewGuardedClient(c.allow)
 	}
 	sender := senderKinds[c.kind].newSender(c, opts)
-	if c.severity == "" || c.severity == SeverityInfo {
+	if (c.severity == "" || c.severity == SeverityInfo) && c.kinds == nil {
 		return sender
 	}
-	return &severitySender{Sender: sender, lowest: c.severity, endsTrouble: senderKinds[c.kind].endsTrouble}
+	return &filteredSender{Sender: sender, Config: c}
+}
+
+// Unfiltered returns the configuration of a notifier that sends all messages, whatever their severity and kind.
+func (c Config) Unfiltered() Config {
+	c.severity, c.kinds = "", nil
+	return c
 }
 
 // AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
@@ -55,20 +62,35 @@ func (c Config) AllowedAddresses() []netip.Prefix { return c.allow }
 // Namespaces returns the namespaces with Holds that may name the notifier.
 func (c Config) Namespaces() []string { return c.namespaces }
 
-// severitySender sends the messages from a severity on.
-type severitySender struct {
+// filteredSender sends the messages of some kinds, from a severity on.
+type filteredSender struct {
 	Sender
-	lowest      Severity
-	endsTrouble bool // as in senderKind
+	Config
 }
 
 // Send implements Sender.
-func (s *severitySender) Send(ctx context.Context, m Message) error {
-	isEnd := s.endsTrouble && m.isEndOfTrouble()
-	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] && !isEnd {
+func (s *filteredSender) Send(ctx context.Context, m Message) error {
+	if isEnd := senderKinds[s.kind].endsTrouble && m.isEndOfTrouble(); !isEnd && !s.isMessageWanted(m.Kind, m.Severity) {
 		return errNotMeant
 	}
 	return s.Sender.Send(ctx, m)
+}
+
+// isMessageWanted reports whether the notifier sends messages of a kind and severity. It sends unknown ones: nobody should miss them.
+func (c Config) isMessageWanted(k Kind, severity Severity) bool {
+	if rank, known := severityRanks[severity]; known && rank < severityRanks[c.severity] {
+		return false
+	}
+	return c.kinds == nil || k.Severity() == "" || slices.Contains(c.kinds, k)
+}
+
+// hasWantedMessage reports whether there is a message that the notifier sends. To a receiver of trouble, other messages only end it.
+func (c Config) hasWantedMessage() bool {
+	all := slices.Clone(troubleKinds)
+	if !senderKinds[c.kind].endsTrouble {
+		all = append(all, calmKinds...)
+	}
+	return slices.ContainsFunc(all, func(k Kind) bool { return c.isMessageWanted(k, k.Severity()) })
 }
 
 // ReadURL reads the URL from its file. A notifier without a URL is no webhook.
@@ -165,10 +187,28 @@ func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.
 	fields["severity"] = func(path string, n *yaml.Node) {
 		c.severity = Severity(d.DecodeEnum(path, n, string(SeverityInfo), string(SeverityWarning), string(SeverityCritical)))
 	}
+	fields["kinds"] = func(path string, n *yaml.Node) { c.kinds = messageKindsFromYAML(d, path, n) }
 	fields["namespaces"] = func(path string, n *yaml.Node) { c.namespaces = d.DecodeTexts(path, n) }
 	fields["allowAddresses"] = func(path string, n *yaml.Node) { c.allow = notifierAddressesFromYAML(d, path, n) }
 	decodeNotifierMapping(d, path, n, fields)
 	d.Require(path, cmp.Or(kind.secretKey, "urlFile"))
+	if len(c.kinds) > 0 && !c.hasWantedMessage() {
+		d.AddFault(path+".kinds", "no message is of these kinds and of severity %s: %s sends nothing", cmp.Or(c.severity, SeverityInfo), c.kind)
+	}
+}
+
+// messageKindsFromYAML decodes a list of kinds of messages, such as rolledBack.
+func messageKindsFromYAML(d *strict.Decoder, path string, n *yaml.Node) (kinds []Kind) {
+	known := slices.Concat(calmKinds, troubleKinds)
+	words := make([]string, len(known))
+	for i, k := range known {
+		words[i] = strings.ToLower(string(k[:1])) + string(k[1:])
+	}
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
+		kinds = append(kinds, known[slices.Index(words, d.DecodeEnum(path, n, words...))])
+	})
+	d.RejectEmpty(path, n)
+	return kinds
 }
 
 // notifierAddressesFromYAML decodes a list of addresses, or of networks such as 127.0.0.0/8.

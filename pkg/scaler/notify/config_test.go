@@ -98,6 +98,12 @@ func TestDecodeFaults(t *testing.T) {
 		"webhook: {urlFile: /a, template: '{{.Nobody}}'}":                                 "can't evaluate field Nobody",
 		"webhook: {urlFile: /a, template: '{\"a\": \"{{.Why}}\"}'}":                       "the result is not JSON",
 		"webhook: {urlFile: /a, template: '{\"a\": {{json .Report.SummaryLine}}}'}":       "render the template",
+		"slack: {urlFile: /a, kinds: [began]}":                                            "notify.oncall.slack.kinds[0]: must be started or up or paused or resumed or ended or yielded or unwatched or stuck or rolledBack",
+		"slack: {urlFile: /a, kinds: [RolledBack]}":                                       "notify.oncall.slack.kinds[0]: must be started",
+		"slack: {urlFile: /a, kinds: []}":                                                 "notify.oncall.slack.kinds: ",
+		"slack: {urlFile: /a, kinds: up}":                                                 "notify.oncall.slack.kinds: ",
+		"slack: {urlFile: /a, severity: critical, kinds: [up, yielded]}":                  "notify.oncall.slack.kinds: no message is of these kinds and of severity critical: slack sends nothing",
+		"pagerduty: {routingKeyFile: /a, kinds: [started, up]}":                           "notify.oncall.pagerduty.kinds: no message is of these kinds",
 		"email: {}": "unknown key",
 	} {
 		if _, err := decodeNotifyYAML(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {

@@ -34,7 +34,7 @@ type senderKind struct {
 	endsTrouble bool
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
-	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, namespaces and allowAddresses.
+	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, kinds, namespaces and allowAddresses.
 	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 

@@ -221,24 +221,32 @@ func TestDeafSenderHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestSeverities: a notifier gets the messages from its severity on, messages of no known kind and, if it keeps trouble open until then, those that end
-// trouble.
-func TestSeverities(t *testing.T) {
+// TestSeveritiesAndKinds: a notifier gets the messages of its kinds, from its severity on, messages of no known kind and, if it keeps trouble open until
+// then, those that end trouble.
+func TestSeveritiesAndKinds(t *testing.T) {
 	t.Parallel()
-	for _, endsTrouble := range []bool{false, true} {
-		want, skipped := []string{"Yielded", "RolledBack", ""}, 3.0
-		if endsTrouble {
-			want, skipped = []string{"Up", "Yielded", "RolledBack", "Ended", ""}, 1
-		}
-		checkSeverities(t, endsTrouble, want, skipped)
+	few := []Kind{KindStarted, KindRolledBack}
+	for _, c := range []struct {
+		config  Config
+		want    []string
+		skipped float64
+	}{
+		{Config{kind: "slack", severity: SeverityWarning}, []string{"Yielded", "RolledBack", ""}, 3},
+		{Config{kind: "pagerduty", severity: SeverityWarning}, []string{"Up", "Yielded", "RolledBack", "Ended", ""}, 1},
+		{Config{kind: "slack", kinds: few}, []string{"Started", "RolledBack", ""}, 3},
+		{Config{kind: "alertmanager", kinds: few}, []string{"Started", "Up", "RolledBack", "Ended", ""}, 1},
+		{Config{kind: "slack", severity: SeverityWarning, kinds: few}, []string{"RolledBack", ""}, 4},
+		{Config{kind: "slack", severity: SeverityCritical, kinds: few}.Unfiltered(), []string{"Started", "Up", "Yielded", "RolledBack", "Ended", ""}, 0},
+	} {
+		checkSentKinds(t, c.config, c.want, c.skipped)
 	}
 }
 
-func checkSeverities(t *testing.T, endsTrouble bool, want []string, skipped float64) {
+func checkSentKinds(t *testing.T, config Config, want []string, skipped float64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{}
-		q := NewQueue(map[string]Sender{"pager": &severitySender{Sender: r, lowest: SeverityWarning, endsTrouble: endsTrouble}}, QueueOptions{})
+		q := NewQueue(map[string]Sender{"pager": &filteredSender{Sender: r, Config: config}}, QueueOptions{})
 		stop := startQueue(t, q)
 		for _, k := range []Kind{KindStarted, KindUp, KindYielded, KindRolledBack, KindEnded, ""} {
 			if err := q.Post([]string{"pager"}, Message{Kind: k, Key: "key " + string(k), Hold: string(k)}); err != nil {

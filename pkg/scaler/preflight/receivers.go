@@ -21,7 +21,7 @@ func (o *Options) checkNotifiersConnect(ctx context.Context) (all []Result) {
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Notify)) {
 		n := o.Config.Notify[name]
 		if o.Send {
-			err := o.sendTestMessages(ctx, n.NewSender(notify.SenderOptions{}))
+			err := o.sendTestMessages(ctx, n.Unfiltered().NewSender(notify.SenderOptions{}))
 			all = append(all, newCheckResult("notifier", name, "took a test message", err, "check the URL or the key in the notifier's file, and the NetworkPolicy"))
 			continue
 		}

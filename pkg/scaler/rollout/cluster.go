@@ -111,7 +111,6 @@ var errSeveralAutoscalers = errors.New("undo each other: delete all but one")
 // pickAutoscaler returns the autoscaler of the workload; nil: there is none. Of several it returns the recorded one, else an error.
 func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workload, n hold.Numbers) (*Autoscaler, error) {
 	var found []*autoscalingv2.HorizontalPodAutoscaler
-	var names []string
 	for _, hpa := range all {
 		if hpa.DeletionTimestamp != nil || !scalesWorkload(hpa, t) {
 			continue
@@ -119,15 +118,25 @@ func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workloa
 		if hpa.UID == n.AutoscalerUID && n.AutoscalerUID != "" {
 			return convertAutoscaler(hpa), nil
 		}
-		found, names = append(found, hpa), append(names, hpa.Name)
+		found = append(found, hpa)
 	}
 	switch {
 	case len(found) > 1:
-		return nil, fmt.Errorf("%d autoscalers scale it (%s) and %w", len(found), strings.Join(names, ", "), errSeveralAutoscalers)
+		return nil, newSeveralAutoscalersError(found)
 	case len(found) == 0:
 		return nil, nil //nolint:nilnil // no autoscaler is no error
 	}
 	return convertAutoscaler(found[0]), nil
+}
+
+// newSeveralAutoscalersError names the autoscalers of a workload. Caches list them in a random order: unsorted, each pass would write the status anew.
+func newSeveralAutoscalersError(found []*autoscalingv2.HorizontalPodAutoscaler) error {
+	names := make([]string, len(found))
+	for i, hpa := range found {
+		names[i] = hpa.Name
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%d autoscalers scale it (%s) and %w", len(found), strings.Join(names, ", "), errSeveralAutoscalers)
 }
 
 // convertAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.

@@ -152,7 +152,7 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 		if h.Spec.PausedUntil != nil && h.IsPaused(now) {
 			at(h.Spec.PausedUntil.Time)
 		}
-		if h.Spec.Until != nil && !h.IsOver(now) {
+		if h.Spec.Until != nil && now.Before(h.Spec.Until.Time) { // a paused hold tells its end too
 			at(h.Spec.Until.Time)
 		}
 		if h.Status.State == hold.RolledBack && !h.IsOver(now) {

@@ -371,15 +371,13 @@ func (o *Observed) addHolds(all []hold.Object) {
 			o.Others = append(o.Others, *h)
 		}
 	}
-	slices.SortFunc(o.Holds, func(a, b hold.Object) int {
-		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
-			return c
-		}
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(o.Holds, compareHoldAges)
+	slices.SortFunc(o.Others, compareHoldAges) // caches list them in a random order: each pass decides on the same one
+}
+
+// compareHoldAges orders holds, the oldest first.
+func compareHoldAges(a, b hold.Object) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
 // addGatePlans asks for the plans and keys of all gates of the namespace's holds.

@@ -50,5 +50,10 @@ func (o *Observed) describeHoldStart(h *hold.Object) string {
 	if o.Scale == nil {
 		return fmt.Sprintf("asked for %d replicas", h.Spec.Replicas)
 	}
-	return fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, o.Scale.Replicas)
+	return DescribeStart(h.Spec.Replicas, o.Scale.Replicas)
+}
+
+// DescribeStart returns the start of a hold for people, by the number that it asks for and the one that it found.
+func DescribeStart(replicas, from int32) string {
+	return fmt.Sprintf("asked for %d replicas, from %d", replicas, from)
 }

@@ -54,7 +54,7 @@ type Verdict struct {
 type Observed struct {
 	Workload   hold.Workload
 	Holds      []hold.Object // of the workload, oldest first
-	Others     []hold.Object // of other workloads in the namespace: the holds of their groups, and the holds that share a gate or an autoscaler
+	Others     []hold.Object // of other workloads in the namespace: the holds of their groups, and the holds that share a gate or an autoscaler; oldest first
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
 	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not

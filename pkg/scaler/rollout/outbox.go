@@ -53,7 +53,7 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 	case untold >= 0:
 		return troubles[untold].outcome, troubles[untold].text
 	case s.IsActive() && !told(outcomeStarted) && !told(string(hold.Open)): // a command started it
-		return outcomeStarted, fmt.Sprintf("asked for %d replicas, from %d", h.Spec.Replicas, h.Status.ReplicasBefore)
+		return outcomeStarted, DescribeStart(h.Spec.Replicas, h.Status.ReplicasBefore)
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), o.describeRollback()
 	case s == hold.Open && !told(string(s)) && len(troubles) == 0: // at a receiver, it would end them
@@ -62,23 +62,20 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case owesHoldEnd(h):
+	case owesHoldEnd(h, now):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
 }
 
-// owesHoldEnd reports whether the end of a hold is to be told: it is over, and its other messages were told. The end of a hold with an open gate
-// would end that message at a receiver.
-func owesHoldEnd(h *hold.Object) bool {
-	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil &&
-		slices.ContainsFunc(h.Status.Told, needsEndMessage) &&
-		!wasOutcomeTold(h, string(hold.Released)) && wasOutcomeTold(h, reasonPaused) == wasOutcomeTold(h, reasonResumed)
-}
-
-// needsEndMessage reports whether an outcome in Status.Told leaves its receivers waiting for the end of the hold.
-func needsEndMessage(outcome string) bool {
-	return isTroubleOutcome(outcome) || slices.Contains([]string{outcomeStarted, string(hold.Open), string(hold.RolledBack), toldBefore}, outcome)
+// owesHoldEnd reports whether the end of a hold is to be told, during a pause too: it is over for good, and its other messages were told. The end of a
+// hold with an open gate would end that message at a receiver.
+func owesHoldEnd(h *hold.Object, now time.Time) bool {
+	wasTold := slices.ContainsFunc(h.Status.Told, func(name string) bool {
+		return name == outcomeStarted || name == string(hold.Open) || name == string(hold.RolledBack) || name == toldBefore || name == reasonPaused || isTroubleOutcome(name)
+	})
+	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil && wasTold &&
+		!wasOutcomeTold(h, string(hold.Released)) && (!h.IsPaused(now) || isHoldPastEnd(h, now))
 }
 
 // wasOutcomeTold reports whether the notifiers of a hold were told an outcome.
@@ -107,7 +104,8 @@ func forgetHoldOutcomes(told []string, outbox []hold.OutboxMessage) []string {
 // contraryOutcomes are the outcomes after which one is news again: a hold that came up after a failure may fail once more.
 var contraryOutcomes = map[string]string{string(hold.Open): string(hold.RolledBack), string(hold.RolledBack): string(hold.Open)}
 
-// forgetContraryOutcomes returns the told outcomes without those that are news again after one. A hold that is up ends all its troubles.
+// forgetContraryOutcomes returns the told outcomes without those that are news again after one. A hold that is up ends all its troubles. After a failure the
+// end of a pause is no news: it would be the last word about a hold that fails again.
 func forgetContraryOutcomes(told []string, name string) []string {
 	if name == string(hold.Open) {
 		for _, t := range slices.Clone(told) {
@@ -115,6 +113,9 @@ func forgetContraryOutcomes(told []string, name string) []string {
 				told = forgetHoldOutcome(told, t)
 			}
 		}
+	}
+	if name == string(hold.RolledBack) {
+		told = forgetHoldOutcome(forgetHoldOutcome(told, reasonPaused), reasonResumed)
 	}
 	return forgetHoldOutcome(told, contraryOutcomes[name])
 }

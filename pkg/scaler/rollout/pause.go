@@ -80,10 +80,10 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
+// resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause, and of no end since.
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
-	if wasOutcomeTold(h, reasonPaused) {
+	if wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, string(hold.Released)) {
 		status.Told = append(keepToldStart(h.Status.Told, status.Told), reasonPaused)
 	} else {
 		status = o.tellHoldStart(h, status, now)
@@ -93,11 +93,16 @@ func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step
 	return o.writeStatusStep(i, status).withStepEvent(reasonResumed, "hold %s is resumed: %d replicas%s", h.HoldID(), h.Spec.Replicas, formatHoldUntil(h))
 }
 
+// isHoldPastEnd reports whether a hold is over for good, paused or not: it is deleted, or its end has come.
+func isHoldPastEnd(h *hold.Object, now time.Time) bool {
+	return h.DeletionTimestamp != nil || h.Spec.Until != nil && !now.Before(h.Spec.Until.Time)
+}
+
 // owedHoldPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
-// never began is paused in silence.
+// never began, or not since its end was told, is paused in silence.
 func (o *Observed) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !wasOutcomeTold(h, reasonPaused):
+	case s == hold.Released && h.IsPaused(now) && !isHoldPastEnd(h, now) && isPauseNoted(h) && !wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, string(hold.Released)):
 		return reasonPaused, "paused: " + o.describeReplicas()
 	case s.IsActive() && !h.IsOver(now) && wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()

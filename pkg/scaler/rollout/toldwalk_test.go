@@ -80,8 +80,8 @@ func (w *walker) checkTold() {
 		}
 	}
 	for uid := range w.told {
-		if last := w.lastToldState(uid); !there[uid] && last != notify.KindEnded && last != notify.KindRolledBack && last != notify.KindPaused { // a paused hold ends in silence
-			w.fail("hold %s has ended, and its last message is %q", uid, last)
+		if last := w.lastToldState(uid); !there[uid] && last != notify.KindEnded && last != notify.KindRolledBack {
+			w.fail("hold %s has ended, and its last message is %q: %+v", uid, last, w.told[uid])
 		}
 	}
 }

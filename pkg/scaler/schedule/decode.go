@@ -150,19 +150,27 @@ func isPlausibleYear(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2
 // momentFormats are the formats of a point in time without an offset, read on the clocks of the schedule's zone.
 var momentFormats = []string{minuteFormat, time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05"}
 
+// parseMoment parses a point in time: with an offset, or in one of the formats on the clocks of the zone.
+func parseMoment(text string, zone *time.Location, formats []string) (time.Time, bool) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil && isPlausibleYear(t) {
+		return t.In(zone), true
+	}
+	for _, format := range formats {
+		if t, err := time.Parse(format, text); err == nil && isPlausibleYear(t) {
+			return firstWallInstant(t, zone), true
+		}
+	}
+	return time.Time{}, false
+}
+
 // scheduleMomentFromYAML decodes a point in time, with an offset or on the clocks of the zone.
 func (d *scheduleDecoder) scheduleMomentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}
 	}
-	if t, err := time.Parse(time.RFC3339, n.Value); err == nil && isPlausibleYear(t) {
-		return t.In(zone)
-	}
-	for _, format := range momentFormats {
-		if t, err := time.Parse(format, n.Value); err == nil && isPlausibleYear(t) {
-			return firstWallInstant(t, zone)
-		}
+	if t, ok := parseMoment(n.Value, zone, momentFormats); ok {
+		return t
 	}
 	d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
 	return time.Time{}

@@ -31,16 +31,16 @@ func ExamplePreview() {
 		return
 	}
 	from := time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC)
-	if err := schedule.WriteTable(os.Stdout, schedule.Preview(schedules, from, 24*time.Hour)); err != nil {
+	if err := schedule.WriteTable(os.Stdout, schedule.Preview(schedules, schedule.StartAt(from), 24*time.Hour)); err != nil {
 		fmt.Println(err)
 	}
 	// Output:
-	// FROM                         TO                           WORKLOAD             MINREPLICAS  MAXREPLICAS  SCHEDULE      WINDOW  NOTES
-	// Fri 2026-11-27 06:00 +00:00  Fri 2026-11-27 08:00 +00:00  deployment/web.shop  2            -            office-hours  night
-	// Fri 2026-11-27 08:00 +00:00  Fri 2026-11-27 08:05 +00:00  deployment/web.shop  2            -            office-hours  day  ramp
-	// Fri 2026-11-27 08:05 +00:00  Fri 2026-11-27 08:10 +00:00  deployment/web.shop  5            -            office-hours  day  ramp
-	// Fri 2026-11-27 08:10 +00:00  Fri 2026-11-27 12:00 +00:00  deployment/web.shop  8            -            office-hours  day
-	// Fri 2026-11-27 12:00 +00:00  Fri 2026-11-27 18:00 +00:00  deployment/web.shop  20           40           sale          friday  shadows office-hours (day), minReplicas 8
-	// Fri 2026-11-27 18:00 +00:00  Fri 2026-11-27 22:00 +00:00  deployment/web.shop  8            -            office-hours  day
-	// Fri 2026-11-27 22:00 +00:00  Sat 2026-11-28 06:00 +00:00  deployment/web.shop  2            -            office-hours  night
+	// FROM                         TO                           ZONE  WORKLOAD             MINREPLICAS  MAXREPLICAS  SCHEDULE      WINDOW  NOTES
+	// Fri 2026-11-27 06:00 +00:00  Fri 2026-11-27 08:00 +00:00  UTC   deployment/web.shop  2            -            office-hours  night
+	// Fri 2026-11-27 08:00 +00:00  Fri 2026-11-27 08:05 +00:00  UTC   deployment/web.shop  2            -            office-hours  day  ramp
+	// Fri 2026-11-27 08:05 +00:00  Fri 2026-11-27 08:10 +00:00  UTC   deployment/web.shop  5            -            office-hours  day  ramp
+	// Fri 2026-11-27 08:10 +00:00  Fri 2026-11-27 12:00 +00:00  UTC   deployment/web.shop  8            -            office-hours  day
+	// Fri 2026-11-27 12:00 +00:00  Fri 2026-11-27 18:00 +00:00  UTC   deployment/web.shop  20           40           sale          friday  shadows office-hours (day), minReplicas 8
+	// Fri 2026-11-27 18:00 +00:00  Fri 2026-11-27 22:00 +00:00  UTC   deployment/web.shop  8            -            office-hours  day
+	// Fri 2026-11-27 22:00 +00:00  Sat 2026-11-28 06:00 +00:00  UTC   deployment/web.shop  2            -            office-hours  night
 }

@@ -141,7 +141,7 @@ func TestD30PreviewSaysWhatDoesNotHappen(t *testing.T) {
 	t.Parallel()
 	s := newOneSchedule(t, "Europe/Berlin", ", except: [2027-03-29]", `{name: backup, start: "02:00", end: "03:00", minReplicas: 20}`, dayWindow)
 	var table bytes.Buffer
-	if err := WriteTable(&table, Preview([]Schedule{*s}, parseTestTime(t, "2027-03-27T11:00:00Z"), 3*24*time.Hour)); err != nil {
+	if err := WriteTable(&table, Preview([]Schedule{*s}, StartAt(parseTestTime(t, "2027-03-27T11:00:00Z")), 3*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -212,7 +212,7 @@ func TestD31DayAndNightInTwoSchedules(t *testing.T) {
 			}
 			reportDiff(t, c.want, got)
 			last = "8"
-			for _, r := range Preview([]Schedule{*both[0], *both[1]}, from, to.Sub(from)) {
+			for _, r := range Preview([]Schedule{*both[0], *both[1]}, StartAt(from), to.Sub(from)) {
 				highest := "-"
 				if r.MinReplicas != nil {
 					highest = fmt.Sprint(*r.MinReplicas)

@@ -13,9 +13,10 @@ import (
 
 // PreviewRow is the state that schedules set for a workload over a span of time.
 type PreviewRow struct {
-	// From and To are in the zone of the schedule that wins, or of the workload's first schedule if no window is active.
+	// From and To are in Zone, the zone of the schedule that wins, or of the workload's first schedule if no window is active.
 	From     time.Time     `json:"from"`
 	To       time.Time     `json:"to"`
+	Zone     string        `json:"zone"`
 	Workload hold.Workload `json:"workload"`
 	// MinReplicas is the highest minimum of all active windows; nil if no window is active.
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
@@ -29,9 +30,25 @@ type PreviewRow struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Preview returns the states that the schedules will set from a time on. The rows of each workload follow one another without a gap,
+// Start returns the time at which a preview begins for a workload with its schedules in a zone.
+type Start func(zone *time.Location) time.Time
+
+// StartAt returns a start at the same moment in all zones.
+func StartAt(t time.Time) Start { return func(*time.Location) time.Time { return t } }
+
+// ParseStart parses a moment with an offset, or a day or time on the clocks of the schedules' zone. It reports whether the text is one.
+func ParseStart(text string) (Start, bool) {
+	formats := append(slices.Clone(momentFormats), time.DateOnly)
+	_, ok := parseMoment(text, time.UTC, formats)
+	return func(zone *time.Location) time.Time {
+		t, _ := parseMoment(text, zone, formats) // it is one in each zone
+		return t
+	}, ok
+}
+
+// Preview returns the states that the schedules will set from a start on. The rows of each workload follow one another without a gap,
 // and workloads come in the order of their first schedule. Times without an active window have rows too.
-func Preview(schedules []Schedule, from time.Time, span time.Duration) []PreviewRow {
+func Preview(schedules []Schedule, start Start, span time.Duration) []PreviewRow {
 	var workloads []hold.Workload
 	schedulesOf := map[hold.Workload][]*Schedule{}
 	for i := range schedules {
@@ -44,6 +61,7 @@ func Preview(schedules []Schedule, from time.Time, span time.Duration) []Preview
 	}
 	var rows []PreviewRow
 	for _, w := range workloads {
+		from := start(schedulesOf[w][0].Zone)
 		rows = append(rows, previewWorkloadSchedules(w, schedulesOf[w], from, from.Add(span))...)
 	}
 	return rows
@@ -148,7 +166,7 @@ func (r *PreviewRow) localizeRowTimes(schedules []*Schedule) {
 			break
 		}
 	}
-	r.From, r.To = r.From.In(zone), r.To.In(zone)
+	r.From, r.To, r.Zone = r.From.In(zone), r.To.In(zone), zone.String()
 	for t := r.From.Add(-1); ; {
 		_, change := t.ZoneBounds()
 		if change.IsZero() || !change.Before(r.To) {

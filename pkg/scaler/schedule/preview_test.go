@@ -16,7 +16,7 @@ func TestPreview(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := Preview(schedules, parseTestTime(t, "2027-03-26T11:00:30Z"), 4*24*time.Hour)
+	rows := Preview(schedules, StartAt(parseTestTime(t, "2027-03-26T11:00:30Z")), 4*24*time.Hour)
 	var table, lines bytes.Buffer
 	if err := errors.Join(WriteTable(&table, rows), WriteJSON(&lines, rows)); err != nil {
 		t.Fatal(err)
@@ -51,12 +51,12 @@ func TestPreviewIntoNothing(t *testing.T) {
 func TestPreviewOfNothing(t *testing.T) {
 	t.Parallel()
 	now := parseTestTime(t, "2027-06-01T00:00:00Z")
-	if rows := Preview(nil, now, time.Hour); rows != nil {
+	if rows := Preview(nil, StartAt(now), time.Hour); rows != nil {
 		t.Errorf("%+v", rows)
 	}
 	s := newOneSchedule(t, "UTC", "", `{from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 4}`)
-	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: s.Workloads[0]}}
-	reportDiff(t, want, Preview([]Schedule{*s}, now, time.Hour))
+	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Zone: "UTC", Workload: s.Workloads[0]}}
+	reportDiff(t, want, Preview([]Schedule{*s}, StartAt(now), time.Hour))
 }
 
 // TestPreviewOfPausedSchedules: a paused schedule sets nothing, alone and beside a lower one; a note names its window.
@@ -65,10 +65,10 @@ func TestPreviewOfPausedSchedules(t *testing.T) {
 	now := parseTestTime(t, "2026-11-27T12:00:00Z")
 	paused := newOneSchedule(t, "UTC", ", paused: true", `{name: sale, from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 9, maxReplicas: 40}`)
 	const note = "paused: one (sale), minReplicas 9"
-	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: paused.Workloads[0], Notes: []string{note}}}
-	reportDiff(t, want, Preview([]Schedule{*paused}, now, time.Hour))
+	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Zone: "UTC", Workload: paused.Workloads[0], Notes: []string{note}}}
+	reportDiff(t, want, Preview([]Schedule{*paused}, StartAt(now), time.Hour))
 	other := newOneSchedule(t, "UTC", "", `{name: base, from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 4, maxReplicas: 10}`)
 	other.Name = "other"
 	want[0].MinReplicas, want[0].MaxReplicas, want[0].Schedule, want[0].Window = new(int32(4)), 10, "other", "base"
-	reportDiff(t, want, Preview([]Schedule{*paused, *other}, now, time.Hour))
+	reportDiff(t, want, Preview([]Schedule{*paused, *other}, StartAt(now), time.Hour))
 }

@@ -17,10 +17,10 @@ import (
 func WriteTable(out io.Writer, rows []PreviewRow) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	// Flush returns the errors of these writes.
-	_, _ = fmt.Fprintln(w, "FROM\tTO\tWORKLOAD\tMINREPLICAS\tMAXREPLICAS\tSCHEDULE\tWINDOW\tNOTES")
+	_, _ = fmt.Fprintln(w, "FROM\tTO\tZONE\tWORKLOAD\tMINREPLICAS\tMAXREPLICAS\tSCHEDULE\tWINDOW\tNOTES")
 	for _, r := range rows {
 		cells := []string{
-			formatPreviewTime(r.From), formatPreviewTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
+			formatPreviewTime(r.From), formatPreviewTime(r.To), previewWordCell(r.Zone), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
 			r.minReplicasCell(), maxReplicasCell(r.MaxReplicas), previewWordCell(r.Schedule), previewWordCell(r.Window), strings.Join(r.previewNotesCell(), "; "),
 		}
 		for i := range cells {

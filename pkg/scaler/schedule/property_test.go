@@ -127,7 +127,7 @@ func TestPreviewHasNoHoles(t *testing.T) {
 	for _, zone := range testZones {
 		s := newMixedSchedule(t, zone)
 		from, span := parseTestTime(t, "2027-03-01T12:34:56Z"), 100*24*time.Hour
-		rows := Preview([]Schedule{*s}, from, span)
+		rows := Preview([]Schedule{*s}, StartAt(from), span)
 		end := from
 		for _, r := range rows {
 			if !r.From.Equal(end) || !r.To.After(r.From) {

@@ -50,7 +50,7 @@ func TestD9RampAfterAnotherSchedule(t *testing.T) {
 					}
 				}
 				got = append(got, strings.ReplaceAll(fmt.Sprint(highest), "-1", "-"))
-				row := Preview([]Schedule{*both[0], *both[1]}, at, time.Second)[0]
+				row := Preview([]Schedule{*both[0], *both[1]}, StartAt(at), time.Second)[0]
 				if row.MinReplicas == nil {
 					shown = append(shown, "-")
 					continue
