@@ -90,6 +90,35 @@ type pipedConn struct {
 // SyscallConn implements syscall.Conn.
 func (c pipedConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
+// TestLeftClientsAreEvictedFirst: at the bound, the connection of a client that stays is not closed while there are clients that have left.
+func TestLeftClientsAreEvictedFirst(t *testing.T) {
+	t.Parallel()
+	left, peer := openSocketPair(t)
+	_ = peer.CloseWrite()
+	awaitLeftPeer(t, left)
+	stays, _ := openSocketPair(t)
+	table := newConnectionTable(serverLimits{connections: 4, connectionsPerAddress: 2, youngConnections: 4, strangerRequests: 1}, func() {})
+	add := func(socket *net.TCPConn, age time.Duration) *limitedConn {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		return table.addClientConnection(pipedConn{ours, socket}, time.Now().Add(-age))
+	}
+	probe := add(stays, time.Hour)
+	for range 100 {
+		add(left, 0)
+	}
+	if probe.closed.Load() {
+		t.Error("the client that stays was closed")
+	}
+	if n := table.countClientConnections(); n > 2 {
+		t.Errorf("%d connections of one address, want 2", n)
+	}
+	add(stays, 0)
+	if add(stays, 0); !probe.closed.Load() {
+		t.Error("the oldest connection stayed beside two newer ones whose clients stay")
+	}
+}
+
 // TestLeftClientsDelayNobody: while HPAs' reads have all processors, a client behind a hundred of its address that have left waits for one pause.
 func TestLeftClientsDelayNobody(t *testing.T) {
 	t.Parallel()
