@@ -1,0 +1,138 @@
+package discovery
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+// pageServer is an API server that streams no lists: it answers each page after a while, and holds watches.
+type pageServer struct {
+	pods    []corev1.Pod
+	latency time.Duration
+
+	mu       sync.Mutex // guards the rest
+	requests int
+	most     int // bytes of the largest page that was written
+}
+
+func (s *pageServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	if query.Get("watch") != "" {
+		if query.Get("sendInitialEvents") != "" {
+			http.Error(w, "no streams", http.StatusUnprocessableEntity)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return
+	}
+	time.Sleep(s.latency)
+	w.Header().Set("Content-Type", "application/json")
+	if !strings.HasSuffix(r.URL.Path, "/pods") {
+		_ = json.NewEncoder(w).Encode(&autoscalingv2.HorizontalPodAutoscalerList{
+			TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscalerList"}, ListMeta: metav1.ListMeta{ResourceVersion: "7"},
+		})
+		return
+	}
+	begin, _ := strconv.Atoi(query.Get("continue"))
+	limit, _ := strconv.Atoi(query.Get("limit"))
+	end := min(len(s.pods), begin+limit)
+	page := &corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, ListMeta: metav1.ListMeta{ResourceVersion: "7"}, Items: s.pods[begin:end]}
+	if end < len(s.pods) {
+		page.Continue = strconv.Itoa(end)
+	}
+	text, _ := json.Marshal(page)
+	n, _ := w.Write(text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	s.most = max(s.most, n)
+}
+
+// newPagePods returns so many pods with so many bytes of annotations each.
+func newPagePods(count, bytes int) []corev1.Pod {
+	pods := make([]corev1.Pod, count)
+	for i := range pods {
+		pods[i] = *apiPod("shop", fmt.Sprintf("web-%05d", i))
+		pods[i].Annotations = map[string]string{"note": strings.Repeat("x", bytes)}
+	}
+	return pods
+}
+
+// syncPages reads the list of a server and returns the time it took, and the greatest growth of the heap meanwhile.
+func syncPages(t *testing.T, s *pageServer) (took time.Duration, heap uint64) {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	clients, err := NewClients(&rest.Config{Host: server.URL}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := newPodTable()
+	store := &reflectorStore[*storedPod]{resource: "pods", strip: endpointPolicy{}.stripPod, sink: table, onChange: func() {}, onError: func() {}}
+	var end sync.WaitGroup
+	ctx := t.Context()
+	end.Go(func() { watchClusterPods(ctx, store, clients.Kube) })
+	t.Cleanup(end.Wait)
+	began := time.Now()
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for {
+		if synced, _ := store.readSyncState(); synced {
+			break
+		}
+		runtime.ReadMemStats(&now)
+		heap = max(heap, now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc))
+		retry.Sleep(ctx, 5*time.Millisecond)
+		if time.Since(began) > time.Minute {
+			t.Fatal(store.checkReflectorSynced())
+		}
+	}
+	if pods, _ := table.countStoredPods(); pods != len(s.pods) {
+		t.Errorf("%d of %d pods", pods, len(s.pods))
+	}
+	return time.Since(began), heap
+}
+
+// TestListsTakeFewRequests: 5,000 usual pods come in few pages.
+func TestListsTakeFewRequests(t *testing.T) {
+	s := &pageServer{pods: newPagePods(5000, 5000), latency: 30 * time.Millisecond}
+	took, heap := syncPages(t, s)
+	t.Logf("%d requests, %v, largest page %d KiB, heap + %d MiB", s.requests, took, s.most>>10, heap>>20)
+	if s.requests > 25 {
+		t.Errorf("%d requests", s.requests)
+	}
+}
+
+// TestLargeObjectsComeInSmallPages: behind pages of small objects that let the next one grow, large objects still come few at a time.
+func TestLargeObjectsComeInSmallPages(t *testing.T) {
+	s := &pageServer{pods: append(newPagePods(500, 1000), newPagePods(200, 400_000)...)}
+	for i := range s.pods {
+		s.pods[i].Name = fmt.Sprintf("web-%05d", i)
+	}
+	took, heap := syncPages(t, s)
+	t.Logf("%d requests, %v, largest page %d KiB, heap + %d MiB", s.requests, took, s.most>>10, heap>>20)
+	if s.requests > 25 {
+		t.Errorf("%d requests", s.requests)
+	}
+	if most := 3 * maxDiscoveryPageBytes; s.most > most { // more is on its way when the client closes the connection
+		t.Errorf("a page of %d MiB was read, want at most %d MiB", s.most>>20, most>>20)
+	}
+}
