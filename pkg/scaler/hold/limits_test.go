@@ -125,7 +125,7 @@ func TestTextsAreOneLine(t *testing.T) {
 			}
 		}
 		for text, valid := range map[string]bool{
-			"flash sale — Größe 2 👨‍👩‍👧": true, "می‌خواهم": true, "a\x1b[2Jb": false, "a\nb": false, "a\tb": false, "a\u009b1mb": false, "a\u202eb": false, "a\u2066b": false, "a\u2028b": false,
+			"flash sale — Größe 2": true, "\U0001f468\u200d\U0001f469": true, "می\u200cخواهم": true, "a\x1b[2Jb": false, "a\nb": false, "a\tb": false, "a\u009b1mb": false, "a\u202eb": false, "a\u2066b": false, "a\u2028b": false,
 		} {
 			if schema.MatchString(text) != valid {
 				t.Errorf("%s %q: %t", field, text, !valid)
