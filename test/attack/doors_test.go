@@ -47,6 +47,9 @@ var doorAttacks = []struct {
 	{"callers without a right", map[string]int{"known": 10_000}},
 	{"probes of strangers", map[string]int{"probes": 0}},
 	{"probes of the node's neighbours", map[string]int{"neighbours": 0}},
+	{"connections of the node's neighbours that say nothing", map[string]int{"node connections": 0}},
+	{"hellos of the node's neighbours", map[string]int{"node hellos": 0}},
+	{"dribbles of the node's neighbours", map[string]int{"node dribbles": 0}},
 	{"complete handshakes", map[string]int{"handshakes": 0}},
 	{"probes that impersonate", map[string]int{"impersonations": 0}},
 	{"bodies that do not come", map[string]int{"bodies": 0}},
@@ -277,7 +280,7 @@ type doorFlooder struct {
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
 	// Streams that are reset have no answers, and frames and bytes never.
-	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields", "bodies", "hellos"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
+	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields", "bodies", "hellos", "node connections", "node hellos", "node dribbles"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -311,7 +314,7 @@ func (f *doorFlooder) run(ctx context.Context, t *testing.T) {
 	var workers sync.WaitGroup
 	for host := range doorAddresses {
 		address := 2 + host
-		if f.order.Kind == "neighbours" {
+		if f.order.Kind == "neighbours" || strings.HasPrefix(f.order.Kind, "node ") {
 			address = probeHost
 		}
 		client, err := newDoorClient(f.order.Certificate, byte(address))
@@ -367,13 +370,16 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 	case "frames":
 		f.holdFrames(ctx, host)
 		return
-	case "hellos":
+	case "node connections":
+		f.holdSilentConnections(ctx, host)
+		return
+	case "hellos", "node hellos":
 		f.countDoorAnswer(0, f.sendHello(ctx, host))
 		return
 	case "bodies":
 		f.holdDribbles(ctx, host, bodyDribbles)
 		return
-	case "dribbles":
+	case "dribbles", "node dribbles":
 		f.holdDribbles(ctx, host, dribbles)
 		return
 	case "fields":

@@ -126,6 +126,43 @@ func TestSiblingObjects(t *testing.T) {
 	a.judge()
 }
 
+// TestSiblingSelectors: autoscalers whose selectors are at every bound at once, with names that a terminal obeys, fill no memory; the log shows the
+// names quoted.
+func TestSiblingSelectors(t *testing.T) {
+	skipShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 60 {
+		hpa := kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%02d", i), numberedNames(60)...)
+		for m := range hpa.Spec.Metrics {
+			metric := &hpa.Spec.Metrics[m].Pods.Metric
+			metric.Name = fmt.Sprintf("\x1b]0;x\a\u202e\u2028%d_%d", i, m)
+			metric.Selector = &meta.LabelSelector{}
+			for r := range 100 {
+				values := make([]string, 10)
+				for v := range values {
+					values[v] = fmt.Sprintf("%d-%d-%d", i, r, v)
+				}
+				metric.Selector.MatchExpressions = append(metric.Selector.MatchExpressions, meta.LabelSelectorRequirement{
+					Key: fmt.Sprintf("k%d-%d-%d", i, m, r), Operator: meta.LabelSelectorOpNotIn, Values: values,
+				})
+			}
+		}
+		kube.SetAutoscaler(hpa)
+	}
+	a := startAdapter(t, kube)
+	retry.Sleep(t.Context(), 15*time.Second)
+	t.Logf("%d Events", kube.CountEvents())
+	if log := a.Log(); strings.ContainsAny(log, "\x1b\a\u202e\u2028") {
+		t.Errorf("the log has characters that a terminal obeys: %q", log)
+	}
+	for _, path := range []string{"/metrics", "/readyz?verbose", "/livez?verbose"} {
+		if _, body, _ := a.get(t.Context(), hpaController, path); strings.ContainsAny(body, "\x1b\a\u202e\u2028") {
+			t.Errorf("%s has characters that a terminal obeys: %.500q", path, body)
+		}
+	}
+	a.judge()
+}
+
 // siblingRequests are floods of callers, by path and header of the request n.
 var siblingRequests = map[string]func(n int) (method, path, user string, header http.Header){
 	"namespaces": func(n int) (string, string, string, http.Header) {

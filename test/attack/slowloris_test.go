@@ -96,6 +96,24 @@ func (f *doorFlooder) sendHello(ctx context.Context, host int) error {
 	return err
 }
 
+// holdSilentConnections opens connections and sends nothing on them.
+func (f *doorFlooder) holdSilentConnections(ctx context.Context, host int) {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}
+	var held sync.WaitGroup
+	defer held.Wait()
+	for range 15 { // 20 addresses, 10 workers: 3,000
+		held.Go(func() {
+			c, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(f.order.Base, "https://"))
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			f.countDoorAnswer(0, nil)
+			retry.Sleep(ctx, time.Second)
+		})
+	}
+}
+
 // sendDribble sends a dribble until the server ends the connection, and returns the reason.
 func (f *doorFlooder) sendDribble(ctx context.Context, host int, kind dribble) error {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}

@@ -21,6 +21,8 @@ type schemaRule struct {
 // minimalSpec is what each Hold of the table has besides.
 const minimalSpec = "workload: {apiVersion: apps/v1, kind: Deployment, name: shop}\nreplicas: 3\n"
 
+const lineSentence = "must be one line, without control characters and marks of writing direction"
+
 const durationSentence = "must be a duration, such as "
 
 // schemaRules are the rules that a new Hold must keep.
@@ -65,6 +67,17 @@ var schemaRules = map[string]schemaRule{
 	"verify, no success":   {"verify: {success: 0.99}", "verify: {success: -0.1}", "spec.verify.success", "spec.verify.success in body should be greater than or equal to 0"},
 	"verify, slower":       {"verify: {slower: 1.5}", "verify: {slower: 0.5}", "spec.verify.slower", "must be 0, or from 1 to 1000 times"},
 	"verify, slower, most": {"verify: {slower: 1000}", "verify: {slower: 1001}", "spec.verify.slower", "must be 0, or from 1 to 1000 times"},
+	"apiVersion, a line":   {"id: a", `workload: {apiVersion: "apps/v1\n", kind: Deployment, name: shop}`, "spec.workload.apiVersion", lineSentence},
+	"kind, a line":         {"id: a", `workload: {apiVersion: apps/v1, kind: "Deployment\e[2J", name: shop}`, "spec.workload.kind", lineSentence},
+	"name, a line":         {"id: a", `workload: {apiVersion: apps/v1, kind: Deployment, name: "shop\u202Epohs"}`, "spec.workload.name", lineSentence},
+	"id, a line":           {"id: Größe 2", `id: "a\u009B31m"`, "spec.id", lineSentence},
+	"reason, a line":       {"reason: 'more: 👨‍👩‍👧'", `reason: "a\nb"`, "spec.reason", lineSentence},
+	"by, a line":           {"by: 'jane@example.com, team 1'", `by: "jane\e]0;title\a"`, "spec.by", lineSentence},
+	"by, directions":       {"by: می‌خواهم", `by: "\u2067jane\u2069"`, "spec.by", lineSentence},
+	"group, a line":        {"group: {name: sale 1, size: 1}", `group: {name: "sale\t1", size: 1}`, "spec.group.name", lineSentence},
+	"notify, a line":       {"notify: [on-call]", `notify: ["on\rcall"]`, "spec.notify[0]", lineSentence},
+	"verify, url, a line":  {"verify: {url: ':8080/ready?x=1'}", `verify: {url: ":8080/\e[1m"}`, "spec.verify.url", lineSentence},
+	"until, characters":    {`until: "2126-01-01T00:00:00.5+01:00"`, `until: "2126-01-01T00:00:00\u009B5Z"`, "spec.until", `spec.until in body should match '^[-+.:0-9TZtz]*$'`},
 	"a number as text":     {"replicas: 4", `replicas: "4"`, "spec.replicas", `spec.replicas in body must be of type integer: "string"`},
 }
 

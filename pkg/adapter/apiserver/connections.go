@@ -13,7 +13,7 @@ import (
 // connectionTable bounds the open connections, in all and per remote address.
 //
 // A new connection always gets in: at the bound of an address its oldest connection is closed, and at the bound for all the
-// oldest of the address with the most connections. A handshake takes milliseconds, so a flood of idle connections keeps no
+// oldest of the address with the most connections; of these, one whose client has left goes first. A handshake takes milliseconds, so a flood of idle connections keeps no
 // caller out. Connections of the front proxy are exempt as soon as the handshake has proven its certificate.
 type connectionTable struct {
 	total, perAddress int
@@ -70,14 +70,31 @@ func (t *connectionTable) insertClientConnection(added *limitedConn, now time.Ti
 		greediest = t.findGreediestClientAddress()
 	}
 	conns := t.open[greediest]
-	isFull := t.count >= t.total || len(conns) >= t.perAddress
-	if isFull && len(conns) > 0 && (t.count >= t.total+t.maxYoung || now.Sub(conns[0].since) >= connectionGrace) {
-		evicted = conns[0]
-		t.removeClientConnection(evicted)
+	if isFull := t.count >= t.total || len(conns) >= t.perAddress; isFull && len(conns) > 0 {
+		if evicted = t.chooseEvictedConnection(conns, now); evicted != nil {
+			t.removeClientConnection(evicted)
+		}
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)
 	return evicted
+}
+
+// maxLeftChecks bounds the connections that are checked for a client that has left, each by a system call.
+const maxLeftChecks = 32
+
+// chooseEvictedConnection returns the connection that a new one closes; nil: none. Without regard to clients that have left, a flood of hellos would
+// close the probe of a kubelet that shares its address, just before its turn.
+func (t *connectionTable) chooseEvictedConnection(oldestFirst []*limitedConn, now time.Time) *limitedConn {
+	for _, c := range oldestFirst[:min(len(oldestFirst), maxLeftChecks)] {
+		if hasPeerLeft(c.Conn) {
+			return c
+		}
+	}
+	if t.count >= t.total+t.maxYoung || now.Sub(oldestFirst[0].since) >= connectionGrace {
+		return oldestFirst[0]
+	}
+	return nil
 }
 
 // findGreediestClientAddress returns the address with the most connections.

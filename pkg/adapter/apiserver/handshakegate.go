@@ -5,7 +5,6 @@ package apiserver
 import (
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -36,19 +35,20 @@ func newHandshakeGate(load *processorLoad) *handshakeGate {
 	return &handshakeGate{places: newAddressQueue(max(1, runtime.GOMAXPROCS(0)/2)), load: load}
 }
 
-// enterHandshakeGate reports whether a handshake may compute. It must then leave the gate.
-func (g *handshakeGate) enterHandshakeGate(address string, closing <-chan struct{}) bool {
-	if !g.places.takeQueuedPlace(address, closing) {
+// enterHandshakeGate reports whether a handshake may compute. It must then leave the gate. That of a client that has left does not wait for reads: a
+// flood of them would delay the probes of a kubelet that shares its address.
+func (g *handshakeGate) enterHandshakeGate(c *gatedConn) bool {
+	if !g.places.takeQueuedPlace(c.address, c.closing) {
 		return false
 	}
-	g.load.awaitFreeProcessor(maxHandshakePause, closing)
-	select {
-	case <-closing:
+	if !c.isGivenUp() {
+		g.load.awaitFreeProcessor(maxHandshakePause, c.closing)
+	}
+	if c.isGivenUp() {
 		g.places.returnQueuedPlace()
 		return false
-	default:
-		return true
 	}
+	return true
 }
 
 // gatedConn is a connection whose handshake goes through a gate. Read is called by one goroutine at a time.
@@ -75,14 +75,21 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 	if c.received += n; c.received > maxHandshakeBytes {
 		return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
 	}
-	if c.held = c.gate.enterHandshakeGate(c.address, c.closing); !c.held {
-		return 0, net.ErrClosed
-	}
-	// Without the server's part no handshake goes on. Behind its last message a client may send a request, and close its side.
-	if !c.responded.Load() && hasPeerLeft(c.Conn) {
+	if c.held = c.gate.enterHandshakeGate(c); !c.held {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// isGivenUp reports whether the connection closes, or its client has left. Without the server's part no handshake goes on. Behind its last message a
+// client may send a request, and close its side.
+func (c *gatedConn) isGivenUp() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return !c.responded.Load() && hasPeerLeft(c.Conn)
+	}
 }
 
 // Write implements net.Conn.

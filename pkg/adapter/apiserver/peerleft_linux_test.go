@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -77,6 +79,84 @@ func TestHandshakesOfLeftClients(t *testing.T) {
 	if computed, _ := startTestHandshake(t, ours); !computed {
 		t.Error("the hello of a client that stays is not read")
 	}
+}
+
+// pipedConn is a pipe with the state of a socket.
+type pipedConn struct {
+	net.Conn
+	socket *net.TCPConn
+}
+
+// SyscallConn implements syscall.Conn.
+func (c pipedConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+
+// TestLeftClientsAreEvictedFirst: at the bound, the connection of a client that stays is not closed while there are clients that have left.
+func TestLeftClientsAreEvictedFirst(t *testing.T) {
+	t.Parallel()
+	left, peer := openSocketPair(t)
+	_ = peer.CloseWrite()
+	awaitLeftPeer(t, left)
+	stays, _ := openSocketPair(t)
+	table := newConnectionTable(serverLimits{connections: 4, connectionsPerAddress: 2, youngConnections: 4, strangerRequests: 1}, func() {})
+	add := func(socket *net.TCPConn, age time.Duration) *limitedConn {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		return table.addClientConnection(pipedConn{ours, socket}, time.Now().Add(-age))
+	}
+	probe := add(stays, time.Hour)
+	for range 100 {
+		add(left, 0)
+	}
+	if probe.closed.Load() {
+		t.Error("the client that stays was closed")
+	}
+	if n := table.countClientConnections(); n > 2 {
+		t.Errorf("%d connections of one address, want 2", n)
+	}
+	add(stays, 0)
+	if add(stays, 0); !probe.closed.Load() {
+		t.Error("the oldest connection stayed beside two newer ones whose clients stay")
+	}
+}
+
+// TestLeftClientsDelayNobody: while HPAs' reads have all processors, a client behind a hundred of its address that have left waits for one pause.
+func TestLeftClientsDelayNobody(t *testing.T) {
+	t.Parallel()
+	left, peer := openSocketPair(t)
+	_ = peer.CloseWrite()
+	awaitLeftPeer(t, left)
+	stays, _ := openSocketPair(t)
+	synctest.Test(t, func(t *testing.T) {
+		gate := newTestHandshakeGate()
+		gate.places.takeQueuedPlace("another", nil)
+		for range 2 {
+			defer gate.load.beginRequestComputation()()
+		}
+		table := newConnectionTable(defaultServerLimits(), func() {})
+		begins := func(socket *net.TCPConn) <-chan struct{} {
+			ours, theirs := net.Pipe()
+			done := make(chan struct{})
+			c := &gatedConn{limitedConn: table.addClientConnection(pipedConn{ours, socket}, time.Now()), gate: gate}
+			go func() {
+				defer close(done)
+				_, _ = c.Read(make([]byte, 1))
+				c.leaveHandshakeGate(true)
+			}()
+			_, _ = theirs.Write([]byte("x"))
+			synctest.Wait()
+			return done
+		}
+		for range 100 {
+			begins(left)
+		}
+		done := begins(stays)
+		began := time.Now()
+		gate.places.returnQueuedPlace()
+		<-done
+		if waited := time.Since(began); waited != maxHandshakePause {
+			t.Errorf("the handshake began after %v, want %v", waited, maxHandshakePause)
+		}
+	})
 }
 
 // arrivedConn is a connection whose peer leaves once its first bytes are read.

@@ -4,6 +4,7 @@ package discovery
 
 import (
 	"fmt"
+	"net/http"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/dynamic"
@@ -31,6 +32,7 @@ func NewClients(cfg *rest.Config, mapper meta.RESTMapper) (Clients, error) {
 	if plain.QPS == 0 {
 		plain.QPS = -1
 	}
+	plain.Wrap(func(t http.RoundTripper) http.RoundTripper { return boundedTransport{t} })
 	kube, err := kube.NewClient(plain)
 	if err != nil {
 		return Clients{}, err

@@ -3,7 +3,11 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"math"
+	"net/http"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -12,9 +16,83 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// discoveryPageSize is the number of objects in a page of a list. An object may have as many bytes as etcd takes, 1.5 MiB, and a page is
-// in memory as a whole, with its decoded objects; 5,000 pods are 250 requests.
-const discoveryPageSize = 20
+const (
+	// discoveryPageSize is the number of objects in the first page of a list. An object may have as many bytes as etcd takes, 1.5 MiB, and a page
+	// is in memory as a whole, with its decoded objects.
+	discoveryPageSize = 20
+	// maxDiscoveryPageSize bounds the pages that follow: each has up to twice the objects of the one before. 5,000 pods are 14 requests; in pages of
+	// the first size they would be 250, one after the other.
+	maxDiscoveryPageSize = 500
+	// maxDiscoveryPageBytes bounds a page with more objects than the first. 500 usual pods have 3 MB.
+	maxDiscoveryPageBytes = 8 << 20
+)
+
+// growingPages are the pages of a list that grow while their objects are small. Lists of one resource follow each other.
+type growingPages struct{ next int64 }
+
+// listGrowingPage lists the next page. A page over maxDiscoveryPageBytes is given up, and requested again with few objects.
+func listGrowingPage[L any](ctx context.Context, g *growingPages, o metav1.ListOptions, list func(context.Context, metav1.ListOptions) (L, error)) (L, error) {
+	if o.Limit == 0 {
+		return list(ctx, o)
+	}
+	few := o.Limit
+	if o.Continue != "" {
+		o.Limit = max(few, g.next)
+	}
+	page, bytes, err := listBoundedPage(ctx, o, few, list)
+	if bytes > maxDiscoveryPageBytes && o.Limit > few {
+		o.Limit = few
+		page, bytes, err = listBoundedPage(ctx, o, few, list)
+	}
+	g.next = min(2*o.Limit, o.Limit*maxDiscoveryPageBytes/2/max(bytes, 1), maxDiscoveryPageSize)
+	return page, err
+}
+
+// listBoundedPage lists a page, and returns the bytes that were read of it. A page of few objects has no bound.
+func listBoundedPage[L any](ctx context.Context, o metav1.ListOptions, few int64, list func(context.Context, metav1.ListOptions) (L, error)) (L, int64, error) {
+	bound := &responseBound{most: math.MaxInt64}
+	if o.Limit > few {
+		bound.most = maxDiscoveryPageBytes
+	}
+	page, err := list(context.WithValue(ctx, responseBoundKey{}, bound), o)
+	return page, bound.read, err
+}
+
+// responseBound bounds the bytes of the response to a request whose context has it. Its request's goroutine uses it.
+type responseBound struct{ read, most int64 }
+
+type responseBoundKey struct{}
+
+// boundedTransport ends the body of a response beyond the bound of its request.
+type boundedTransport struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t boundedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := t.RoundTripper.RoundTrip(request)
+	if bound, ok := request.Context().Value(responseBoundKey{}).(*responseBound); ok && err == nil {
+		response.Body = &boundedBody{response.Body, bound}
+	}
+	return response, err
+}
+
+// WrappedRoundTripper returns the transport below, for client-go.
+func (t boundedTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundTripper }
+
+type boundedBody struct {
+	io.ReadCloser
+	bound *responseBound
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.bound.read += int64(n); b.bound.read > b.bound.most {
+		return 0, errLargePage
+	}
+	return n, err
+}
+
+var errLargePage = fmt.Errorf("a page has more than %d MiB; it is requested again with fewer objects", maxDiscoveryPageBytes>>20)
 
 // requestListPage asks for pages. A server ignores the limit for a list of any age, which the reflector asks for first.
 func requestListPage(o metav1.ListOptions) metav1.ListOptions {

@@ -111,7 +111,7 @@ func TestListsComeInPages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &pagedPods{}
-		for i := range 2*discoveryPageSize + 20 {
+		for i := range 3*discoveryPageSize + 10 {
 			source.pods = append(source.pods, *apiPod("shop", fmt.Sprintf("web-%03d", i)))
 		}
 		table := newPodTable()
@@ -128,7 +128,7 @@ func TestListsComeInPages(t *testing.T) {
 		if synced, err := store.readSyncState(); !synced || err != nil || pods != len(source.pods) {
 			t.Errorf("%d of %d pods, synced %t, %v", pods, len(source.pods), synced, err)
 		}
-		if want := []int{discoveryPageSize, discoveryPageSize, 20}; !slices.Equal(source.pages, want) {
+		if want := []int{discoveryPageSize, 2 * discoveryPageSize, 10}; !slices.Equal(source.pages, want) {
 			t.Errorf("pages of %v objects, want %v", source.pages, want)
 		}
 		cancel()

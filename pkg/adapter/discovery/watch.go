@@ -160,9 +160,10 @@ func newListerWatcher[T any, L runtime.Object](
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watching func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
+	pages := &growingPages{}
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			result, err := list(ctx, requestListPage(o))
+			result, err := listGrowingPage(ctx, pages, requestListPage(o), list)
 			m.recordWatchError(ctx, "list", err)
 			if err != nil {
 				return nil, err

@@ -78,6 +78,8 @@ func (t *tokenRoundTripper) CloseIdleConnections() {
 	(&http.Client{Transport: t.next}).CloseIdleConnections()
 }
 
+var errNoToken = fmt.Errorf("oauth2: no token within %v", maxTokenTime)
+
 // obtainOAuthToken returns a valid token. One request at a time gets a new one, and the others wait for it, each to its own end.
 func (t *tokenRoundTripper) obtainOAuthToken(ctx context.Context) (*oauth2.Token, error) {
 	select {
@@ -96,8 +98,17 @@ func (t *tokenRoundTripper) obtainOAuthToken(ctx context.Context) (*oauth2.Token
 	if t.token.Valid() && secret == t.tokensOf {
 		return t.token, nil
 	}
-	token, err := t.newOAuthTokenSource(context.WithValue(ctx, oauth2.HTTPClient, t.client), secret).Token()
-	if err != nil {
+	// The library tries two forms of a request, and keeps the text of an end of time only.
+	limited, cancel := context.WithTimeout(ctx, maxTokenTime)
+	defer cancel()
+	token, err := t.newOAuthTokenSource(context.WithValue(limited, oauth2.HTTPClient, t.client), secret).Token()
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil || errors.Is(err, context.DeadlineExceeded):
+		return nil, errNoToken
+	default:
 		return nil, err
 	}
 	t.token, t.tokensOf = token, secret

@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -12,9 +14,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch/switchtest"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // newTokenBackend returns a backend whose server answers requests with the token "good", and whose token server is given.
@@ -65,13 +69,29 @@ func TestTokenServerIsBounded(t *testing.T) {
 		"no response": {func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // the server then sees that the client leaves
 			<-r.Context().Done()
-		}, "timeout after "},
+		}, "credentials: oauth2: no token within 10s"},
 		"no end of the body": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			for r.Context().Err() == nil {
 				_, _ = w.Write([]byte(strings.Repeat(" ", 4096)))
 			}
 		}, "credentials: oauth2: server response missing access_token"},
+		"a body that drips": {func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			for retry.Sleep(r.Context(), 10*time.Millisecond) {
+				_, _ = w.Write([]byte(" "))
+				_ = http.NewResponseController(w).Flush()
+			}
+		}, "credentials: oauth2: no token within 10s"},
+		"a bomb of 100 MB": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			bomb := gzip.NewWriter(w)
+			for range 100 {
+				_, _ = bomb.Write(bytes.Repeat([]byte(" "), 1<<20))
+			}
+			_, _ = io.WriteString(bomb, `{"access_token": "good", "token_type": "bearer", "expires_in": 3600}`)
+			_ = bomb.Close()
+		}, "credentials: oauth2: cannot parse json: invalid character"}, // the client asks for no compression
 		"another protocol": {switchtest.NewHandler(t), "101 Switching Protocols"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,7 +90,14 @@ const (
 
 // IsNotifierName reports whether a Hold can name a notifier so.
 func IsNotifierName(name string) bool {
-	return name != "" && utf8.RuneCountInString(name) <= MaxNotifierName && !strings.ContainsAny(name, "/:")
+	return name != "" && utf8.RuneCountInString(name) <= MaxNotifierName && !strings.ContainsAny(name, "/:") && isPlainLine(name)
+}
+
+// isPlainLine reports whether a text is one line that a terminal shows as it is: kubectl prints the texts of a Hold raw.
+func isPlainLine(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	})
 }
 
 // ErrRejected marks an invalid hold. The scaler makes no changes for it.
@@ -109,7 +117,18 @@ func (h *Hold) Validate() error {
 	case h.MaxReplicas != 0 && h.MaxReplicas < h.Replicas:
 		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.MaxReplicas, h.Replicas, ErrRejected)
 	}
-	return h.validateSchemaLimits()
+	return errors.Join(h.validateSchemaLimits(), h.validatePlainTexts())
+}
+
+// validatePlainTexts checks the texts that kubectl prints as they are.
+func (h *Hold) validatePlainTexts() error {
+	for _, text := range []struct{ what, found string }{{"id", h.ID}, {"reason", h.Reason}, {"owner", h.By}, {"group", h.Group}} {
+		if !isPlainLine(text.found) {
+			return fmt.Errorf("hold %s: %s %q must be one line, without control characters and marks of writing direction: %w",
+				strict.ShortenPlain(h.ID), text.what, strict.Shorten(text.found), ErrRejected)
+		}
+	}
+	return nil
 }
 
 // validateSchemaLimits checks the limits in the schema of a Hold.

@@ -16,7 +16,22 @@ type specProperty struct {
 	Items                        struct {
 		MaxLength int
 		Pattern   string
+		Rules     []celRule `json:"x-kubernetes-validations"`
 	}
+	Rules []celRule `json:"x-kubernetes-validations"`
+}
+
+type celRule struct{ Rule string }
+
+// compilePlainLine returns the regular expression of a rule on a text.
+func (r celRule) compilePlainLine(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	text, isMatch := strings.CutPrefix(r.Rule, `self.matches(r"`)
+	text, isWhole := strings.CutSuffix(text, `")`)
+	if !isMatch || !isWhole {
+		t.Fatalf("rule %s", r.Rule)
+	}
+	return regexp.MustCompile(text)
 }
 
 // readHoldSchema returns the schema in the shipped definition, as far as a type has its fields.
@@ -80,10 +95,41 @@ func TestD24LimitsOfTheSchema(t *testing.T) {
 func TestD24NamesOfNotifiers(t *testing.T) {
 	t.Parallel()
 	items := readSpecProperties(t)["notify"].Items
-	pattern := regexp.MustCompile(items.Pattern)
-	for _, name := range []string{"", "oncall", "team/oncall", "slack:oncall", "on call", "Bereitschaft-ä", strings.Repeat("ä", items.MaxLength), strings.Repeat("a", items.MaxLength+1)} {
-		if want := pattern.MatchString(name) && len([]rune(name)) <= items.MaxLength; IsNotifierName(name) != want {
+	pattern, line := regexp.MustCompile(items.Pattern), items.Rules[0].compilePlainLine(t)
+	for _, name := range []string{"", "oncall", "team/oncall", "slack:oncall", "on call", "Bereitschaft-ä", "on\ncall", "on\x1b[2Jcall", "on\u202ecall", strings.Repeat("ä", items.MaxLength), strings.Repeat("a", items.MaxLength+1)} {
+		if want := pattern.MatchString(name) && line.MatchString(name) && len([]rune(name)) <= items.MaxLength; IsNotifierName(name) != want {
 			t.Errorf("%.20q: %v", name, !want)
+		}
+	}
+}
+
+// TestTextsAreOneLine: kubectl prints the texts of a Hold as they are, so the schema and the program reject each that a terminal obeys, and no other.
+func TestTextsAreOneLine(t *testing.T) {
+	t.Parallel()
+	p := readSpecProperties(t)
+	for field, set := range map[string]func(*Hold, string){
+		"id":     func(h *Hold, text string) { h.ID = text },
+		"reason": func(h *Hold, text string) { h.Reason = text },
+		"by":     func(h *Hold, text string) { h.By = text },
+	} {
+		schema := p[field].Rules[0].compilePlainLine(t)
+		for r := range rune(0x11000) {
+			if 0xd800 <= r && r <= 0xdfff {
+				continue
+			}
+			text := "a" + string(r) + "b"
+			h := Hold{ID: "a"}
+			set(&h, text)
+			if err := h.Validate(); (err == nil) != schema.MatchString(text) {
+				t.Errorf("%s %q: program %v, schema %t", field, text, err, schema.MatchString(text))
+			}
+		}
+		for text, valid := range map[string]bool{
+			"flash sale — Größe 2": true, "\U0001f468\u200d\U0001f469": true, "می\u200cخواهم": true, "a\x1b[2Jb": false, "a\nb": false, "a\tb": false, "a\u009b1mb": false, "a\u202eb": false, "a\u2066b": false, "a\u2028b": false,
+		} {
+			if schema.MatchString(text) != valid {
+				t.Errorf("%s %q: %t", field, text, !valid)
+			}
 		}
 	}
 }

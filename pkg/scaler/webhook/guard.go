@@ -25,13 +25,17 @@ const dialTimeout = 3 * time.Second
 // NewGuardedClient returns a client like NewClient(nil) that connects to no reserved address outside of the allowed networks. It checks
 // addresses and not names, because a name may resolve to anything.
 func NewGuardedClient(allowed []netip.Prefix) *http.Client {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return checkWebhookAddress(address, allowed)
-	}}
 	transport := newWebhookTransport()
-	transport.DialContext = dialer.DialContext
+	transport.DialContext = newGuardedDialer(allowed, nil).DialContext
 	transport.Proxy = guardWebhookProxy(allowed, http.ProxyFromEnvironment)
 	return NewClient(&http.Client{Timeout: DefaultTimeout, Transport: transport})
+}
+
+// newGuardedDialer returns a dialer that checks each address to which it connects. resolver is nil for that of the machine.
+func newGuardedDialer(allowed []netip.Prefix, resolver *net.Resolver) *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Resolver: resolver, Control: func(_, address string, _ syscall.RawConn) error {
+		return checkWebhookAddress(address, allowed)
+	}}
 }
 
 // checkWebhookAddress returns an error for an address, with its port, that a client must not connect to.

@@ -1,12 +1,16 @@
 package webhook
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -68,4 +72,76 @@ func TestGuardedClient(t *testing.T) {
 	if err := Post(t.Context(), NewGuardedClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}), fixedURL(url), nil, []byte("{}")); err != nil {
 		t.Errorf("allowed: %v", err)
 	}
+}
+
+// TestRebinding: a name that resolves to a permitted address first, and to loopback later, reaches no server there. The client resolves it for each
+// connection, and checks the address to which it connects.
+func TestRebinding(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int64
+	serve := func(address string) string {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if host, _, _ := net.SplitHostPort(r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()); host == "127.0.0.1" {
+				reached.Add(1)
+			}
+		})}}
+		server.Start()
+		t.Cleanup(server.Close)
+		return l.Addr().String()
+	}
+	_, port, _ := net.SplitHostPort(serve("127.0.0.1:0"))
+	serve("127.0.0.2:" + port)
+	client := NewGuardedClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})
+	resolver, answers := newRebindingResolver(t)
+	client.Transport.(*http.Transport).DialContext = newGuardedDialer([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, resolver).DialContext
+	for i := range 3 {
+		client.CloseIdleConnections()
+		err := Post(t.Context(), client, fixedURL("http://hooks.example.com:"+port+secretPath), nil, []byte("{}"))
+		if (err == nil) != (i == 0) {
+			t.Errorf("post %d: %v", i, err)
+		}
+	}
+	if reached.Load() > 0 || answers.Load() < 2 {
+		t.Errorf("%d requests reached the loopback address, after %d answers of the name server", reached.Load(), answers.Load())
+	}
+}
+
+// newRebindingResolver returns a resolver that answers 127.0.0.2 once, and 127.0.0.1 from then on.
+func newRebindingResolver(t *testing.T) (*net.Resolver, *atomic.Int64) {
+	t.Helper()
+	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	var answers atomic.Int64
+	go func() {
+		query := make([]byte, 1500)
+		for {
+			n, from, err := server.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			question := query[12:n]
+			question = question[:bytes.IndexByte(question, 0)+5] // the name, its type and its class
+			reply := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
+			if question[len(question)-3] == 1 { // an A record is asked for
+				last := byte(2)
+				if answers.Add(1) > 1 {
+					last = 1
+				}
+				reply[7] = 1
+				reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, last)
+			}
+			_, _ = server.WriteTo(reply, from)
+		}
+	}()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", server.LocalAddr().String())
+	}
+	return &net.Resolver{PreferGo: true, Dial: dial}, &answers
 }

@@ -79,13 +79,15 @@ func TestS10UnsignedRequestsKeepNobodyOut(t *testing.T) {
 		from  string
 		count int
 	}{
-		"70 bodies of one address":       {slow, "127.0.0.2", 70},
-		"70 bodies of the sender's":      {slow, "127.0.0.1", 70},
-		"300 idle connections of one":    {"", "127.0.0.1", 300},
-		"600 connections of ten":         {"", "127.0.1.%d", 600},
-		"600 bodies of a hundred":        {slow, "127.0.2.%d", 600},
-		"600 requests that have a start": {"POST ", "127.0.3.%d", 600},
-		"600 requests of fields":         {"POST / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:\r\n", 4000), "127.0.4.%d", 600},
+		"70 bodies of one address":        {slow, "127.0.0.2", 70},
+		"70 bodies of the sender's":       {slow, "127.0.0.1", 70},
+		"70 bodies in chunks":             {strings.Replace(slow, "Content-Length: 60000", "Transfer-Encoding: chunked", 1) + "5\r\nbegin\r\n", "127.0.0.1", 70},
+		"70 bodies that wait to be asked": {strings.Replace(slow, "\r\n\r\nbegin", "\r\nExpect: 100-continue\r\n\r\n", 1), "127.0.0.1", 70},
+		"300 idle connections of one":     {"", "127.0.0.1", 300},
+		"600 connections of ten":          {"", "127.0.1.%d", 600},
+		"600 bodies of a hundred":         {slow, "127.0.2.%d", 600},
+		"600 requests that have a start":  {"POST ", "127.0.3.%d", 600},
+		"600 requests of fields":          {"POST / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:\r\n", 4000), "127.0.4.%d", 600},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
