@@ -390,7 +390,7 @@ func TestChain(t *testing.T) {
 		},
 		"pods without value": {
 			func(w *world) { w.answers[podsMetricPath] = newPodsAnswer(worldTime, "web-1") },
-			"metric", StatusWarning, "request_per_second of pods: 1 value, the oldest is 0s old; 1 of 2 pods have none",
+			"metric", StatusWarning, "request_per_second of pods: 1 value, the oldest is 0s old; 1 of 2 pods without a value",
 		},
 		"target that does not exist": {
 			func(w *world) { w.hpa.Spec.ScaleTargetRef.Name = "wep" }, "target", StatusFail, "Deployment wep does not exist",
