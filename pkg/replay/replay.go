@@ -44,6 +44,9 @@ type Look struct {
 	Unknown bool
 	// Missing says which input was not recorded. Nothing is computed then.
 	Missing string
+	// AfterGap: the record has a gap so shortly before the look that the controller may remember a wish or a change of it. A look that differs
+	// proves nothing then.
+	AfterGap bool
 }
 
 // Differs reports whether the computed decision is another than the recorded one.
@@ -63,6 +66,7 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 	var looks []Look
 	var history hpa.History
 	var before *explainapi.Decision
+	gaps := newGapTracker(log)
 	for i := range log.Decisions {
 		d := &log.Decisions[i]
 		spec := &log.Specs[d.Spec].Spec
@@ -76,6 +80,7 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, status, history), s)
 			history = look.Decision.History
 		}
+		look.AfterGap = gaps.isAfterGap(&look, len(d.Reads) > 0, Memory(spec))
 		looks, before = append(looks, look), d
 	}
 	return looks

@@ -333,3 +333,38 @@ func ordersSpec() *autoscalingv2.HorizontalPodAutoscalerSpec {
 	}}
 	return &spec
 }
+
+// TestLooksAfterGap: a look is soon after a gap for as long as the controller may remember a wish of the gap: one that a replica names, looks that are
+// missing between two others, and a look without its inputs.
+func TestLooksAfterGap(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("request_per_second")
+	memory := int(replay.Memory(&spec) / replaytest.Period) // in looks
+	for name, tc := range map[string]struct {
+		spoil       func(log *explainapi.DecisionLog)
+		first, last int // looks soon after a gap
+	}{
+		"none": {func(*explainapi.DecisionLog) {}, 0, -1},
+		"a replica's own gap": {func(log *explainapi.DecisionLog) {
+			log.Source.Gaps = []explainapi.Gap{{From: log.Decisions[8].Time.Add(time.Second), Until: log.Decisions[10].Time}}
+		}, 9, 10 + memory - 1},
+		"another replica's gap": {func(log *explainapi.DecisionLog) {
+			log.Source.Replicas = []explainapi.ReplicaRecord{{Name: "a"}, {Name: "b", Gaps: []explainapi.Gap{{From: log.Decisions[8].Time, Until: log.Decisions[10].Time}}}}
+		}, 8, 10 + memory - 1},
+		"two looks are missing": {func(log *explainapi.DecisionLog) {
+			log.Decisions = slices.Delete(log.Decisions, 10, 12)
+		}, 10, 10 + memory - 1},
+		"a look without its read": {func(log *explainapi.DecisionLog) { log.Decisions[10].Reads = nil }, 10, 11 + memory - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := replaytest.Log(spec, replaytest.Repeat(90, 60)...)
+			tc.spoil(log)
+			for i, l := range replay.Reproduce(log, replay.Settings()) {
+				if want := tc.first <= i && i <= tc.last; l.AfterGap != want {
+					t.Errorf("look %d: soon after a gap is %v, want %v", i, l.AfterGap, want)
+				}
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -38,7 +39,8 @@ func TestMain(m *testing.M) {
 }
 
 func runAttacks(m *testing.M) int {
-	if os.Getenv(doorFlooderVariable) != "" { // the process of a flood needs no adapter of its own
+	flag.Parse()
+	if os.Getenv(doorFlooderVariable) != "" || flag.Lookup("test.list").Value.String() != "" { // the process of a flood needs no adapter of its own
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "attack-")

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 )
 
 // TestDecisionsAreToldOnce: each decision that moves pods is one line, however often the record is read.
@@ -25,5 +28,17 @@ func TestDecisionsAreToldOnce(t *testing.T) {
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told:\n%s\nwant:\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestKeptClusterNamesTheWayOut: a second run with KEEP=1 says how to remove the cluster of the first one.
+func TestKeptClusterNamesTheWayOut(t *testing.T) {
+	t.Parallel()
+	err := adviseOnKeptCluster(fmt.Errorf("start cluster demo: %w (/clusters/demo)", cluster.ErrExists))
+	if want := "start cluster demo: cluster runs already (/clusters/demo); an earlier run kept it: make demo-down removes it"; err.Error() != want || !errors.Is(err, cluster.ErrExists) {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	if other := errors.New("no space"); !errors.Is(adviseOnKeptCluster(other), other) {
+		t.Errorf("another error is changed: %v", adviseOnKeptCluster(other))
 	}
 }

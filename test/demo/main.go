@@ -112,7 +112,7 @@ func (d *demo) startStack(ctx context.Context) (*stack.Stack, error) {
 		s, err = d.useOwnCluster(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return nil, adviseOnKeptCluster(err)
 	}
 	fmt.Fprintln(d.out, "kubectl apply -k manifests/adapter")
 	if err := s.InstallAdapter(ctx, "manifests/adapter"); err != nil {
@@ -128,6 +128,14 @@ func (d *demo) startStack(ctx context.Context) (*stack.Stack, error) {
 		}
 	}
 	return s, nil
+}
+
+// adviseOnKeptCluster adds the way out to the error of a cluster that an earlier run kept.
+func adviseOnKeptCluster(err error) error {
+	if errors.Is(err, cluster.ErrExists) {
+		return fmt.Errorf("%w; an earlier run kept it: make demo-down removes it", err)
+	}
+	return err
 }
 
 func (d *demo) abandonStack(ctx context.Context, s *stack.Stack, err error) error {

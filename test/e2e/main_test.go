@@ -34,6 +34,9 @@ func run(m *testing.M) int {
 		why = errors.New("-short")
 		return m.Run()
 	}
+	if flag.Lookup("test.list").Value.String() != "" {
+		return m.Run()
+	}
 	ctx := context.Background()
 	var err error
 	s, err = stack.Up(ctx, stack.Options{Name: "e2e", Keep: os.Getenv("KEEP") == "1", Log: os.Stderr})

@@ -3,11 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -18,112 +19,49 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// newcomersObjects are what a newcomer deploys in a namespace.
-type newcomersObjects struct {
-	deployment *appsv1.Deployment
-	hpa        *autoscalingv2.HorizontalPodAutoscaler
-	service    *corev1.Service
-	budget     *policyv1.PodDisruptionBudget          // nil: none
-	rival      *autoscalingv2.HorizontalPodAutoscaler // nil: none
+// newcomersFault is a fault in a newcomer's cluster, and the first words about it.
+type newcomersFault struct {
+	name  string
+	spoil func(*newcomersObjects) // before they are created; nil: they work
+	// arrange makes the part of the fault that needs running pods. It returns a function that ends what no command of doctor ends.
+	arrange     func(t *testing.T, namespace string) (end func())
+	wholeServer bool   // the fault is in the cluster: the objects of namespace "none" show it
+	first       string // the begin of the first line below doctor's table; empty: nothing is broken, and there is no warning
+	says        string // what follows in that line, a regular expression
+	fix         string // a part of the command that doctor names
+	mends       bool   // the command ends the fault
+	explain     string // what a line of explain says, a regular expression; empty: explain is silent about it
 }
 
-// newNewcomersObjects returns objects that work: the sample, scaled by a counter that moves without requests.
-func newNewcomersObjects(t *testing.T) *newcomersObjects {
-	t.Helper()
-	sample, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(t.Context(), "sample", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	labels := map[string]string{"app": "web"}
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{
-		Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: *sample.Spec.Template.DeepCopy(),
-	}}
-	d.Spec.Template.Labels = labels
-	d.Spec.Template.Spec.ServiceAccountName, d.Spec.Template.Spec.DeprecatedServiceAccount = "", ""
-	d.Spec.Template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")}
-	return &newcomersObjects{
-		deployment: d,
-		service: &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
-			Selector: labels, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromString("http")}},
-		}},
-		hpa: &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
-			MinReplicas:    new(int32(1)), MaxReplicas: 2,
-			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
-				Metric: autoscalingv2.MetricIdentifier{Name: "go_memstats_mallocs_per_second"},
-				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("1G"))},
-			}}},
-		}},
-	}
-}
-
-// create creates the objects in a new namespace.
-func (o *newcomersObjects) create(t *testing.T, namespace string) {
-	t.Helper()
-	ctx := t.Context()
-	_, err := s.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Client.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
-	hpas := s.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
-	if o.deployment != nil {
-		_, err = s.Client.AppsV1().Deployments(namespace).Create(ctx, o.deployment, metav1.CreateOptions{})
-	}
-	if err == nil {
-		_, err = s.Client.CoreV1().Services(namespace).Create(ctx, o.service, metav1.CreateOptions{})
-	}
-	if err == nil {
-		_, err = hpas.Create(ctx, o.hpa, metav1.CreateOptions{})
-	}
-	if err == nil && o.rival != nil {
-		_, err = hpas.Create(ctx, o.rival, metav1.CreateOptions{})
-	}
-	if err == nil && o.budget != nil {
-		_, err = s.Client.PolicyV1().PodDisruptionBudgets(namespace).Create(ctx, o.budget, metav1.CreateOptions{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// newcomersFaults are faults in a newcomer's own objects, and what `kubectl tachometer doctor` says first, and `explain` of the autoscaler.
-var newcomersFaults = map[string]struct {
-	spoil         func(*newcomersObjects)
-	first         string // the line of doctor
-	says, explain string
-}{
-	"none": {func(*newcomersObjects) {}, "Nothing is broken.", "", "go_memstats_mallocs_per_second is "},
-	"typo": {
-		func(o *newcomersObjects) { o.hpa.Spec.Metrics[0].Pods.Metric.Name = "http_requests_per_secnd" },
-		"First broken: metric", "nearest: http_requests_per_second", "nearest: http_requests_per_second",
+// newcomersFaults begin with the one that passes by itself, and end with those of the whole cluster.
+var newcomersFaults = []newcomersFault{
+	{
+		name: "warming-up", spoil: func(o *newcomersObjects) { o.hpa.Spec.Metrics[0].Pods.Metric.Name = "http_requests_per_second" }, arrange: requestOnce,
+		first: "Nothing is broken. First warning: metric", says: `1 pod: 1 warming up \(fewer than \d+ `, fix: "kubectl tachometer doctor hpa/web", explain: "^1 pod: .*warming up",
 	},
-	"port": {
-		func(o *newcomersObjects) {
-			o.deployment.Spec.Template.Annotations = map[string]string{"prometheus.io/port": "9999"}
-		},
-		"First broken: metric", "connection refused", "connection refused",
+	{name: "none", explain: "^1 pod: go_memstats_mallocs_per_second is "},
+	{
+		name: "typo", spoil: func(o *newcomersObjects) { o.hpa.Spec.Metrics[0].Pods.Metric.Name = "http_requests_per_secnd" },
+		first: "First broken: metric", says: "nearest: http_requests_per_second", fix: `"value":"http_requests_per_second"`, explain: "nearest: http_requests_per_second",
 	},
-	"path": {
-		func(o *newcomersObjects) {
-			o.deployment.Spec.Template.Annotations = map[string]string{"prometheus.io/path": "/metrix"}
-		},
-		"First broken: metric", "404", "404",
+	{
+		name: "port", spoil: func(o *newcomersObjects) { o.annotatePods("prometheus.io/port", "9999") },
+		first: "First broken: metric", says: "connection refused", fix: `"prometheus.io/port":"8080"`, explain: "connection refused",
 	},
-	"port-name": { // no port is named metrics, and there are two
-		func(o *newcomersObjects) {
+	{
+		name: "path", spoil: func(o *newcomersObjects) { o.annotatePods("prometheus.io/path", "/metrix") },
+		first: "First broken: metric", says: "404", fix: "/proxy/metrix", explain: "404",
+	},
+	{
+		name: "port-name", spoil: func(o *newcomersObjects) { // no port is named metrics, and there are two
 			o.deployment.Spec.Template.Annotations = nil
 			c := &o.deployment.Spec.Template.Spec.Containers[0]
 			c.Ports = append(c.Ports, corev1.ContainerPort{Name: "metricz", ContainerPort: 9090})
 		},
-		"First broken: metric", "port", "port",
+		first: "First broken: metric", says: `several ports are declared \(8080, 9090\)`, fix: `"prometheus.io/port":"8080"`, explain: "port",
 	},
-	"selector": {
-		func(o *newcomersObjects) {
+	{
+		name: "selector", spoil: func(o *newcomersObjects) {
 			o.service.Spec.Selector = map[string]string{"app": "wep"}
 			m := &o.hpa.Spec.Metrics[0]
 			m.Type, m.Object = autoscalingv2.ObjectMetricSourceType, &autoscalingv2.ObjectMetricSource{
@@ -132,78 +70,138 @@ var newcomersFaults = map[string]struct {
 			}
 			m.Pods = nil
 		},
-		"First broken: metric", "no pods", "no pods",
+		first: "First broken: metric", says: "no pods", fix: "describe service web", explain: "no pods",
 	},
-	"no-usage-api": { // the request is missing too, but before that nobody serves CPU
-		func(o *newcomersObjects) {
-			o.deployment.Spec.Template.Spec.Containers[0].Resources = corev1.ResourceRequirements{}
-			o.hpa.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
-				Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(70))},
-			}}
-		},
-		"First broken: metric", "metrics.k8s.io is not served", "metrics.k8s.io is not served",
+	{
+		name: "no-usage-api", spoil: (*newcomersObjects).scaleByCPUWithoutRequest, // before the request, the API is missing
+		first: "First broken: metric", says: "metrics.k8s.io is not served", fix: "apiservice", explain: "metrics.k8s.io is not served",
 	},
-	"no-workload": {
-		func(o *newcomersObjects) { o.hpa.Spec.ScaleTargetRef.Name = "wep" },
-		"First broken: target", "Deployment wep does not exist", `deployments.apps "wep" not found`,
+	{
+		name: "no-workload", spoil: func(o *newcomersObjects) { o.hpa.Spec.ScaleTargetRef.Name = "wep" },
+		first: "First broken: target", says: "Deployment wep does not exist", fix: "get deployments", explain: `deployments.apps "wep" not found`,
 	},
-	"rival": {
-		func(o *newcomersObjects) {
+	{
+		name: "rival", spoil: func(o *newcomersObjects) {
 			o.rival = o.hpa.DeepCopy()
 			o.rival.Name = "web-too"
 		},
-		"First broken: rival", "scales Deployment web too", "web-too",
+		first: "First broken: rival", says: "scales Deployment web too", fix: "delete hpa web", mends: true, explain: "web-too",
 	},
-	"budget": {
-		func(o *newcomersObjects) {
+	{
+		name: "budget", spoil: func(o *newcomersObjects) {
 			o.budget = &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: policyv1.PodDisruptionBudgetSpec{
 				MinAvailable: new(intstr.FromInt32(1)), Selector: o.deployment.Spec.Selector,
 			}}
 		},
-		"First warning: budget", "no node can be drained", "",
+		first: "Nothing is broken. First warning: budget", says: "no node can be drained", fix: "patch pdb web", mends: true,
 	},
-	"limit": {
-		func(o *newcomersObjects) {
+	{
+		name: "limit", spoil: func(o *newcomersObjects) {
 			o.hpa.Spec.Metrics[0].Pods.Target.AverageValue = new(resource.MustParse("1"))
 		},
-		"First warning: condition", "wants more than maxReplicas", "maxReplicas is 2",
+		first: "Nothing is broken. First warning: condition", says: "wants more than maxReplicas", fix: `"maxReplicas":4`, explain: "maxReplicas is 2",
+	},
+	{
+		name: "network-policy", arrange: denyIngress,
+		first: "First broken: network", says: "networkpolicy/deny-all does not admit the adapter's pods to port 8080", fix: "patch networkpolicy deny-all", mends: true,
+		explain: "timeout after",
+	},
+	{
+		name: "stale", spoil: (*newcomersObjects).removeProbes, arrange: freezePods, // with probes the kubelet would restart the pod
+		first: "First broken: metric", says: `1 pod: 1 (stale|scrape failed \(timeout after)`, fix: "/proxy/metrics", explain: "stale|timeout after",
+	},
+	{
+		name: "rights", wholeServer: true, arrange: takeRightsOfHPAController,
+		first: "First broken: rights " + hpaControllerUser, says: "may not get custom.metrics.k8s.io in newcomer-none",
+		fix: "kubectl create clusterrolebinding hpa-metrics --clusterrole=tachometer-metrics-reader", mends: true,
+	},
+	{
+		name: "other-adapter", wholeServer: true, arrange: registerOtherAdapter,
+		first: "First broken: apiservice v1beta2.custom.metrics.k8s.io", says: "served by another adapter, monitoring/prometheus-adapter", fix: "kubectl apply -k manifests/adapter",
+	},
+	{
+		name: "certificate", wholeServer: true, arrange: serveExpiredCertificate,
+		first: "First broken: certificate", says: `expired at 20\d\d-`, fix: "rollout restart deployment/tachometer-adapter",
 	},
 }
 
-// TestNewcomer: one command without any choice names the cause of each fault first, and explain of the autoscaler has it too.
+// allIsWell matches doctor's output without a fault and without a warning.
+const allIsWell = `(?m)^Nothing is broken\.$`
+
+// TestNewcomer: one command without any choice names the cause of each fault first, with the command that mends it, and explain of the autoscaler has
+// the cause too.
 func TestNewcomer(t *testing.T) {
 	needNode(t)
 	if _, err := buildPlugin(); err != nil {
 		t.Fatal(err)
 	}
-	for name, fault := range newcomersFaults {
+	for _, fault := range slices.Backward(newcomersFaults) { // the first one is the youngest when it is judged
+		if fault.wholeServer {
+			continue
+		}
 		objects := newNewcomersObjects(t)
-		fault.spoil(objects)
-		objects.create(t, "newcomer-"+name)
+		if fault.spoil != nil {
+			fault.spoil(objects)
+		}
+		objects.create(t, fault.namespace())
 	}
-	for name, fault := range newcomersFaults { // the controller has looked at most of them when the first is judged
-		t.Run(name, func(t *testing.T) { //nolint:paralleltest // the machine has few processors
-			findsAsNewcomer(t, []string{"doctor", "-n", "newcomer-" + name}, fault.first, fault.says)
-			findsAsNewcomer(t, []string{"explain", "hpa/web", "-n", "newcomer-" + name}, "", fault.explain)
+	for _, fault := range newcomersFaults { // the controller has looked at most of them when the first is judged
+		t.Run(fault.name, func(t *testing.T) { //nolint:paralleltest // the machine has few processors
+			fault.find(t)
 		})
 	}
 }
 
-// findsAsNewcomer waits until a command of the plugin prints a line that begins with the first text and has the second.
-func findsAsNewcomer(t *testing.T, args []string, first, says string) {
+func (f *newcomersFault) namespace() string {
+	if f.wholeServer {
+		return "newcomer-none"
+	}
+	return "newcomer-" + f.name
+}
+
+// find arranges the fault, and waits until both commands have its cause. A command that mends it must do so.
+func (f *newcomersFault) find(t *testing.T) {
 	t.Helper()
-	out := ""
+	end := func() {}
+	if f.arrange != nil {
+		end = f.arrange(t, f.namespace())
+	}
+	doctor := []string{"doctor", "-n", f.namespace()}
+	says := allIsWell
+	if f.first != "" {
+		says = "(?m)^" + regexp.QuoteMeta(f.first) + ".*" + f.says
+	}
+	out := findsAsNewcomer(t, doctor, says)
+	_, fix, _ := strings.Cut(out, "\nRun: ")
+	if !strings.Contains(fix, f.fix) {
+		t.Errorf("the command is %q, want one with %q", fix, f.fix)
+	}
+	if f.explain != "" {
+		findsAsNewcomer(t, []string{"explain", "hpa/web", "-n", f.namespace()}, "(?m)"+f.explain)
+	}
+	if f.mends && !t.Failed() {
+		runFix(t, fix)
+	}
+	end()
+	if f.mends || f.wholeServer {
+		findsAsNewcomer(t, doctor, allIsWell)
+	}
+}
+
+// findsAsNewcomer waits until a command of the plugin prints what a regular expression matches, and returns the output.
+func findsAsNewcomer(t *testing.T, args []string, says string) (out string) {
+	t.Helper()
+	pattern := regexp.MustCompile(says)
 	err := stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error {
 		out, _ = runPluginQuietly(ctx, t, args...)
-		for _, line := range strings.Split(out, "\n") {
-			if strings.Contains(line, first) && strings.Contains(line, says) {
-				return nil
-			}
+		if !pattern.MatchString(out) {
+			return fmt.Errorf("no line with %s", says)
 		}
-		return fmt.Errorf("no line with %q and %q", first, says)
+		return nil
 	})
 	t.Logf("$ kubectl tachometer %s\n%s", strings.Join(args, " "), out)
 	if err != nil {
 		t.Error(err)
 	}
+	return out
 }

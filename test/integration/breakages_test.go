@@ -7,11 +7,8 @@ import (
 	"testing"
 	"time"
 
-	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
@@ -28,19 +25,9 @@ type breakage struct {
 	says, mendedByWhat string
 }
 
-// breakages are those that need the real API server, HPA controller and adapter, but no node and no network. Rights have a test of their
-// own. An expired certificate and a NetworkPolicy, which need an adapter's pod, are in test/e2e.
+// breakages are those that need the real API server, HPA controller and adapter, and pages that the test ends itself. Rights have a test of their
+// own. The others are in test/e2e.
 var breakages = map[string]breakage{
-	"typo": {
-		func(t *testing.T, namespace string, _ *kubelet) {
-			patchScaled(t, namespace, "hpa", `{"spec":{"metrics":[{"type":"Pods","pods":{"metric":{"name":"http_requests_per_secnd"},"target":{"type":"AverageValue","averageValue":"50"}}}]}}`)
-		},
-		"metric", doctor.StatusFail, "no http_requests_per_secnd on its page", "metrics deployment/web",
-	},
-	"wrong port": {
-		func(t *testing.T, namespace string, _ *kubelet) { annotatePort(t, namespace) },
-		"metric", doctor.StatusFail, "scrape failed (connection refused)", `"prometheus.io/port":"9102"`,
-	},
 	"stale": {
 		func(t *testing.T, namespace string, k *kubelet) {
 			eventually(t, 20*time.Second, func(ctx context.Context) error {
@@ -58,64 +45,6 @@ var breakages = map[string]breakage{
 		},
 		"metric", doctor.StatusFail, "2 pods: 2 ", "/proxy/metrics",
 	},
-	"disruption budget": {
-		func(t *testing.T, namespace string, _ *kubelet) {
-			_, err := client.PolicyV1().PodDisruptionBudgets(namespace).Create(t.Context(), &policyv1.PodDisruptionBudget{
-				ObjectMeta: metav1.ObjectMeta{Name: "web"},
-				Spec: policyv1.PodDisruptionBudgetSpec{
-					MinAvailable: new(intstr.FromInt32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
-				},
-			}, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-		},
-		"budget", doctor.StatusWarning, "at the minimum no node can be drained", "patch pdb web",
-	},
-	"two autoscalers": {
-		func(t *testing.T, namespace string, _ *kubelet) {
-			first, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(t.Context(), "web", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			first.ObjectMeta = metav1.ObjectMeta{Name: "web-too", Namespace: namespace}
-			if _, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), first, metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"rival", doctor.StatusFail, "hpa/web-too scales Deployment web too", "delete hpa ",
-	},
-	"warming up": { // few requests: the window of each pod grows for a minute, until it has enough of them
-		func(t *testing.T, namespace string, k *kubelet) {
-			k.load.Store(1)
-			patchScaled(t, namespace, "deployment", `{"spec":{"replicas":10}}`)
-		},
-		"metric", doctor.StatusWarning, "warming up", "kubectl tachometer doctor hpa/web",
-	},
-	"limit reached": {
-		func(_ *testing.T, _ string, k *kubelet) { k.load.Store(60 * perPod) },
-		"condition", doctor.StatusWarning, "it wants more than maxReplicas", `"maxReplicas":20`,
-	},
-}
-
-// patchScaled merges a patch into the workload or its autoscaler.
-func patchScaled(t *testing.T, namespace, kind, patch string) {
-	t.Helper()
-	var err error
-	if kind == "hpa" {
-		_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	} else {
-		_, err = client.AppsV1().Deployments(namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// annotatePort names a port on which no pod listens.
-func annotatePort(t *testing.T, namespace string) {
-	t.Helper()
-	patchScaled(t, namespace, "deployment", `{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"9999"}}}}}`)
 }
 
 // newDoctorOptions returns what `kubectl tachometer doctor hpa/web` runs with.

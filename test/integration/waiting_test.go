@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,24 +44,26 @@ func TestD15EventAmongWaitingWorkloads(t *testing.T) {
 	}
 }
 
-// raiseFastest sends the start and the end of some sales, and returns the shortest time from a start to the patch.
-func raiseFastest(t *testing.T, s *scaler, namespace, id string) (fastest time.Duration) {
+// raiseFastest sends the start and the end of some sales, and returns the shortest time from a start to the patch. The first sale does not count: no
+// end of another one precedes it, and the program may have just started.
+func raiseFastest(t *testing.T, s *scaler, namespace, id string) time.Duration {
 	t.Helper()
-	fastest = time.Hour
-	for i := range 5 {
+	var took []time.Duration
+	for i := range 6 {
 		replicas := watchReplicas(t, namespace)
 		began := time.Now()
 		if err := s.post(t.Context(), fmt.Sprint(id, i), "START"); err != nil {
 			t.Fatal(err)
 		}
 		awaitReplicas(t, replicas, 9)
-		fastest = min(fastest, time.Since(began))
+		took = append(took, time.Since(began))
 		if err := s.post(t.Context(), fmt.Sprint(id, i, "-end"), "END"); err != nil {
 			t.Fatal(err)
 		}
 		awaitReplicas(t, replicas, 2)
 	}
-	return fastest
+	t.Logf("%s: %v", id, took)
+	return slices.Min(took[1:])
 }
 
 // watchReplicas returns the replicas that the shop is set to, as they change.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
@@ -16,8 +17,12 @@ import (
 
 // newWholeLog returns the record that one replica would have of all reads: a status only where it changes, as the recorder keeps it.
 func newWholeLog() *explainapi.DecisionLog {
-	log := replaytest.Log(replaytest.Spec("request_per_second"),
-		slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), []float64{-1}, replaytest.Repeat(120, 40), replaytest.Repeat(600, 6))...)
+	return keepChangedStatuses(replaytest.Log(replaytest.Spec("request_per_second"),
+		slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), []float64{-1}, replaytest.Repeat(120, 40), replaytest.Repeat(600, 6))...))
+}
+
+// keepChangedStatuses leaves a status only where it changes.
+func keepChangedStatuses(log *explainapi.DecisionLog) *explainapi.DecisionLog {
 	for i := len(log.Decisions) - 1; i > 0; i-- {
 		if equalWatchedStatus(log.Decisions[i].Status, log.Decisions[i-1].Status) {
 			log.Decisions[i].WrittenAfter = nil
@@ -140,5 +145,63 @@ func TestMergeKeepsTheNewestSpecLast(t *testing.T) {
 	}
 	if !slices.Equal(specs, []int32{5, 9, 5}) || !slices.Equal(used, []int32{5, 9, 9, 5, 5}) {
 		t.Errorf("specs %v, of decisions %v", specs, used)
+	}
+}
+
+// newEventfulLog returns the record that one replica would have of all reads, over a rollout and an edit of the spec.
+func newEventfulLog() *explainapi.DecisionLog {
+	edited := replaytest.Spec("request_per_second")
+	edited.MaxReplicas = 8
+	edited.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(60))}}
+	var steps []replaytest.Step
+	for _, load := range slices.Concat(replaytest.Repeat(90, 6), replaytest.Repeat(400, 14), replaytest.Repeat(120, 30), replaytest.Repeat(600, 30), replaytest.Repeat(90, 30)) {
+		steps = append(steps, replaytest.Step{Load: load})
+	}
+	steps[18].Recreate, steps[24].Recreate, steps[22].Spec = true, true, &edited
+	return keepChangedStatuses(replaytest.LogSteps(replaytest.Spec("request_per_second"), steps...))
+}
+
+// TestMergeOverGap: one of two replicas restarts. Where the other one has the reads of that time, the merged record gives each decision again. Where the
+// restarted one took reads with it, each look that is not given again is known to be soon after the gap.
+func TestMergeOverGap(t *testing.T) {
+	t.Parallel()
+	const down, up = 17, 26 // looks
+	for name, tc := range map[string]struct {
+		reached                func(look int) int
+		agreed, lost, unjudged int // looks; 4 of those without a read changed no status, so that nothing of them is in the record
+	}{
+		"the other has all reads": {func(look int) int {
+			if look >= down && look < up {
+				return 0
+			}
+			return look % 2
+		}, 110, 0, 0},
+		"reads are lost in the gap": {func(look int) int { return look % 2 }, 104, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			whole := newEventfulLog()
+			logs := dealLog(newEventfulLog(), 2, tc.reached)
+			gap := explainapi.Gap{From: whole.Decisions[down].Time.Add(-time.Second), Until: whole.Decisions[up].Time.Add(-time.Second)}
+			logs[1].Decisions = slices.DeleteFunc(logs[1].Decisions, func(d explainapi.Decision) bool { return d.Time.After(gap.From) && d.Time.Before(gap.Until) })
+			merged := mergeDecisionLogs(logs)
+			merged.Source.Replicas = []explainapi.ReplicaRecord{{Name: "a"}, {Name: "b", Gaps: []explainapi.Gap{gap}}}
+			agreed, lost, unjudged := 0, 0, 0
+			for _, l := range replay.Reproduce(merged, replay.Settings()) {
+				switch {
+				case l.Missing != "":
+					lost++
+				case !l.Differs():
+					agreed++
+				case l.AfterGap:
+					unjudged++
+				default:
+					t.Errorf("look at %s: recorded %d, computed %d", l.Time, l.Recorded, l.Computed)
+				}
+			}
+			if agreed != tc.agreed || lost != tc.lost || unjudged != tc.unjudged {
+				t.Errorf("%d agreed, %d lost, %d unjudged of %d looks; want %d, %d, %d", agreed, lost, unjudged, len(whole.Decisions), tc.agreed, tc.lost, tc.unjudged)
+			}
+		})
 	}
 }

@@ -150,7 +150,7 @@ func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 		if isUsageMetric(spec) { // the kubelet measures it, and no page of a pod has it
 			fix = v.formatRawReadCommand(a.Path)
 		}
-		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)), fix)
+		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods without a value", text, len(v.pods)-len(a.Values), len(v.pods)), fix)
 	default:
 		v.addVisitCheck("metric", StatusOK, text, "")
 	}

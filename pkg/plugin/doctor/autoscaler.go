@@ -225,7 +225,11 @@ func describeBlockingBudget(b *policyv1.PodDisruptionBudget, least int) string {
 	if err != nil || kept < least {
 		return ""
 	}
-	return fmt.Sprintf("pdb/%s keeps %s pods and the autoscaler's minReplicas is %d: at the minimum no node can be drained", b.Name, b.Spec.MinAvailable.String(), least)
+	amount := b.Spec.MinAvailable.StrVal + " of the pods"
+	if b.Spec.MinAvailable.Type == intstr.Int {
+		amount = output.Count(kept, "pod")
+	}
+	return fmt.Sprintf("pdb/%s keeps %s and the autoscaler's minReplicas is %d: at the minimum no node can be drained", b.Name, amount, least)
 }
 
 // checkBudgetDisruptions checks that a budget permits a disruption now.

@@ -213,6 +213,12 @@ var variants = map[string]struct {
 	"no pod may be away": {func(w *world) {
 		w.budget.Spec.MinAvailable, w.budget.Spec.MaxUnavailable = nil, new(intstr.FromString("0%"))
 	}, "budget", StatusWarning, "pdb/web has maxUnavailable: 0%", `"maxUnavailable":1`},
+	"one pod must stay": {func(w *world) {
+		w.hpa.Spec.MinReplicas = new(int32(1))
+	}, "budget", StatusWarning, "pdb/web keeps 1 pod and the autoscaler's minReplicas is 1", `"maxUnavailable":1`},
+	"all pods must stay": {func(w *world) {
+		w.budget.Spec.MinAvailable = new(intstr.FromString("100%"))
+	}, "budget", StatusWarning, "pdb/web keeps 100% of the pods and the autoscaler's minReplicas is 2", `"maxUnavailable":1`},
 	"two budgets": {func(w *world) {
 		second := w.budget.DeepCopy()
 		second.Name = "web-2"
@@ -390,7 +396,7 @@ func TestChain(t *testing.T) {
 		},
 		"pods without value": {
 			func(w *world) { w.answers[podsMetricPath] = newPodsAnswer(worldTime, "web-1") },
-			"metric", StatusWarning, "request_per_second of pods: 1 value, the oldest is 0s old; 1 of 2 pods have none",
+			"metric", StatusWarning, "request_per_second of pods: 1 value, the oldest is 0s old; 1 of 2 pods without a value",
 		},
 		"target that does not exist": {
 			func(w *world) { w.hpa.Spec.ScaleTargetRef.Name = "wep" }, "target", StatusFail, "Deployment wep does not exist",

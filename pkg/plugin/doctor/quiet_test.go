@@ -223,7 +223,7 @@ func TestQuietBreakages(t *testing.T) {
 					w.deployment.Spec.Template.Spec.Containers[i].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
 				}
 			},
-			Check{"metric", "shop/web", StatusWarning, "1 of 2 pods have none", "kubectl get --raw '/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb'"},
+			Check{"metric", "shop/web", StatusWarning, "1 of 2 pods without a value", "kubectl get --raw '/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb'"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func TestRareBreakages(t *testing.T) {
 				w.hpa.Spec.Metrics[0].ContainerResource.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50m"))}
 			},
 			Check{
-				"metric", "shop/web", StatusWarning, "cpu of container web: 1 value, the oldest is 0s old; 1 of 2 pods have none",
+				"metric", "shop/web", StatusWarning, "cpu of container web: 1 value, the oldest is 0s old; 1 of 2 pods without a value",
 				"kubectl get --raw '/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb'",
 			},
 		},

@@ -336,9 +336,13 @@ func (e *Explanation) addScalingBehavior(autoscaler *autoscalingv2.HorizontalPod
 		for _, p := range rules.Policies {
 			amount := output.Count(int(p.Value), "pod")
 			if p.Type == autoscalingv2.PercentScalingPolicy {
-				amount = fmt.Sprintf("%d %%", p.Value)
+				amount = fmt.Sprintf("%d%%", p.Value)
 			}
-			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%s in %d s (%s of all)", amount, p.PeriodSeconds, *rules.SelectPolicy)})
+			text := fmt.Sprintf("%s in %ds", amount, p.PeriodSeconds)
+			if len(rules.Policies) > 1 {
+				text += fmt.Sprintf(" (%s of all)", *rules.SelectPolicy)
+			}
+			e.Policies = append(e.Policies, Policy{direction, text})
 		}
 		e.Stabilization = append(e.Stabilization, Stabilization{
 			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasConditionReason(autoscaler, reason),

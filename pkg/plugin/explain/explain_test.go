@@ -139,8 +139,12 @@ func (l load) explain(t *testing.T) *Explanation {
 		Status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: int32(len(l.rates)), DesiredReplicas: l.wanted},
 	}
 	for _, r := range l.reasons {
+		kind := autoscalingv2.AbleToScale
+		if r == "ValidMetricFound" {
+			kind = autoscalingv2.ScalingActive
+		}
 		hpa.Status.Conditions = append(hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
-			Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: r, LastTransitionTime: metav1.NewTime(explainTime.Add(-40 * time.Second)),
+			Type: kind, Status: corev1.ConditionTrue, Reason: r, LastTransitionTime: metav1.NewTime(explainTime.Add(-40 * time.Second)),
 		})
 	}
 	if l.change != nil {

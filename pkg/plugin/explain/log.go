@@ -85,7 +85,11 @@ func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscali
 	default:
 		out.kind, out.Cause = describeLoggedSteps(look, spec)
 	}
-	if look.Differs() {
+	switch {
+	case look.Differs() && look.AfterGap:
+		out.kind += " unjudged"
+		out.Cause += "; not judged: the record has a gap"
+	case look.Differs():
 		out.kind += " differs"
 		out.Cause += fmt.Sprintf("; by its inputs it would be %d: an earlier wish or change that is not in the record", look.Computed)
 	}

@@ -34,6 +34,10 @@ func TestLogTellsDifferences(t *testing.T) {
 	if len(d) != 2 || !strings.Contains(d[1].Cause, "by its inputs it would be 2") {
 		t.Errorf("decisions %+v", d)
 	}
+	log.Source.Gaps = []explainapi.Gap{{From: replaytest.Begin, Until: log.Decisions[1].Time}}
+	if d = NewLog(log).Decisions; len(d) != 2 || !strings.HasSuffix(d[1].Cause, "; not judged: the record has a gap") {
+		t.Errorf("decisions soon after a gap %+v", d)
+	}
 }
 
 // TestLogFromZero: with no pods the log shows the total, and no infinite share.

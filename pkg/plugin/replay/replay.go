@@ -29,6 +29,8 @@ type Comparison struct {
 	// Looks is the number of recorded looks, Computed the number with all inputs.
 	Looks    int `json:"looks"`
 	Computed int `json:"computed"`
+	// NotJudged is the number of looks that differ so shortly after a gap of the record that a wish of the gap may decide them.
+	NotJudged int `json:"notJudged,omitempty"`
 	// Reproduced is the number of looks for which the arithmetic gives the recorded decision again from the recorded spec.
 	Reproduced int `json:"reproduced"`
 	// NotReproduced are the looks of which that is not so, each with its cause.
@@ -65,6 +67,8 @@ func Compare(log *explainapi.DecisionLog, other *autoscalingv2.HorizontalPodAuto
 				c.Missing = l.Missing
 			}
 			continue
+		case l.Differs() && l.AfterGap:
+			c.NotJudged++
 		case l.Differs():
 			c.NotReproduced = append(c.NotReproduced, Difference{l.Time, l.Recorded, l.Computed, i})
 		default:
@@ -113,7 +117,11 @@ func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
 	if c.Missing != "" {
 		fmt.Fprintln(out, "First look without: "+plaintext.Clean(c.Missing)+".")
 	}
-	fmt.Fprintf(out, "The recorded spec gives %d of %d recorded decisions again.\n\n", c.Reproduced, c.Computed)
+	fmt.Fprintf(out, "The recorded spec gives %d of %d recorded decisions again.\n", c.Reproduced, c.Computed-c.NotJudged)
+	if c.NotJudged > 0 {
+		fmt.Fprintf(out, "Not judged, since the record has a gap before them: %s.\n", output.Count(c.NotJudged, "look"))
+	}
+	fmt.Fprintln(out)
 	table := output.Table{Header: []string{"SPEC", "LOWEST", "HIGHEST", "POD-MINUTES", "SHORT", "CHANGES", "FLAPS"}}
 	addReplayRow(&table, "recorded", c.Recorded)
 	if c.Other != nil {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
@@ -75,5 +77,32 @@ func TestEmptyRecord(t *testing.T) {
 	_, err := Compare(replaytest.Log(replaytest.Spec("request_per_second")), nil)
 	if want := "there is no recorded decision of hpa/web in this time; the record is unknown before 2026-11-28 12:00:00 UTC"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// TestLooksAfterGapAreNotJudged: a look that an unrecorded wish may decide is not called different. Without the gap it is.
+func TestLooksAfterGapAreNotJudged(t *testing.T) {
+	t.Parallel()
+	for _, hasGap := range []bool{true, false} {
+		log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), replaytest.Repeat(120, 10))...)
+		log.Decisions[20].Status.DesiredReplicas = 9
+		if hasGap {
+			log.Source.Gaps = []explainapi.Gap{{From: replaytest.Begin, Until: log.Decisions[12].Time}}
+		}
+		c, err := Compare(log, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := c.Print(&out, output.TableOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		want := "gives 21 of 21 recorded decisions again.\nNot judged, since the record has a gap before them: 1 look.\n"
+		if !hasGap {
+			want = "gives 21 of 22 recorded decisions again.\n"
+		}
+		if !strings.Contains(out.String(), want) || strings.Contains(out.String(), "Not given again") == hasGap {
+			t.Errorf("with a gap: %v\n%s", hasGap, out.String())
+		}
 	}
 }

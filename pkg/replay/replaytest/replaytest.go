@@ -39,16 +39,45 @@ func Spec(metric string) autoscalingv2.HorizontalPodAutoscalerSpec {
 // Log returns the complete record of hpa/web in namespace shop, which began with 2 pods under a load for each look. A load below 0 is a
 // read that failed.
 func Log(spec autoscalingv2.HorizontalPodAutoscalerSpec, loads ...float64) *explainapi.DecisionLog {
-	end := Begin.Add(time.Duration(len(loads)) * Period)
+	steps := make([]Step, len(loads))
+	for i, load := range loads {
+		steps[i].Load = load
+	}
+	return LogSteps(spec, steps...)
+}
+
+// Step is a look, with the changes right before it.
+type Step struct {
+	// Load is as in Log.
+	Load float64
+	// Spec is the new spec; nil: as before.
+	Spec *autoscalingv2.HorizontalPodAutoscalerSpec
+	// Recreate gives each pod another name, as a rollout does.
+	Recreate bool
+}
+
+// LogSteps is Log with changes of the spec and of the pods between the looks.
+func LogSteps(spec autoscalingv2.HorizontalPodAutoscalerSpec, steps ...Step) *explainapi.DecisionLog {
 	log := &explainapi.DecisionLog{
-		Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: end, UnknownBefore: Begin},
+		Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: Begin.Add(time.Duration(len(steps)) * Period), UnknownBefore: Begin},
 		Specs:  []explainapi.SpecVersion{{From: Begin, Spec: spec}}, Decisions: []explainapi.Decision{},
 	}
 	log.Name, log.Namespace = "web", "shop"
 	s := simulation{spec: spec, status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 2, DesiredReplicas: 2}}
 	s.scaleSimulatedPods(2, Begin.Add(-time.Hour))
-	for i, load := range loads {
-		log.Decisions = append(log.Decisions, s.takeSimulatedLook(Begin.Add(time.Duration(i)*Period), load))
+	for i, step := range steps {
+		now := Begin.Add(time.Duration(i) * Period)
+		if step.Spec != nil {
+			s.spec = *step.Spec
+			log.Specs = append(log.Specs, explainapi.SpecVersion{From: now.Add(-time.Second), Spec: s.spec})
+		}
+		if n := len(s.pods); step.Recreate {
+			s.pods = nil
+			s.scaleSimulatedPods(n, now.Add(-time.Second))
+		}
+		d := s.takeSimulatedLook(now, step.Load)
+		d.Spec = len(log.Specs) - 1
+		log.Decisions = append(log.Decisions, d)
 	}
 	return log
 }
