@@ -140,6 +140,7 @@ type Series struct {
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
 	isQuantile bool         // it has the label of a summary's quantiles
+	isBucket   bool         // it is a bucket of a histogram
 	decreased  unusualPages // on which it decreased
 	fellFrom   float64      // the value from which it went back, while its process ran on; 0: it did not, or has returned
 

@@ -238,6 +238,7 @@ func (p *Parser) addParsedPageSample(sample Sample) {
 	}
 	s.sampleIndex = len(p.samples)
 	p.samples = append(p.samples, sample)
+	p.hasNewBounds = p.hasNewBounds || !s.alive && (s.isBucket || s.isQuantile)
 	if s.isQuantile && (f.Type == model.MetricTypeUnknown || f.Type == model.MetricTypeGauge) {
 		f.Type = model.MetricTypeSummary // though the page says otherwise: quantiles do not add up
 	}

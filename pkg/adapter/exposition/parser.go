@@ -54,6 +54,7 @@ type Parser struct {
 	samples       []Sample // also of families rejected later
 	acceptedCount int      // the samples of families that are not rejected
 	rejectedCount int      // rejected families
+	hasNewBounds  bool     // a bucket or quantile is among samples that the last accepted page lacks
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
 	endedSeries   []*Series // ended by EndSeries since
@@ -92,7 +93,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
 	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
-	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
+	p.samples, p.acceptedCount, p.rejectedCount, p.hasNewBounds = p.samples[:0], 0, 0, false
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
 	p.cache.startPageOfSeries(page)
@@ -169,6 +170,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	if p.err == nil {
 		p.decodePendingPageLines()
 		p.rejectUnprovenFamilies()
+		p.rejectEqualBounds()
 	}
 	p.trimPageLineBuffers()
 	if p.err != nil {

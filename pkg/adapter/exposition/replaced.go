@@ -3,8 +3,6 @@ package exposition
 // Series with earlier samples of something else: of another type, or of a histogram with other buckets.
 
 import (
-	"strings"
-
 	"github.com/prometheus/common/model"
 )
 
@@ -22,7 +20,7 @@ func (p *Parser) findReplacedSeries() {
 		if s.alive {
 			kept++
 		} else {
-			newBuckets = newBuckets || s.isBucket()
+			newBuckets = newBuckets || s.isBucket
 		}
 	}
 	if newBuckets || kept < len(p.aliveSeries) {
@@ -48,11 +46,6 @@ func (s *Series) changesType(now model.MetricType, family string) bool {
 	}
 	was := s.isCounter
 	return s.isCounterSeries(now, family) != was && s.seenAlive && before != "" && before != model.MetricTypeUnknown
-}
-
-// isBucket reports whether the series is a bucket of a histogram.
-func (s *Series) isBucket() bool {
-	return strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_bucket") && s.Labels.Has(model.BucketLabel)
 }
 
 // histogramKey identifies a histogram by the name of its buckets, and the hash of their other labels.
@@ -82,12 +75,12 @@ func (p *Parser) findReplacedBuckets() {
 		h.all, h.kept, h.changed = append(h.all, s), h.kept || kept, h.changed || !kept
 	}
 	for i := range p.samples {
-		if s := p.samples[i].Series; s.isBucket() {
+		if s := p.samples[i].Series; s.isBucket {
 			add(s, s.alive)
 		}
 	}
 	for _, s := range p.aliveSeries {
-		if !p.cache.isSeriesOnPage(s) && s.isBucket() && !p.isRejectedSeries(s) {
+		if !p.cache.isSeriesOnPage(s) && s.isBucket && !p.isRejectedSeries(s) {
 			add(s, false)
 		}
 	}
