@@ -3,6 +3,7 @@ package exposition
 // Histograms with a bucket twice, and summaries with a quantile twice.
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,8 @@ func isBucketSeries(l labels.Labels) bool {
 // rejectEqualBounds rejects families with a bound twice, such as le="1" and le="1.0". Prometheus's parser writes both alike on pages with types,
 // which makes them duplicates. Without a type both stay, and a quantile adds them up. Only new series can be such.
 func (p *Parser) rejectEqualBounds() {
-	if !p.hasNewBounds || p.err != nil {
+	isNewBound := func(s Sample) bool { return !s.Series.alive && (s.Series.isBucket || s.Series.isQuantile) }
+	if !p.sawSeriesChange || p.err != nil || !slices.ContainsFunc(p.samples, isNewBound) {
 		return
 	}
 	seen, buffer, faults := map[boundKey]bool{}, []byte(nil), map[int]*Error{}

@@ -238,9 +238,11 @@ func (p *Parser) addParsedPageSample(sample Sample) {
 	}
 	s.sampleIndex = len(p.samples)
 	p.samples = append(p.samples, sample)
-	p.hasNewBounds = p.hasNewBounds || !s.alive && (s.isBucket || s.isQuantile)
 	if s.isQuantile && (f.Type == model.MetricTypeUnknown || f.Type == model.MetricTypeGauge) {
 		f.Type = model.MetricTypeSummary // though the page says otherwise: quantiles do not add up
+	}
+	if !s.alive || f.Samples == 0 && s.familyType != f.Type { // the others of a family have the type of its first
+		p.sawSeriesChange = true
 	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {

@@ -9,7 +9,13 @@ import (
 // findReplacedSeries finds the series with earlier samples that do not belong to those of this page. The steps of a gauge are no counts. And
 // a quantile of old and new buckets is right of neither: a bucket that is new, or gone, has a part of the counts, and the others have all.
 func (p *Parser) findReplacedSeries() {
+	for _, s := range p.replaced {
+		s.isReplaced = false
+	}
 	p.replaced = p.replaced[:0]
+	if !p.sawSeriesChange && len(p.samples) == len(p.aliveSeries) {
+		return // all are the same: the loop takes a tenth of the time of a page
+	}
 	kept, newBuckets := 0, false
 	for i := range p.samples {
 		sample := &p.samples[i]
@@ -29,14 +35,11 @@ func (p *Parser) findReplacedSeries() {
 }
 
 func (p *Parser) addReplacedSeries(s *Series) {
-	if s.replacedOn != p.cache.pageNumber {
-		s.replacedOn = p.cache.pageNumber
+	if !s.isReplaced {
+		s.isReplaced = true
 		p.replaced = append(p.replaced, s)
 	}
 }
-
-// isReplacedNow reports whether the page being read replaces the earlier samples of a series.
-func (p *Parser) isReplacedNow(s *Series) bool { return s.replacedOn == p.cache.pageNumber }
 
 // changesType reports whether a series that was known becomes a counter, or ceases to be one. A page that says no type changes nothing.
 func (s *Series) changesType(now model.MetricType, family string) bool {

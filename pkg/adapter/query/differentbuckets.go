@@ -155,7 +155,7 @@ func findUnequalBuckets(g *bucketGrouping, series []scannedSeries) (unequal []ui
 			at, known := indexes[key]
 			if !known {
 				at = len(keys)
-				indexes[key], keys, counts = at, append(keys, key), append(counts, make([]int, 0, 16))
+				indexes[key], keys, counts = at, append(keys, key), append(counts, make([]int, 0, max(len(bounds.byValue), 32)))
 			}
 			pod, group = s.pod, at
 		}
