@@ -61,7 +61,7 @@ func mergesPromQLSeries(op parser.ItemType) bool {
 func newBucketGrouping(e *parser.AggregateExpr) *bucketGrouping {
 	names := slices.DeleteFunc(slices.Sorted(slices.Values(e.Grouping)), func(name string) bool { return name == labels.BucketLabel })
 	if e.Without {
-		without := append(names, labels.BucketLabel, model.MetricNameLabel)
+		without := slices.Concat(names, []string{labels.BucketLabel, model.MetricNameLabel})
 		slices.Sort(without)
 		return &bucketGrouping{without: without}
 	}
