@@ -241,9 +241,6 @@ func (p *Parser) addParsedPageSample(sample Sample) {
 	if s.isQuantile && (f.Type == model.MetricTypeUnknown || f.Type == model.MetricTypeGauge) {
 		f.Type = model.MetricTypeSummary // though the page says otherwise: quantiles do not add up
 	}
-	if !s.alive || f.Samples == 0 && s.familyType != f.Type { // the others of a family have the type of its first
-		p.sawSeriesChange = true
-	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
 		p.rejectPageFamily(p.findOverflowingFamily(), newPageError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))

@@ -54,16 +54,14 @@ type Parser struct {
 	samples       []Sample // also of families rejected later
 	acceptedCount int      // the samples of families that are not rejected
 	rejectedCount int      // rejected families
-	// sawSeriesChange is set if a sample is of a series that the last accepted page lacks, or of another type than there.
-	sawSeriesChange bool
-	families        []FamilyResult
-	aliveSeries     []*Series // series of the last accepted page
-	endedSeries     []*Series // ended by EndSeries since
-	replaced        []*Series // of ParsedPage
-	vanished        []*Series
-	history         counterHistory
-	created         map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
-	skew            clockSkew
+	families      []FamilyResult
+	aliveSeries   []*Series // series of the last accepted page
+	endedSeries   []*Series // ended by EndSeries since
+	replaced      []*Series // of ParsedPage
+	vanished      []*Series
+	history       counterHistory
+	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
+	skew          clockSkew
 }
 
 // NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
@@ -94,7 +92,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
 	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
-	p.samples, p.acceptedCount, p.rejectedCount, p.sawSeriesChange = p.samples[:0], 0, 0, false
+	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
 	p.cache.startPageOfSeries(page)

@@ -13,8 +13,8 @@ func (p *Parser) findReplacedSeries() {
 		s.isReplaced = false
 	}
 	p.replaced = p.replaced[:0]
-	if !p.sawSeriesChange && len(p.samples) == len(p.aliveSeries) {
-		return // all are the same: the loop takes a tenth of the time of a page
+	if p.repeatsSeriesOfLastPage() {
+		return // the loop takes a tenth of the time of a page
 	}
 	kept, newBuckets := 0, false
 	for i := range p.samples {
@@ -32,6 +32,22 @@ func (p *Parser) findReplacedSeries() {
 	if newBuckets || kept < len(p.aliveSeries) {
 		p.findReplacedBuckets()
 	}
+}
+
+// repeatsSeriesOfLastPage reports whether the page has the series of the last accepted page, in their order and with their types.
+func (p *Parser) repeatsSeriesOfLastPage() bool {
+	if len(p.samples) != len(p.aliveSeries) {
+		return false
+	}
+	family := -1
+	for i, s := range p.aliveSeries {
+		sample := &p.samples[i]
+		if sample.Series != s || sample.family != family && s.familyType != p.families[sample.family].Type {
+			return false
+		}
+		family = sample.family
+	}
+	return true
 }
 
 func (p *Parser) addReplacedSeries(s *Series) {
