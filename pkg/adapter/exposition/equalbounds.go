@@ -27,7 +27,7 @@ func isBucketSeries(l labels.Labels) bool {
 // which makes them duplicates. Without a type both stay, and a quantile adds them up. Only new series can be such.
 func (p *Parser) rejectEqualBounds() {
 	isNewBound := func(s Sample) bool { return !s.Series.alive && (s.Series.isBucket || s.Series.isQuantile) }
-	if p.err != nil || p.repeatsSeriesOfLastPage() || !slices.ContainsFunc(p.samples, isNewBound) {
+	if p.err != nil || !slices.ContainsFunc(p.samples, isNewBound) {
 		return
 	}
 	seen, buffer, faults := map[boundKey]bool{}, []byte(nil), map[int]*Error{}
