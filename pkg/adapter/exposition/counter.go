@@ -178,7 +178,7 @@ func (h *counterHistory) moveCounterHistory(f *Families) {
 // measureCounterGrowth adds a sample to the growth of its family.
 func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if !s.isCounterSeries(p.families[sample.family].Type, h.names.names[sample.family]) || p.isReplacedNow(s) {
+	if !s.isCounterSeries(p.families[sample.family].Type, h.names.names[sample.family]) || len(p.replaced) > 0 && s.isReplaced {
 		return
 	}
 	if !s.alive {
@@ -290,7 +290,7 @@ func (h *counterHistory) lacksAcceptedPages(f *Families) bool {
 // placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
 func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if s.alive || !s.isCounter || p.isReplacedNow(s) {
+	if s.alive || !s.isCounter || len(p.replaced) > 0 && s.isReplaced {
 		return
 	}
 	if h.resumesEndedCounter(p, sample) {

@@ -140,10 +140,11 @@ type Series struct {
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
 	isQuantile bool         // it has the label of a summary's quantiles
+	isBucket   bool         // it is a bucket of a histogram
+	isReplaced bool         // the page being accepted replaces its earlier samples
 	decreased  unusualPages // on which it decreased
 	fellFrom   float64      // the value from which it went back, while its process ran on; 0: it did not, or has returned
 
-	replacedOn uint64           // number of the page that replaced its earlier samples; 0: none
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0
 }

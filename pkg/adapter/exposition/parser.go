@@ -58,6 +58,7 @@ type Parser struct {
 	aliveSeries   []*Series // series of the last accepted page
 	endedSeries   []*Series // ended by EndSeries since
 	replaced      []*Series // of ParsedPage
+	repeatsSeries bool      // see repeatsSeriesOfLastPage
 	vanished      []*Series
 	history       counterHistory
 	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
@@ -169,6 +170,9 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	if p.err == nil {
 		p.decodePendingPageLines()
 		p.rejectUnprovenFamilies()
+		if p.repeatsSeries = p.repeatsSeriesOfLastPage(); !p.repeatsSeries {
+			p.rejectEqualBounds()
+		}
 	}
 	p.trimPageLineBuffers()
 	if p.err != nil {

@@ -3,15 +3,19 @@ package exposition
 // Series with earlier samples of something else: of another type, or of a histogram with other buckets.
 
 import (
-	"strings"
-
 	"github.com/prometheus/common/model"
 )
 
 // findReplacedSeries finds the series with earlier samples that do not belong to those of this page. The steps of a gauge are no counts. A
 // quantile over old and new buckets fits neither: a new or vanished bucket has a part of the counts, and the others have all.
 func (p *Parser) findReplacedSeries() {
+	for _, s := range p.replaced {
+		s.isReplaced = false
+	}
 	p.replaced = p.replaced[:0]
+	if p.repeatsSeries {
+		return // the loop takes a tenth of the time of a page
+	}
 	kept, newBuckets := 0, false
 	for i := range p.samples {
 		sample := &p.samples[i]
@@ -22,7 +26,7 @@ func (p *Parser) findReplacedSeries() {
 		if s.alive {
 			kept++
 		} else {
-			newBuckets = newBuckets || s.isBucket()
+			newBuckets = newBuckets || s.isBucket
 		}
 	}
 	if newBuckets || kept < len(p.aliveSeries) {
@@ -30,15 +34,28 @@ func (p *Parser) findReplacedSeries() {
 	}
 }
 
+// repeatsSeriesOfLastPage reports whether the page has the series of the last accepted page, in their order and with their types.
+func (p *Parser) repeatsSeriesOfLastPage() bool {
+	if len(p.samples) != len(p.aliveSeries) {
+		return false
+	}
+	family := -1
+	for i, s := range p.aliveSeries {
+		sample := &p.samples[i]
+		if sample.Series != s || sample.family != family && s.familyType != p.families[sample.family].Type {
+			return false
+		}
+		family = sample.family
+	}
+	return true
+}
+
 func (p *Parser) addReplacedSeries(s *Series) {
-	if s.replacedOn != p.cache.pageNumber {
-		s.replacedOn = p.cache.pageNumber
+	if !s.isReplaced {
+		s.isReplaced = true
 		p.replaced = append(p.replaced, s)
 	}
 }
-
-// isReplacedNow reports whether the page being read replaces the earlier samples of a series.
-func (p *Parser) isReplacedNow(s *Series) bool { return s.replacedOn == p.cache.pageNumber }
 
 // changesType reports whether a series that was known becomes a counter, or ceases to be one. A page that says no type changes nothing.
 func (s *Series) changesType(now model.MetricType, family string) bool {
@@ -48,11 +65,6 @@ func (s *Series) changesType(now model.MetricType, family string) bool {
 	}
 	was := s.isCounter
 	return s.isCounterSeries(now, family) != was && s.seenAlive && before != "" && before != model.MetricTypeUnknown
-}
-
-// isBucket reports whether the series is a bucket of a histogram.
-func (s *Series) isBucket() bool {
-	return strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_bucket") && s.Labels.Has(model.BucketLabel)
 }
 
 // histogramKey identifies a histogram by the name of its buckets, and the hash of their other labels.
@@ -82,12 +94,12 @@ func (p *Parser) findReplacedBuckets() {
 		h.all, h.kept, h.changed = append(h.all, s), h.kept || kept, h.changed || !kept
 	}
 	for i := range p.samples {
-		if s := p.samples[i].Series; s.isBucket() {
+		if s := p.samples[i].Series; s.isBucket {
 			add(s, s.alive)
 		}
 	}
 	for _, s := range p.aliveSeries {
-		if !p.cache.isSeriesOnPage(s) && s.isBucket() && !p.isRejectedSeries(s) {
+		if !p.cache.isSeriesOnPage(s) && s.isBucket && !p.isRejectedSeries(s) {
 			add(s, false)
 		}
 	}

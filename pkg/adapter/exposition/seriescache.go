@@ -88,7 +88,7 @@ func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
 		if err := c.reserveSeriesMemory(l); err != nil {
 			return nil, err
 		}
-		s = &Series{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel)}
+		s = &Series{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel), isBucket: isBucketSeries(l)}
 		c.byHash[hash] = s
 		c.seriesCount++
 	}

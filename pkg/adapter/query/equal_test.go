@@ -45,6 +45,7 @@ func newDrawnStores(t *testing.T, r *rand.Rand) (*store.Store, storage.Queryable
 // drawSeries draws the samples of all series.
 func drawSeries(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
 	for pod := range 6 {
+		histograms := [2]timeSpan{drawSpan(r), drawSpan(r)} // all buckets of a histogram are on the same pages
 		for _, name := range []string{"c_total", "g", "h_bucket:0.1", "h_bucket:0.5", "h_bucket:+Inf"} {
 			b := labels.NewBuilder(labels.FromStrings("namespace", "shop", "pod", fmt.Sprint("p-", pod)))
 			if base, le, ok := cutBucketBound(name); ok {
@@ -53,8 +54,11 @@ func drawSeries(r *rand.Rand, add func(l labels.Labels, at int64, v float64)) {
 				b.Set(model.MetricNameLabel, name)
 			}
 			for route := range 2 {
-				l := b.Set("route", fmt.Sprint(route)).Labels()
-				drawSamples(r, func(at int64, v float64) { add(l, at, v) }, name == "g")
+				l, span := b.Set("route", fmt.Sprint(route)).Labels(), histograms[route]
+				if !l.Has("le") {
+					span = drawSpan(r)
+				}
+				drawSamples(r, func(at int64, v float64) { add(l, at, v) }, name == "g", span)
 			}
 		}
 	}
@@ -68,17 +72,21 @@ func cutBucketBound(name string) (base, le string, ok bool) {
 	return bucket, name[len(bucket)+1:], true
 }
 
-func drawSamples(r *rand.Rand, add func(at int64, v float64), gauge bool) {
+func drawSpan(r *rand.Rand) timeSpan {
+	span := timeSpan{epoch + r.Int64N(2000), epoch + 90_000}
+	if r.IntN(5) == 0 {
+		span.from += r.Int64N(60_000)
+	}
+	if r.IntN(5) == 0 {
+		span.to -= r.Int64N(60_000)
+	}
+	return span
+}
+
+func drawSamples(r *rand.Rand, add func(at int64, v float64), gauge bool, span timeSpan) {
 	v := float64(r.IntN(1000))
-	at := epoch + r.Int64N(2000)
-	end := epoch + 90_000
-	if r.IntN(5) == 0 {
-		at += r.Int64N(60_000)
-	}
-	if r.IntN(5) == 0 {
-		end -= r.Int64N(60_000)
-	}
-	for ; at < end; at += 1900 + r.Int64N(200) {
+	at := span.from
+	for ; at < span.to; at += 1900 + r.Int64N(200) {
 		switch n := r.IntN(40); {
 		case n == 0:
 			at += r.Int64N(9000) // missed scrapes

@@ -73,7 +73,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
 	ev.selectors = parsed.selectors
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
-	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
+	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0 || parsed.mergesBuckets(), e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	if ev.Reviewed {
 		s.budget = &reviewBudget{cost: ev.Rule.EvaluationCost()}

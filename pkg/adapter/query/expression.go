@@ -44,8 +44,8 @@ type exprSelector struct {
 	ranged bool
 	// quantile is the quantile that the expression reads from the buckets of this selector; 0 for none.
 	quantile float64
-	// addsUpPods is set if that quantile is of the sum of all pods' buckets.
-	addsUpPods bool
+	// buckets is the grouping of an aggregation over the buckets of this selector, below a quantile; nil for none.
+	buckets *bucketGrouping
 	// isCounter is set if a function of counters reads its series.
 	isCounter bool
 	// countsEvents is set if increments of its series count events, which show how significant a window is.
@@ -96,21 +96,19 @@ const lastBucketBound = "+Inf"
 func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
 	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedPromQLLabel(v, model.MetricNameLabel)}
 	readsBuckets := false
-	for _, node := range path {
+	for i, node := range path {
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
 			s.ranged = true
-		case *parser.AggregateExpr:
-			s.addsUpPods = readsBuckets && n.Op == parser.SUM && !n.Without && addsUpPodBuckets(n.Grouping)
 		case *parser.Call:
 			switch n.Func.Name {
 			case "rate", "increase", "irate":
 				s.isCounter = true
 			case "histogram_quantile":
 				s.quantile, _ = promQLNumber(n.Args[0])
-				readsBuckets = true
+				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
 			case "histogram_fraction":
-				readsBuckets = true
+				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
 			}
 		}
 	}

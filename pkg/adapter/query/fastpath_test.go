@@ -40,7 +40,8 @@ var fastPathRules = [][]string{
 	{"external: true", "query: sum(rate(c_total[$window])) / sum(g)", "window: 30s"},
 	{"external: true", "query: avg by (pod) (rate(c_total[$window]))", "window: auto"},
 	{"external: true", "query: rate(h_bucket[30s])"},
-	{"external: true", "query: histogram_quantile(0.9, avg by (le) (rate(h_bucket[$window])))", "window: 10s"}, // a sum needs the same buckets in each pod
+	{"external: true", "query: histogram_quantile(0.9, sum by (le) (rate(h_bucket[$window])))", "window: 10s"},
+	{"external: true", "query: histogram_quantile(0.9, avg by (le) (rate(h_bucket[$window])))", "window: 10s"},
 	{"external: true", `query: max by (le) (h_bucket{pod=~"p-[1-4]"})`},
 }
 

@@ -197,3 +197,51 @@ rules:
 		t.Errorf("conflict: %v", c)
 	}
 }
+
+// TestRateOfAChosenGauge: the rate of a family that the author of a rule chose is a conflict if the page says that it counts nothing.
+func TestRateOfAChosenGauge(t *testing.T) {
+	t.Parallel()
+	s := loadTestSet(t, `
+rules:
+- {metric: rate, query: 'sum by (namespace, pod) (rate(depth[$window]))'}
+- {metric: increase, query: 'sum by (namespace, pod) (increase(depth_total[30s]))'}
+- {metric: count, query: 'sum by (namespace, pod) (rate(depth_count[$window]))'}
+- {metric: ratio, aggregate: avg, query: 'sum by (namespace, pod) (depth) / sum by (namespace, pod) (rate(jobs_total[$window]))'}
+- {metric: slope, allowNegative: true, query: 'sum by (namespace, pod) (deriv(depth[$window]))'}
+- {metric: level, query: 'sum by (namespace, pod) (depth)'}
+`)
+	for _, tc := range []struct{ metric, page, want string }{
+		{"rate", "depth gauge", "depth is a gauge"},
+		{"rate", "depth unknown", ""},
+		{"rate", "depth counter", ""},
+		{"rate", "depth summary", "depth is a summary"},
+		{"rate", "", ""},
+		{"increase", "depth_total gauge", "depth_total is a gauge"},
+		{"count", "depth summary", ""},
+		{"count", "depth histogram,depth_count histogram", ""},
+		{"count", "depth_count gauge", "depth_count is a gauge"},
+		{"count", "depth gaugehistogram", "depth is a gauge histogram"},
+		{"ratio", "depth gauge,jobs_total counter", ""},
+		{"ratio", "depth gauge,jobs_total gauge", "jobs_total is a gauge"},
+		{"slope", "depth gauge", ""},
+		{"level", "depth counter", ""},
+	} {
+		types := map[string]model.MetricType{}
+		for entry := range strings.SplitSeq(tc.page, ",") {
+			family, kind, _ := strings.Cut(entry, " ")
+			types[family] = model.MetricType(kind)
+		}
+		delete(types, "")
+		r, err := s.Lookup("pods", tc.metric)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if c, ok := r.FindTypeConflict(func(f string) (model.MetricType, bool) { kind, ok := types[f]; return kind, ok }); ok {
+			got = c.String()
+		}
+		if got != tc.want {
+			t.Errorf("%s of %q: %q, want %q", tc.metric, tc.page, got, tc.want)
+		}
+	}
+}
