@@ -97,9 +97,6 @@ func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespa
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
-	if err := p.checkFamilyTypesOfSum(req, pods); err != nil {
-		return nil, err
-	}
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
 	exposes := sync.OnceValue(func() map[string]bool { return p.findWorkloadsExposingFamilies(req.rule, pods) })
 	req.unseen = p.findUnseenPodCounts(req.rule, pods, func(pod *discovery.Pod, span metric.TimeSpan) bool {

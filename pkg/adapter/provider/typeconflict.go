@@ -33,27 +33,6 @@ func (p *Provider) findFamilyTypeConflict(req *request, pod *discovery.Pod) (rul
 	})
 }
 
-// checkFamilyTypesOfSum returns an error if a rule that adds up pods takes the rate of a family that is no counter on any of their pages. Of
-// pods with different types, matchers of the rule may choose the counters.
-func (p *Provider) checkFamilyTypesOfSum(req request, pods []discovery.Pod) error {
-	c, ok := req.rule.FindTypeConflict(func(family string) (kind model.MetricType, found bool) {
-		for i := range pods {
-			next, exposed := p.Scrapes.FamilyType(pods[i].Namespace, pods[i].Name, family)
-			if exposed && !rule.NeverCounts(next) {
-				return next, true
-			}
-			if exposed {
-				kind, found = next, true
-			}
-		}
-		return kind, found
-	})
-	if ok && (c.Chosen || c.Type == model.MetricTypeGauge) {
-		return p.newTypeConflictError(req.demand.Namespace, c)
-	}
-	return nil
-}
-
 // selectsLabelValues reports whether the selector chooses values of a label.
 func (req *request) selectsLabelValues(label string) bool {
 	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches("") })
@@ -61,9 +40,6 @@ func (req *request) selectsLabelValues(label string) bool {
 
 // newTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
 func (p *Provider) newTypeConflictError(namespace string, c rule.TypeConflict) error {
-	if c.Chosen {
-		return metric.Errorf(metric.KindInvalid, "%s, and its rate takes each fall for a restart: write deriv in place of rate in the rule, or correct the page's # TYPE line", c)
-	}
 	names := []string{strings.TrimSuffix(c.Name, "_total") + "_per_second", c.Family, c.Name}
 	switch c.Type {
 	case model.MetricTypeHistogram:

@@ -169,8 +169,6 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	}
 	if c.match != nil || c.builtin {
 		r.familyUses = t.listRuleFamilyUses()
-	} else {
-		r.chosenRates = slices.DeleteFunc(t.listRuleFamilyUses(), func(u familyUse) bool { return !u.asCounter })
 	}
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveGauge(r.familyUses)

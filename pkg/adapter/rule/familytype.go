@@ -17,8 +17,6 @@ type TypeConflict struct {
 	Name, Family string
 	// Type is the family's type, as its page or else its name says.
 	Type model.MetricType
-	// Chosen is set if the author of the rule chose the family, and takes a rate of it.
-	Chosen bool
 }
 
 // String describes the family, such as "gateway_requests is a counter".
@@ -35,13 +33,10 @@ func (c TypeConflict) String() string {
 }
 
 // FindTypeConflict returns the first family with a type that does not fit: a gauge of which the expression takes a rate, or a
-// counter, histogram, summary or state set of which it takes the plain value. Expanded pattern rules and built-in rules choose families by their
-// names. The author of any other rule chose the family: it conflicts only if the page says that a rate has no meaning. typeOf returns the type
+// counter, histogram, summary or state set of which it takes the plain value. It judges only expanded pattern rules and built-in
+// rules, which choose families by their names; the author of any other rule chose the family. typeOf returns the type
 // that a page gives to a family, and whether the page has the family.
 func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bool)) (TypeConflict, bool) {
-	if r.chosenRates != nil {
-		return findChosenTypeConflict(r.chosenRates, typeOf)
-	}
 	for _, u := range r.familyUses {
 		for _, family := range u.families {
 			kind, ok := typeOf(family)
@@ -56,34 +51,6 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 		}
 	}
 	return TypeConflict{}, false
-}
-
-// findChosenTypeConflict returns the first family that is no counter by its page, and of which a rule takes a rate: each fall of a gauge would
-// count as a restart.
-func findChosenTypeConflict(rates []familyUse, typeOf func(family string) (model.MetricType, bool)) (TypeConflict, bool) {
-	for _, u := range rates {
-		for _, family := range u.families {
-			kind, ok := typeOf(family)
-			if !ok {
-				continue
-			}
-			if NeverCounts(kind) || kind == model.MetricTypeSummary && u.name == family {
-				return TypeConflict{Name: u.name, Family: family, Type: kind, Chosen: true}, true
-			}
-			break
-		}
-	}
-	return TypeConflict{}, false
-}
-
-// NeverCounts reports whether no series of a family of this type is a counter.
-func NeverCounts(kind model.MetricType) bool {
-	switch kind {
-	case model.MetricTypeGauge, model.MetricTypeGaugeHistogram, model.MetricTypeInfo, model.MetricTypeStateset:
-		return true
-	case model.MetricTypeUnknown, model.MetricTypeCounter, model.MetricTypeHistogram, model.MetricTypeSummary:
-	}
-	return false
 }
 
 // familyUse is how an expression uses a metric name.

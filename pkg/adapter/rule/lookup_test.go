@@ -157,7 +157,7 @@ func TestLookupFields(t *testing.T) {
 			}
 			got := *r
 			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
-			got.conserves, got.familyUses, got.chosenRates, got.families, got.presence = false, nil, nil, nil, nil
+			got.conserves, got.familyUses, got.families, got.presence = false, nil, nil, nil
 			got.cost = EvaluationCost{}
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{}), cmpopts.EquateComparable(EvaluationCost{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

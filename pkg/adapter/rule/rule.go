@@ -74,7 +74,6 @@ type Rule struct {
 	conserves     bool
 	filters       bool
 	familyUses    []familyUse // of a rule that chooses families by their names
-	chosenRates   []familyUse // of any other rule: the families of which it takes a rate
 	families      []string    // of the expression and of the rules to try next
 	next          *Rule       // see Next
 	presence      *Rule       // see Presence
