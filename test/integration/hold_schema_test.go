@@ -73,7 +73,7 @@ var schemaRules = map[string]schemaRule{
 	"id, a line":           {"id: Größe 2", `id: "a\u009B31m"`, "spec.id", lineSentence},
 	"reason, a line":       {"reason: 'more: 👨‍👩‍👧'", `reason: "a\nb"`, "spec.reason", lineSentence},
 	"by, a line":           {"by: 'jane@example.com, team 1'", `by: "jane\e]0;title\a"`, "spec.by", lineSentence},
-	"by, directions":       {"by: می‌خواهم", `by: "\u2067jane\u2069"`, "spec.by", lineSentence},
+	"by, directions":       {"by: می\u200cخواهم", `by: "\u2067jane\u2069"`, "spec.by", lineSentence},
 	"group, a line":        {"group: {name: sale 1, size: 1}", `group: {name: "sale\t1", size: 1}`, "spec.group.name", lineSentence},
 	"notify, a line":       {"notify: [on-call]", `notify: ["on\rcall"]`, "spec.notify[0]", lineSentence},
 	"verify, url, a line":  {"verify: {url: ':8080/ready?x=1'}", `verify: {url: ":8080/\e[1m"}`, "spec.verify.url", lineSentence},

@@ -171,7 +171,8 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 		return err
 	}
 	defer answer.Body.Close()
-	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusAccepted {
+	taken := answer.StatusCode == http.StatusAccepted || answer.StatusCode == http.StatusOK // now, or by an earlier attempt
+	if text, err := io.ReadAll(answer.Body); err != nil || !taken {
 		return fmt.Errorf("status %d: %s, %w", answer.StatusCode, text, err)
 	}
 	return nil
