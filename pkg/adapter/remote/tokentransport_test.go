@@ -44,12 +44,28 @@ func writeTestToken(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, `{"access_token": "good", "token_type": "bearer", "expires_in": 3600}`)
 }
 
+// compressTokenBomb returns a compressed token behind 100 MB of spaces.
+func compressTokenBomb(t *testing.T) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, spaces := gzip.NewWriter(&out), bytes.Repeat([]byte(" "), 1<<20)
+	for range 100 {
+		_, _ = w.Write(spaces) // a buffer takes all bytes
+	}
+	_, _ = io.WriteString(w, `{"access_token": "good", "token_type": "bearer", "expires_in": 3600}`)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 // TestTokenServerIsBounded: a token server's response has the bounds of any server's, and the secret stays with it.
 func TestTokenServerIsBounded(t *testing.T) {
 	t.Parallel()
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { elsewhere.Add(1); writeTestToken(w) }))
 	t.Cleanup(other.Close)
+	bomb := compressTokenBomb(t)
 	for name, tc := range map[string]struct {
 		tokens http.HandlerFunc
 		want   string
@@ -85,12 +101,7 @@ func TestTokenServerIsBounded(t *testing.T) {
 		}, "credentials: oauth2: no token within 10s"},
 		"a bomb of 100 MB": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			bomb := gzip.NewWriter(w)
-			for range 100 {
-				_, _ = bomb.Write(bytes.Repeat([]byte(" "), 1<<20))
-			}
-			_, _ = io.WriteString(bomb, `{"access_token": "good", "token_type": "bearer", "expires_in": 3600}`)
-			_ = bomb.Close()
+			_, _ = w.Write(bomb)
 		}, "credentials: oauth2: cannot parse json: invalid character"}, // the client asks for no compression
 		"another protocol": {switchtest.NewHandler(t), "101 Switching Protocols"},
 	} {
