@@ -24,14 +24,17 @@ const dialTimeout = 3 * time.Second
 
 // NewGuardedClient returns a client like NewClient(nil) that connects to no reserved address outside of the allowed networks. It checks
 // addresses and not names, because a name may resolve to anything.
-func NewGuardedClient(allowed []netip.Prefix) *http.Client {
+func NewGuardedClient(allowed []netip.Prefix) *http.Client { return newGuardedClient(allowed, nil) }
+
+// newGuardedClient is NewGuardedClient with a resolver; nil is that of the machine.
+func newGuardedClient(allowed []netip.Prefix, resolver *net.Resolver) *http.Client {
 	transport := newWebhookTransport()
-	transport.DialContext = newGuardedDialer(allowed, nil).DialContext
+	transport.DialContext = newGuardedDialer(allowed, resolver).DialContext
 	transport.Proxy = guardWebhookProxy(allowed, http.ProxyFromEnvironment)
 	return NewClient(&http.Client{Timeout: DefaultTimeout, Transport: transport})
 }
 
-// newGuardedDialer returns a dialer that checks each address to which it connects. resolver is nil for that of the machine.
+// newGuardedDialer returns a dialer that checks each address to which it connects.
 func newGuardedDialer(allowed []netip.Prefix, resolver *net.Resolver) *net.Dialer {
 	return &net.Dialer{Timeout: dialTimeout, Resolver: resolver, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkWebhookAddress(address, allowed)

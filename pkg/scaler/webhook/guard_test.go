@@ -95,9 +95,8 @@ func TestRebinding(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(serve("127.0.0.1:0"))
 	serve("127.0.0.2:" + port)
-	client := NewGuardedClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})
 	resolver, answers := newRebindingResolver(t)
-	client.Transport.(*http.Transport).DialContext = newGuardedDialer([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, resolver).DialContext
+	client := newGuardedClient([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, resolver)
 	for i := range 3 {
 		client.CloseIdleConnections()
 		err := Post(t.Context(), client, fixedURL("http://hooks.example.com:"+port+secretPath), nil, []byte("{}"))

@@ -1,10 +1,12 @@
 package webhook
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -12,7 +14,7 @@ import (
 	"time"
 )
 
-// serveHostile answers each connection with first, and then with rest again and again, with a pause between.
+// serveHostile answers the first request of each connection with first, and then with rest again and again, with a pause between.
 func serveHostile(t *testing.T, first, rest string, pause time.Duration) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -28,6 +30,7 @@ func serveHostile(t *testing.T, first, rest string, pause time.Duration) (url st
 			}
 			go func() {
 				defer conn.Close()
+				_, err := http.ReadRequest(bufio.NewReader(conn)) // a response before the request breaks the connection
 				for text := first; err == nil; text = rest {
 					_, err = fmt.Fprint(conn, text)
 					<-time.After(pause)
