@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -76,12 +75,12 @@ func TestPlugin(t *testing.T) {
 	if err := os.WriteFile(rule, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error {
-		hpa, err := s.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
-		if err == nil && (len(hpa.Status.CurrentMetrics) == 0 || hpa.Status.CurrentMetrics[0].Pods == nil) {
-			err = errors.New("the autoscaler has no value yet")
+	const ns, explained = stack.SampleNamespace, `^\d pods?: request_per_second is [\d.]+/s over \d pods?, target 50`
+	err := stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error { // the load has just begun
+		if out, _ := runPluginQuietly(ctx, t, "explain", "hpa/sample", "-n", ns); !regexp.MustCompile(explained).MatchString(out) {
+			return fmt.Errorf("the autoscaler has no value yet:\n%s", out)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,14 +93,13 @@ func TestPlugin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const ns = stack.SampleNamespace
 	for _, step := range []struct {
 		args []string
 		code int
 		want string // a regular expression
 	}{
 		{[]string{"version"}, 0, `(?m)^Client Version: .*\nKubernetes Version: v1\.\d+`},
-		{[]string{"explain", "hpa/sample", "-n", ns}, 0, `^\d pods?: request_per_second is [\d.]+/s over \d pods?, target 50`},
+		{[]string{"explain", "hpa/sample", "-n", ns}, 0, explained},
 		{[]string{"explain", "hpa/sample", "-n", ns, "--since", "10m"}, 0, `(?s)CAUSE.*request_per_second .*Recorded by tachometer-adapter-.*unknown before 20\d\d-`},
 		{[]string{"explain", "hpa/nobody", "-n", ns}, 1, `nobody`},
 		{[]string{"top", "-n", ns}, 0, `(?m)^sample `},
