@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
