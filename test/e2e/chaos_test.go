@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	chaosDuration = flag.Duration("chaos.duration", 3*time.Minute, "time for which TestChaos injects faults")
+	chaosDuration = flag.Duration("chaos.duration", 90*time.Second, "time for which TestChaos injects faults")
 	// The default begins with what releases, evictions and changed configurations do every day.
 	chaosSeed  = flag.Uint64("chaos.seed", 153643, "seed of the order of faults, their victims and durations")
 	chaosTable = flag.String("chaos.table", "", "file for TestChaos's table, in Markdown")
@@ -75,7 +75,7 @@ type chaosRow struct {
 }
 
 // TestChaos injects faults in a random order under a steady load that needs five pods, and checks every value that is served
-// meanwhile. The HPA must never scale down. `make e2e` plays it for three minutes, `make chaos` for half an hour.
+// meanwhile. The HPA must never scale down. `make e2e` plays it for 90 seconds, `make chaos` for half an hour.
 func TestChaos(t *testing.T) {
 	needNode(t)
 	const replicas = 5
