@@ -25,6 +25,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 	"github.com/tachometer-metrics/tachometer/test/harness/sale"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -183,7 +184,7 @@ func (d *demo) playBadRelease(ctx context.Context) error {
 	if err := d.market.Publish(ctx, sale.Event("sale-2", sale.Start, lasts)); err != nil {
 		return err
 	}
-	err := d.printUntil(ctx, 3*time.Minute, func(w world) bool { return len(d.market.Alerts()) > told && w.minReplicas == 2 })
+	err := d.printUntil(ctx, 3*time.Minute, func(w world) bool { return findRollback(d.market.Alerts()[told:]) != "" && w.minReplicas == 2 })
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,18 @@ func (d *demo) playBadRelease(ctx context.Context) error {
 	}
 	d.printLine("rolled back, the gate stayed shut: %s", d.describeWorld(ctx))
 	d.printLine("the alert:")
-	return d.printAlert(d.market.Alerts()[told])
+	return d.printAlert(findRollback(d.market.Alerts()[told:]))
+}
+
+// findRollback returns the first alert about a rollback; empty: none has come.
+func findRollback(alerts []string) string {
+	for _, alert := range alerts {
+		var m notify.Message
+		if json.Unmarshal([]byte(alert), &m) == nil && m.Kind == notify.KindRolledBack {
+			return alert
+		}
+	}
+	return ""
 }
 
 func (d *demo) printAlert(alert string) error {
