@@ -148,16 +148,7 @@ func BenchmarkHour(b *testing.B) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for i := range 1000 {
-			s := &loadedService{t: b, now: noon, random: newRandom(uint64(i)), user: controller}
-			r.opts.Now = func() time.Time { return s.now }
-			r.SetScaleTargets(s)
-			s.join(fmt.Sprintf("web-%d", i), r)
-			for j := range 240 {
-				s.load = 1_000_000 + 100_000*math.Sin(float64(i+j)/20)
-				s.look()
-			}
-		}
+		recordManyAutoscalers(b, r, 240)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
@@ -166,19 +157,25 @@ func BenchmarkHour(b *testing.B) {
 	}
 }
 
-// BenchmarkSave is a save of a full record of 1,000 autoscalers of about 20 pods. "MB-file" is the size of the file.
-func BenchmarkSave(b *testing.B) {
-	r := New(Options{Now: func() time.Time { return noon }, Autoscalers: []string{controller}, Directory: b.TempDir()})
+// recordManyAutoscalers records a number of looks at each of 1,000 autoscalers of about 20 pods.
+func recordManyAutoscalers(b *testing.B, r *Recorder, looks int) {
+	b.Helper()
 	for i := range 1000 {
 		s := &loadedService{t: b, now: noon, random: newRandom(uint64(i)), user: controller}
 		r.opts.Now = func() time.Time { return s.now }
 		r.SetScaleTargets(s)
 		s.join(fmt.Sprintf("web-%d", i), r)
-		for j := range 100 {
+		for j := range looks {
 			s.load = 1_000_000 + 100_000*math.Sin(float64(i+j)/20)
 			s.look()
 		}
 	}
+}
+
+// BenchmarkSave is a save of a full record of 1,000 autoscalers of about 20 pods. "MB-file" is the size of the file.
+func BenchmarkSave(b *testing.B) {
+	r := New(Options{Now: func() time.Time { return noon }, Autoscalers: []string{controller}, Directory: b.TempDir()})
+	recordManyAutoscalers(b, r, 100)
 	for b.Loop() {
 		if err := r.saveRecords(); err != nil {
 			b.Fatal(err)

@@ -62,14 +62,7 @@ func TestD12EndDuringAPauseIsTold(t *testing.T) {
 // which it is resumed.
 func TestD12ScheduleDuringAPause(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	night := nightHold(8)
-	night.Notify = []string{"oncall"}
-	b.apply(t, "shop", night)
-	b.mustPass(t)
-	w.ready = w.replicas
-	b.mustPass(t)
+	b, w, night := newToldHold(t)
 	b.pauseHold(t, "shop", night.ID, true, nil)
 	b.mustPass(t)
 	for range 3 {
@@ -116,14 +109,7 @@ func TestEndDuringAPauseIsSeen(t *testing.T) {
 // pause would be the last word about it.
 func TestD12PauseBetweenWindows(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	night := nightHold(8)
-	night.Notify = []string{"oncall"}
-	b.apply(t, "shop", night)
-	b.mustPass(t)
-	w.ready = w.replicas
-	b.mustPass(t)
+	b, _, night := newToldHold(t)
 	b.notifier.down = true // the hold stays, since it owes its end
 	b.now = night.Until
 	b.mustPass(t)
