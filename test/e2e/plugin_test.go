@@ -74,8 +74,8 @@ func TestPlugin(t *testing.T) {
 	if err := os.WriteFile(rule, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const ns, explained = stack.SampleNamespace, `^\d pods?: request_per_second is [\d.]+/s over \d pods?, target 50`
-	err := stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error { // the load has just begun
+	const ns, explained = stack.SampleNamespace, `^\d pods?: request_per_second is [1-9][\d.]*/s over \d pods?, target 50`
+	err := stack.Wait(t.Context(), time.Minute, func(ctx context.Context) error { // idle pods read 0/s, and the first seconds of load nothing
 		if out, _ := runPluginQuietly(ctx, t, "explain", "hpa/sample", "-n", ns); !regexp.MustCompile(explained).MatchString(out) {
 			return fmt.Errorf("the autoscaler has no value yet:\n%s", out)
 		}
