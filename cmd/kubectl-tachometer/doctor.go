@@ -48,6 +48,9 @@ func (p *pluginProgram) runDoctorChecks(ctx context.Context, set *pflag.FlagSet,
 		if name, err = parseHPAArg(args[0]); err != nil {
 			return err
 		}
+		if err := p.rejectNameInAllNamespaces(name); err != nil {
+			return err
+		}
 	}
 	c, err := p.connectKubeconfigCluster()
 	if err != nil {
