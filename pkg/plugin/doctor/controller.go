@@ -74,7 +74,7 @@ func (d *doctor) addSilentControllerCheck(hpa *autoscalingv2.HorizontalPodAutosc
 			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(hpa))
 		return
 	}
-	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
+	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, has a token that kube-apiserver rejects (401), or is far behind",
 		last.UTC().Format(time.RFC3339)), "kubectl -n kube-system get lease kube-controller-manager -o yaml")
 }
 
