@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
@@ -187,7 +187,7 @@ func requireOneHPAArg(_ *cobra.Command, args []string) error {
 
 // isObjectName reports whether a name is one segment of an API path: another one would read another object.
 func isObjectName(name string) bool {
-	return name != "" && len(path.IsValidPathSegmentName(name)) == 0
+	return name != "" && len(content.IsPathSegmentName(name)) == 0
 }
 
 // rejectNameInAllNamespaces rejects -A beside the name of an autoscaler.
