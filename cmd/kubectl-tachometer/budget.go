@@ -48,8 +48,10 @@ func (p *pluginProgram) printReactionBudgets(ctx context.Context, args []string,
 		}
 		names = append(names, name)
 	}
-	if p.allSpaces && len(names) > 0 {
-		return usageError{fmt.Errorf("hpa/%s is in one namespace: give -n NAMESPACE instead of -A", names[0])}
+	if len(names) > 0 {
+		if err := p.rejectNameInAllNamespaces(names[0]); err != nil {
+			return err
+		}
 	}
 	c, err := p.connectKubeconfigCluster()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // logins that a kubeconfig may ask for
+	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
@@ -28,11 +29,22 @@ const (
 type pluginConnection struct {
 	client       kubernetes.Interface
 	reader       reading.Reader
+	controller   reading.Reader // as the HPA controller; nil where the user impersonates another one
 	creator      try.Creator
 	mapper       meta.RESTMapper
 	certificates doctor.CertificateReader
 	namespace    string // empty: all
 	now          func() time.Time
+}
+
+// newControllerReader returns a reader that impersonates the HPA controller; nil where the user impersonates another one.
+func newControllerReader(config *rest.Config) (reading.Reader, error) {
+	if config.Impersonate.UserName != "" {
+		return nil, nil
+	}
+	config = rest.CopyConfig(config)
+	config.Impersonate = doctor.ImpersonateHPAController()
+	return reading.NewRESTReader(config)
 }
 
 func (c *pluginConnection) metricReader() reading.MetricReader {
@@ -58,8 +70,12 @@ func (p *pluginProgram) connectKubeconfigCluster() (*pluginConnection, error) {
 	if err != nil {
 		return nil, err
 	}
+	controller, err := newControllerReader(config)
+	if err != nil {
+		return nil, err
+	}
 	return &pluginConnection{
-		client: client, reader: reader, creator: reader,
+		client: client, reader: reader, creator: reader, controller: controller,
 		mapper:       kube.NewLazyRESTMapper(client.Discovery()),
 		certificates: podtls.Reader{Config: config, Client: client},
 		namespace:    namespace, now: time.Now,

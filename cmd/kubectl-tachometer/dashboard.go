@@ -40,7 +40,7 @@ func newKubectlDashboardCommand(p *pluginProgram) *cobra.Command {
 		Use: "dashboard", Short: "Serve a page about autoscalers on this machine", Long: dashboardHelp,
 		Example: `  kubectl tachometer dashboard -n shop
   kubectl tachometer dashboard -A --port 8088 --no-open`,
-		Args: cobra.NoArgs,
+		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.serveDashboardOnLoopback(cmd.Context(), cmd.Flags(), flags)
 		},

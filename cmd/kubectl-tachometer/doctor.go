@@ -48,13 +48,16 @@ func (p *pluginProgram) runDoctorChecks(ctx context.Context, set *pflag.FlagSet,
 		if name, err = parseHPAArg(args[0]); err != nil {
 			return err
 		}
+		if err := p.rejectNameInAllNamespaces(name); err != nil {
+			return err
+		}
 	}
 	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return err
 	}
 	report := doctor.Run(ctx, doctor.Options{
-		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now,
+		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Controller: c.controller, Namespace: c.namespace, HPA: name, Now: c.now,
 		Flags: givenConnectionFlags(set),
 	})
 	if ctx.Err() != nil { // reads that ended early prove nothing

@@ -33,7 +33,7 @@ func newKubectlLintCommand(p *pluginProgram) *cobra.Command {
 		Example: `  kubectl tachometer lint -f manifests/
   kubectl kustomize overlays/prod | kubectl tachometer lint -f -
   kubectl tachometer lint --all -o wide`,
-		Args: cobra.NoArgs,
+		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (len(files) > 0) == all {
 				return usageError{errors.New("give either -f FILE or --all")}

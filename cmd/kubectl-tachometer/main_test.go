@@ -266,6 +266,14 @@ func TestExitCodes(t *testing.T) {
 		"type and name of a workload":   {[]string{"metrics", "deploy", "web", "-n", "shop"}, exitFine, "request_per_second"},
 		"another type and name":         {[]string{"doctor", "deploy", "web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"explain nothing":               {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
+		"a name with a slash":           {[]string{"explain", "hpa/web/web"}, exitUsage, `"hpa/web/web" names no autoscaler; write hpa/NAME`},
+		"a name of another folder":      {[]string{"replay", "hpa/.."}, exitUsage, `"hpa/.." names no autoscaler; write hpa/NAME`},
+		"a workload without a name":     {[]string{"metrics", "deploy/"}, exitUsage, `"deploy/" names no pod and no workload`},
+		"a pod of another folder":       {[]string{"metrics", "pod/../x", "-o", "json"}, exitUsage, `"pod/../x" names no pod and no workload`},
+		"a pod without a name":          {[]string{"metrics", ""}, exitUsage, `"" names no pod and no workload`},
+		"doctor of a name everywhere":   {[]string{"doctor", "hpa/web", "-A"}, exitUsage, "hpa/web is in one namespace: give -n NAMESPACE instead of -A"},
+		"top of a name":                 {[]string{"top", "hpa/web"}, exitUsage, `kubectl tachometer top takes no arguments, but got "hpa/web"; see kubectl tachometer top --help`},
+		"lint of an argument":           {[]string{"lint", "manifests/"}, exitUsage, `kubectl tachometer lint takes no arguments, but got "manifests/"; see`},
 		"lint of a warning":             {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":              {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a cluster":             {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
@@ -316,16 +324,18 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestNoKubeconfig: the error says where a kubeconfig was looked for, in both groups of commands.
+// TestNoKubeconfig: the error says where a kubeconfig was looked for, in both groups of commands. The client has a version without one.
 func TestNoKubeconfig(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "") // else a pod's own configuration is taken
 	missing := filepath.Join(t.TempDir(), "config")
 	t.Setenv("KUBECONFIG", missing)
-	for _, args := range [][]string{{"top"}, {"hold", "status"}} {
+	for command, printed := range map[string]string{
+		"top": "", "hold status": "", "version": "Client Version: dev\n", "version -o jsonpath={.client}": "dev",
+	} {
 		var out, errs bytes.Buffer
-		code := runKubectlTachometer(args, nil, &out, &errs)
-		if want := "error: no cluster in " + missing + "; set KUBECONFIG or give --kubeconfig\n"; code != exitUsage || errs.String() != want {
-			t.Errorf("%v: exit code %d, standard error %q, want %q", args, code, errs.String(), want)
+		code := runKubectlTachometer(strings.Fields(command), nil, &out, &errs)
+		if want := "error: no cluster in " + missing + "; set KUBECONFIG or give --kubeconfig\n"; code != exitUsage || errs.String() != want || out.String() != printed {
+			t.Errorf("%s: exit code %d, %q, standard error %q, want %q and %q", command, code, out.String(), errs.String(), printed, want)
 		}
 	}
 }

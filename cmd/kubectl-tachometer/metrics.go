@@ -160,8 +160,11 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 func (c *pluginConnection) findPluginPods(ctx context.Context, arg string) (*inventory.Workload, []*corev1.Pod, error) {
 	kind, name, isWorkload := strings.Cut(arg, "/")
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ".") // as kubectl get -o name writes it: deployment.apps
-	if !isWorkload || kind == "po" || kind == "pod" || kind == "pods" {
-		name = arg[strings.Index(arg, "/")+1:]
+	if !isWorkload {
+		kind, name = "pod", arg
+	}
+	isPod := kind == "po" || kind == "pod" || kind == "pods"
+	if isPod && isObjectName(name) {
 		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		return nil, []*corev1.Pod{pod}, err
 	}
@@ -169,7 +172,7 @@ func (c *pluginConnection) findPluginPods(ctx context.Context, arg string) (*inv
 		"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
 		"sts": "StatefulSet", "statefulset": "StatefulSet", "statefulsets": "StatefulSet",
 	}
-	if kinds[kind] == "" {
+	if kinds[kind] == "" || !isObjectName(name) {
 		return nil, nil, usageError{fmt.Errorf("%q names no pod and no workload; write POD, deployment/NAME or statefulset/NAME", arg)}
 	}
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)

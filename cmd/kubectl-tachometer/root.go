@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
@@ -168,12 +169,33 @@ func joinTypeAndName(args []string) []string {
 	return args
 }
 
+// rejectArgs rejects a command line with arguments.
+func rejectArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, but got %q; see %[1]s --help", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}
+
 // requireOneHPAArg rejects a command line without one autoscaler.
 func requireOneHPAArg(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usageError{fmt.Errorf("name one autoscaler, hpa/NAME; kubectl tachometer top -A lists them")}
 	}
 	return nil
+}
+
+// isObjectName reports whether a name is one segment of an API path: another one would read another object.
+func isObjectName(name string) bool {
+	return name != "" && len(content.IsPathSegmentName(name)) == 0
+}
+
+// rejectNameInAllNamespaces rejects -A beside the name of an autoscaler.
+func (p *pluginProgram) rejectNameInAllNamespaces(name string) error {
+	if !p.allSpaces {
+		return nil
+	}
+	return usageError{fmt.Errorf("hpa/%s is in one namespace: give -n NAMESPACE instead of -A", name)}
 }
 
 // parseHPAArg parses hpa/NAME or NAME.
@@ -185,7 +207,7 @@ func parseHPAArg(arg string) (string, error) {
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ".") // as -o name writes it: horizontalpodautoscaler.autoscaling
 	switch kind {
 	case "hpa", "horizontalpodautoscaler", "horizontalpodautoscalers":
-		if name != "" {
+		if isObjectName(name) {
 			return name, nil
 		}
 	}

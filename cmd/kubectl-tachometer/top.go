@@ -32,7 +32,7 @@ func newPluginTopCommand(p *pluginProgram) *cobra.Command {
 		Use: "top", Short: "Show autoscalers with their values, targets and states", Long: topHelp,
 		Example: `  kubectl tachometer top -A
   kubectl tachometer top -n shop -w`,
-		Args: cobra.NoArgs,
+		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginTop(cmd.Context()) },
 	}
 	bindKubectlNamespaceFlag(p, cmd.Flags())

@@ -36,7 +36,7 @@ func newKubectlTryCommand(p *pluginProgram) *cobra.Command {
 		Use: "try -f FILE [--hpa FILE]", Short: "Evaluate a rule that is not deployed", Long: tryHelp,
 		Example: `  kubectl tachometer try -f rule.yaml -n shop -l app=web
   kubectl tachometer try -f rule.yaml -n shop --hpa hpa.yaml`,
-		Args: cobra.NoArgs,
+		Args: rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.tryRuleFile(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVarP(&f.file, "filename", "f", "", "`file` with the adapter configuration that has the rule; - is standard input")

@@ -30,7 +30,7 @@ func newKubectlVersionCommand(p *pluginProgram) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of the plugin, of Kubernetes and of the adapter",
-		Args:  cobra.NoArgs,
+		Args:  rejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.printClientAndServerVersions(cmd.Context(), client)
 		},
@@ -45,18 +45,17 @@ func (p *pluginProgram) printClientAndServerVersions(ctx context.Context, client
 		return err
 	}
 	report, unread := versionReport{Client: version.String()}, error(nil)
+	var c *pluginConnection
 	if !client {
-		c, err := p.connectKubeconfigCluster()
-		if err != nil {
-			return err
+		if c, unread = p.connectKubeconfigCluster(); unread == nil {
+			report.Kubernetes, report.Adapter, unread = c.readServerVersions(ctx)
 		}
-		report.Kubernetes, report.Adapter, unread = c.readServerVersions(ctx)
 	}
 	if printed, err := p.printAsOutputFormat("Version", report); printed || err != nil {
 		return cmp.Or(err, unread)
 	}
 	fmt.Fprintln(p.out, "Client Version: "+report.Client)
-	if !client {
+	if c != nil {
 		fmt.Fprintln(p.out, "Kubernetes Version: "+plaintext.Clean(report.Kubernetes))
 		fmt.Fprintln(p.out, "Adapter Image: "+plaintext.Clean(strings.Join(report.Adapter, ", ")))
 	}

@@ -26,5 +26,16 @@ func (r rejecter) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections closes the idle connections of the transport below; http.Client calls it.
-func (r rejecter) CloseIdleConnections() { (&http.Client{Transport: r.next}).CloseIdleConnections() }
+// CloseIdleConnections closes the idle connections of the transport below; http.Client calls it. client-go's transports pass no such call on, and
+// tell what they wrap instead.
+func (r rejecter) CloseIdleConnections() {
+	next := r.next
+	for {
+		wrapper, ok := next.(interface{ WrappedRoundTripper() http.RoundTripper })
+		if !ok {
+			break
+		}
+		next = wrapper.WrappedRoundTripper()
+	}
+	(&http.Client{Transport: next}).CloseIdleConnections()
+}

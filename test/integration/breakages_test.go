@@ -9,6 +9,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
@@ -50,17 +51,23 @@ var breakages = map[string]breakage{
 // newDoctorOptions returns what `kubectl tachometer doctor hpa/web` runs with.
 func newDoctorOptions(t *testing.T, namespace string) doctor.Options {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	own, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader, err := reading.NewRESTReader(config)
+	reader, err := reading.NewRESTReader(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(own)
+	config.Impersonate = doctor.ImpersonateHPAController()
+	controller, err := reading.NewRESTReader(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doctor.Options{
-		Client: client, Metrics: reading.MetricReader{Reader: reader, Mapper: kube.NewLazyRESTMapper(client.Discovery())},
-		Certificates: podtls.Reader{Config: config, Client: client}, Namespace: namespace, HPA: "web", Now: time.Now,
+		Client: client, Controller: controller, Metrics: reading.MetricReader{Reader: reader, Mapper: kube.NewLazyRESTMapper(client.Discovery())},
+		Certificates: podtls.Reader{Config: own, Client: client}, Namespace: namespace, HPA: "web", Now: time.Now,
 	}
 }
 

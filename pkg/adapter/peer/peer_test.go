@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -273,6 +274,38 @@ func TestForwardRead(t *testing.T) {
 				t.Errorf("the replica got %v", header)
 			}
 		})
+	}
+}
+
+// TestConnectionsOfOldAuthorities: with new authorities the connections that the old ones verified end.
+func TestConnectionsOfOldAuthorities(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{}, 8)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	endpoints := listedEndpoints{}
+	endpoints.add(netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "https://")), "b", true)
+	authorities := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	reader := newTestReader(endpoints, nil)
+	reader.opts.Authorities = func() []byte { return authorities }
+	for range 2 {
+		for _, a := range reader.ReadLogs(t.Context(), web, 0) {
+			if a.Err != nil {
+				t.Fatal(a.Err)
+			}
+		}
+		authorities = append(slices.Clone(authorities), authorities...)
+	}
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("the connection is open")
 	}
 }
 

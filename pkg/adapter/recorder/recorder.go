@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
@@ -67,6 +68,7 @@ type Recorder struct {
 	readers map[readKey][]reader             // guarded by mu
 	// saved are the records of the file whose autoscalers are not yet observed; guarded by mu.
 	saved map[types.NamespacedName]*savedRecord
+	log   klog.Logger // of RestoreRecords; guarded by mu
 	// specBytes are the bytes of the records beside their closed blocks by namespace, allSpecBytes their sum; guarded by mu.
 	specBytes    map[string]int
 	allSpecBytes int

@@ -20,10 +20,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
-// restart makes a new process of the service's adapter, half a minute later, and returns its log.
-func (s *loadedService) restart() (log string) {
+// restart makes a new process of the service's adapter, half a minute later, and returns its log, which goes on.
+func (s *loadedService) restart() (log *strings.Builder) {
 	s.t.Helper()
-	var lines strings.Builder
+	lines := &strings.Builder{}
 	logger := funcr.New(func(prefix, args string) { lines.WriteString(prefix + args + "\n") }, funcr.Options{})
 	s.now = s.now.Add(30 * time.Second)
 	opts := s.recorder.opts
@@ -32,7 +32,7 @@ func (s *loadedService) restart() (log string) {
 	s.recorder.SetScaleTargets(s)
 	s.recorder.RestoreRecords(klog.NewContext(s.t.Context(), logger))
 	s.recorded = s.recorder.Record(s)
-	return lines.String()
+	return lines
 }
 
 // observeList shows the recorder the autoscaler as a new list does.
@@ -60,7 +60,7 @@ func TestRecordSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	s := newSavedService(t, 120)
 	before, saved := logOf(t, s, noon), s.now
-	if log := s.restart(); !strings.Contains(log, `"Record of decisions restored" "hpas"=1`) {
+	if log := s.restart().String(); !strings.Contains(log, `"Record of decisions restored" "hpas"=1`) {
 		t.Errorf("log %q", log)
 	}
 	s.observeList()
@@ -110,7 +110,8 @@ func TestSaveBeforeTheFirstList(t *testing.T) {
 	}
 }
 
-// TestPartOfARecord: a record in a whole file that lacks its specs or blocks, or names others, is not restored, and ends no start.
+// TestPartOfARecord: a record in a whole file that lacks its specs or blocks, or names others, is not restored, and ends no start. The log names its
+// autoscaler.
 func TestPartOfARecord(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*savedRecord){
@@ -130,8 +131,12 @@ func TestPartOfARecord(t *testing.T) {
 			if err := s.recorder.saveRecords(); err != nil {
 				t.Fatal(err)
 			}
-			s.restart()
+			lines := s.restart()
 			s.observeList()
+			_, line, found := strings.Cut(lines.String(), `"Record of decisions starts empty, the saved one is damaged" "error"=`)
+			if !found || !strings.HasSuffix(line, ` "namespace"="shop" "hpa"="web"`+"\n") {
+				t.Errorf("log %q", lines)
+			}
 			if log := logOf(t, s, noon); len(log.Source.Gaps) != 0 || log.Source.UnknownBefore.Before(s.now) || s.recorder.used != 0 {
 				t.Errorf("unknown before %s, gaps %v, %d bytes", log.Source.UnknownBefore, log.Source.Gaps, s.recorder.used)
 			}
@@ -180,7 +185,7 @@ func TestDamagedRecordFile(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if log := s.restart(); !strings.Contains(log, "starts empty") || !strings.Contains(log, reason) || len(s.recorder.saved) != 0 {
+		if log := s.restart().String(); !strings.Contains(log, "starts empty") || !strings.Contains(log, reason) || len(s.recorder.saved) != 0 {
 			t.Errorf("%s: %d records, log %q, want the reason %q", name, len(s.recorder.saved), log, reason)
 		}
 	}
@@ -224,7 +229,7 @@ func TestFailedSave(t *testing.T) {
 	if err := s.recorder.saveRecords(); err == nil {
 		t.Error("a directory that does not exist takes a save")
 	}
-	if log := s.restart(); log != "" && !strings.Contains(log, "restored") {
+	if log := s.restart().String(); log != "" && !strings.Contains(log, "restored") {
 		t.Errorf("without a file the log is %q", log)
 	}
 }

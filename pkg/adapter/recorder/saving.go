@@ -32,8 +32,8 @@ func (r *Recorder) RestoreRecords(ctx context.Context) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.saved = saved
-	klog.FromContext(ctx).Info("Record of decisions restored", "hpas", len(saved))
+	r.saved, r.log = saved, klog.FromContext(ctx)
+	r.log.Info("Record of decisions restored", "hpas", len(saved))
 }
 
 // RunSaves writes the records into the file of Options.Directory every minute and at its end, until ctx ends. A failed save is logged once until
@@ -71,6 +71,7 @@ func (r *Recorder) restoreRecord(rec *record) {
 	bytes, err := rec.restoreSavedRecord(saved)
 	if err != nil {
 		rec.blocks, rec.bytes = nil, 0
+		r.log.Error(err, "Record of decisions starts empty, the saved one is damaged", "namespace", rec.key.Namespace, "hpa", rec.key.Name)
 		return
 	}
 	r.addClosedBlockBytes(rec, bytes)

@@ -19,15 +19,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
-const (
-	// oldValue is the age at which a value is worth a warning: the HPA looks every 15 s, and four looks saw nothing new.
-	oldValue = time.Minute
-	// clockSkew is how far a value may lie in the future before the clocks are worth a look.
-	clockSkew = 5 * time.Second
-)
+// oldValue is the age at which a value is worth a warning: the HPA looks every 15 s, and four looks saw nothing new.
+const oldValue = time.Minute
 
 // The causes in the adapter's status; they are its reasons for an omission.
 const (
@@ -143,7 +140,7 @@ func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 	switch {
 	case age > oldValue:
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
-	case age < -clockSkew:
+	case age < -records.ClockSkew:
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
 	case isVisitedPodsMetric(spec) && len(a.Values) < len(v.pods):
 		fix := v.formatPageCommand(v.findPodsWithoutValue(a), a.Path)

@@ -217,10 +217,14 @@ func findAvailableCondition(s *apiregistration.APIService) *apiregistration.APIS
 	return nil
 }
 
+func formatAPIPath(s *apiregistration.APIService) string {
+	return "/apis/" + s.Spec.Group + "/" + s.Spec.Version
+}
+
 // checkAPIDiscovery checks that kube-apiserver gets the list of metrics from the adapter.
 func (d *doctor) checkAPIDiscovery(ctx context.Context) {
 	for _, s := range d.services {
-		path := "/apis/" + s.Spec.Group + "/" + s.Spec.Version
+		path := formatAPIPath(s)
 		data, err := d.Metrics.Reader.Read(ctx, path)
 		if reading.IsOwnFailure(err) {
 			d.addDoctorCheck("discovery", path, StatusUnread, err.Error(), "")

@@ -50,7 +50,7 @@ func isTargetPodRunning(pod *corev1.Pod) bool {
 // judgeAdapterCertificate verifies a chain as kube-apiserver does, for each APIService of the adapter.
 func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
 	leaf := chain[0]
-	restart := fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.adapter.namespace, d.adapter.service)
+	restart := d.formatRestartCommand()
 	if !d.Now().Before(leaf.NotAfter) {
 		return StatusFail, "expired at " + leaf.NotAfter.UTC().Format(time.RFC3339), restart
 	}
@@ -75,6 +75,11 @@ func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Stat
 		return StatusWarning, "verified, but it expires at " + until, restart
 	}
 	return StatusOK, "verified by the caBundle, valid until " + until, ""
+}
+
+// formatRestartCommand returns the command that restarts the adapter.
+func (d *doctor) formatRestartCommand() string {
+	return fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.adapter.namespace, d.adapter.service)
 }
 
 func (d *doctor) verifyServiceCertificate(chain []*x509.Certificate, s *apiregistration.APIService) error {

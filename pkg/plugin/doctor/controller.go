@@ -74,7 +74,7 @@ func (d *doctor) addSilentControllerCheck(hpa *autoscalingv2.HorizontalPodAutosc
 			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(hpa))
 		return
 	}
-	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
+	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, has a token that kube-apiserver rejects (401), or is far behind",
 		last.UTC().Format(time.RFC3339)), "kubectl -n kube-system get lease kube-controller-manager -o yaml")
 }
 
@@ -125,14 +125,7 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 
 // checkAdapterClock compares this machine's clock with the adapter's time of an answer. Ages of values are by the adapter's clock.
 func (d *doctor) checkAdapterClock(answered time.Time) {
-	ahead := answered.Sub(d.Now()).Round(time.Second)
-	if answered.IsZero() || ahead.Abs() < clockSkew {
-		return
+	if d.ahead = records.MeasureClockAhead(answered, d.Now()); d.ahead != 0 {
+		d.addDoctorCheck("clock", "", StatusWarning, records.DescribeClock(d.ahead), "date -u")
 	}
-	d.ahead = ahead
-	word := "behind"
-	if ahead < 0 {
-		word = "ahead of"
-	}
-	d.addDoctorCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
 }

@@ -75,6 +75,8 @@ type Options struct {
 	Client       kubernetes.Interface
 	Metrics      reading.MetricReader
 	Certificates CertificateReader
+	// Controller reads with the impersonation of ImpersonateHPAController; nil: nothing is read so.
+	Controller reading.Reader
 	// Namespace and HPA choose the autoscalers; empty for all.
 	Namespace, HPA string
 	// Flags are the connection flags that the user gave. Each command repeats them: without them it would act on another cluster.
@@ -123,6 +125,7 @@ func Run(ctx context.Context, opts Options) *Report {
 	d.checkAdapterNetwork(ctx)
 	d.checkAPIAvailability()
 	d.checkAPIDiscovery(ctx)
+	d.checkControllerRead(ctx)
 	for _, u := range d.objects.Unread {
 		d.addDoctorCheck("objects", u.Resource, StatusUnread, u.Reason, "")
 	}

@@ -116,7 +116,7 @@ func TestQuietBreakages(t *testing.T) {
 		},
 		"the controller has stopped": {
 			func(t *testing.T, w *world) { w.silence = 5 * time.Minute; w.setRecord(t, 15*time.Second, worldTime) },
-			Check{"controller", "shop/web", StatusFail, "the HPA controller has read nothing since 2026-11-28T11:54:45Z: kube-controller-manager does not run, has no leader, or is far behind",
+			Check{"controller", "shop/web", StatusFail, "the HPA controller has read nothing since 2026-11-28T11:54:45Z: kube-controller-manager does not run, has no leader, has a token that kube-apiserver rejects (401), or is far behind",
 				"kubectl -n kube-system get lease kube-controller-manager -o yaml"},
 		},
 		"a word that is not true": {

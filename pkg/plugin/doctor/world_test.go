@@ -57,6 +57,7 @@ type world struct {
 	service           *corev1.Service
 	more              []runtime.Object
 	answers           map[string]any // an object, or a *metav1.Status, by path
+	controllerAnswers map[string]any // to the HPA controller, where they differ
 	denied            func(authorizationv1.ResourceAttributes) bool
 	begin, expiry     time.Time
 	certificateFailed error
@@ -240,15 +241,19 @@ func (w *world) run(hpa string) *Report {
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, apimeta.RESTScopeNamespace)
 	mapper.Add(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, apimeta.RESTScopeNamespace)
 	return Run(w.t.Context(), Options{
-		Client: client, Metrics: reading.MetricReader{Reader: w.serveAnswers(), Mapper: mapper}, Certificates: w,
-		Namespace: "shop", HPA: hpa, Now: func() time.Time { return worldTime },
+		Client: client, Metrics: reading.MetricReader{Reader: w.serveAnswers(rest.ImpersonationConfig{}), Mapper: mapper}, Certificates: w,
+		Controller: w.serveAnswers(ImpersonateHPAController()),
+		Namespace:  "shop", HPA: hpa, Now: func() time.Time { return worldTime },
 	})
 }
 
 // serveAnswers starts a kube-apiserver that has only the world's answers.
-func (w *world) serveAnswers() reading.Reader {
+func (w *world) serveAnswers(as rest.ImpersonationConfig) reading.Reader {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		answer, ok := w.answers[r.URL.Path]
+		if other, differs := w.controllerAnswers[r.URL.Path]; differs && r.Header.Get("Impersonate-User") == hpaController {
+			answer, ok = other, true
+		}
 		if !ok {
 			answer = newAdapterStatus(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		}
@@ -262,7 +267,7 @@ func (w *world) serveAnswers() reading.Reader {
 		_ = json.NewEncoder(rw).Encode(answer)
 	}))
 	w.t.Cleanup(server.Close)
-	reader, err := reading.NewRESTReader(&rest.Config{Host: server.URL})
+	reader, err := reading.NewRESTReader(&rest.Config{Host: server.URL, Impersonate: as})
 	if err != nil {
 		w.t.Fatal(err)
 	}

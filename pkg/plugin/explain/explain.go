@@ -140,8 +140,19 @@ type Recorded struct {
 	Missing     string
 }
 
-// Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs.
+// measureClockAhead returns by how much the adapter's clock is ahead; 0 without a record.
+func (r Recorded) measureClockAhead(now time.Time) time.Duration {
+	if r.Explanation == nil {
+		return 0
+	}
+	return records.MeasureClockAhead(r.Explanation.Source.Time, now)
+}
+
+// Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs. Of two clocks that
+// differ, the adapter's counts: it dates the values.
 func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
+	ahead := opts.Recorded.measureClockAhead(opts.Now)
+	opts.Now = opts.Now.Add(ahead)
 	workload := opts.Objects.WorkloadOf(autoscaler)
 	pods := opts.Objects.SelectedPodsOf(workload)
 	e := &Explanation{
@@ -195,6 +206,9 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	e.addHPAConditions(autoscaler)
 	e.addWishChanges(in)
 	e.addRecordedRead(opts.Recorded)
+	if ahead != 0 {
+		e.Unknown = append(e.Unknown, records.DescribeClock(ahead)+": times and ages are by the adapter's")
+	}
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}

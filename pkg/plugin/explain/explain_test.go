@@ -492,6 +492,10 @@ func TestRecordedOmissions(t *testing.T) {
 		"of another metric": {explainapi.Explanation{Spec: spec("other"), Latest: latest(0, 0)}, "", left},
 		"of no metric":      {explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(0, 7)}, "", left},
 		"before a look":     {explainapi.Explanation{Spec: spec("request_per_second")}, "", left},
+		"of the last look, by the adapter's clock": {
+			explainapi.Explanation{Source: explainapi.Source{Time: explainTime.Add(-10 * time.Minute)}, Spec: spec("request_per_second"), Latest: latest(10*time.Minute+15*time.Second, 0)},
+			"", []string{"", "", "scrape failed (connection refused), counts as 0"},
+		},
 		"an error of now": {
 			explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(0, 0)}, "no backend", []string{"no backend", "no backend", "no backend"},
 		},

@@ -45,6 +45,36 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestJudgeGivenUp: a look that the controller gave up, as its status tells, keeps the wish of before, whatever the adapter saw of it.
+func TestJudgeGivenUp(t *testing.T) {
+	t.Parallel()
+	const given = 20
+	for name, c := range map[string]struct {
+		change func(*explainapi.Status)
+		want   Verdict
+	}{
+		"no read reached the adapter": {func(*explainapi.Status) {}, Verdict{Agreed: 40}},
+		"another wish":                {func(s *explainapi.Status) { s.DesiredReplicas = 5 }, Verdict{Agreed: 39, Unrecorded: 1}}, // a watch may have shown two statuses as one
+		"no scale": {func(s *explainapi.Status) {
+			s.Conditions = []explainapi.Condition{{Type: "AbleToScale", Status: "False", Reason: "FailedGetScale"}, {Type: "ScalingActive", Status: "True", Reason: "ValidMetricFound"}}
+		}, Verdict{Agreed: 40}},
+		"a look with a wish": {func(s *explainapi.Status) {
+			s.Conditions = []explainapi.Condition{{Type: "AbleToScale", Status: "True"}, {Type: "ScalingActive", Status: "True", Reason: "ValidMetricFound"}}
+		}, Verdict{Agreed: 39, Unrecorded: 1}},
+	} {
+		log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(replaytest.Repeat(200, given), []float64{-1}, replaytest.Repeat(200, 19))...)
+		look := &log.Decisions[given]
+		look.Reads, look.WrittenAfter = nil, nil
+		status := *look.Status
+		c.change(&status)
+		look.Status = &status
+		v := Judge(log, time.Time{})
+		if v.Agreed != c.want.Agreed || v.Unrecorded != c.want.Unrecorded || len(v.Differences) != len(c.want.Differences) || v.Decisions() != 40 {
+			t.Errorf("%s: %v %v", name, v, v.Differences)
+		}
+	}
+}
+
 // TestJudgeSpecChange: a floor that is raised between the controller's read and its decision explains the number below it, and no other.
 func TestJudgeSpecChange(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -15,7 +16,7 @@ import (
 
 // Verdict counts the decisions of records by how they compare with the arithmetic.
 type Verdict struct {
-	// Agreed are decisions that their recorded inputs give.
+	// Agreed are decisions that their recorded inputs give, and looks that the controller gave up.
 	Agreed int
 	// Changed are looks within which an input changed: their wish is that of the look beside it, or follows from the spec or the pods of that look.
 	Changed int
@@ -59,12 +60,15 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 	unknown := log.Source.UnknownBefore
 	for i, l := range looks {
 		d := &log.Decisions[i]
-		if l.Missing != "" {
+		isGivenUp := l.Missing != "" && i > 0 && keepsWishOfGivenUpLook(d, &log.Decisions[i-1])
+		if l.Missing != "" && !isGivenUp {
 			unknown = l.Time
 		}
 		spec := &log.Specs[d.Spec].Spec
 		switch {
 		case l.Time.Before(from), d.Status != nil && len(d.Status.Conditions) == 0: // a new autoscaler's status, before the controller's first decision
+		case isGivenUp:
+			v.Agreed++
 		case l.Missing != "":
 			v.Unrecorded++
 		case !l.Differs():
@@ -81,6 +85,19 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 		}
 	}
 	return v
+}
+
+// keepsWishOfGivenUpLook reports whether the controller gave a look up, as its status tells, and kept the wish of before: it had no scale, no selector or
+// no metric, perhaps because no read reached the adapter. Such a look leaves nothing in the controller's memory.
+func keepsWishOfGivenUpLook(d, before *explainapi.Decision) bool {
+	if d.Status == nil || before.Status == nil || len(d.Reads) > 0 && d.WrittenAfter == nil { // the status is of an earlier look
+		return false
+	}
+	isGivenUp := slices.ContainsFunc(d.Status.Conditions, func(c explainapi.Condition) bool {
+		return c.Status == string(corev1.ConditionFalse) && (c.Type == string(autoscalingv2.AbleToScale) && c.Reason == "FailedGetScale" ||
+			c.Type == string(autoscalingv2.ScalingActive) && c.Reason != "ScalingDisabled")
+	})
+	return isGivenUp && d.Status.DesiredReplicas == before.Status.DesiredReplicas && d.Status.LastScaleTime.Equal(before.Status.LastScaleTime)
 }
 
 // followsFromNeighbour reports whether a look's recorded wish is what it would be with an input of the look before or after it: that input changed
