@@ -214,6 +214,28 @@ func TestReadmeFirstScreen(t *testing.T) {
 	}
 }
 
+// pageOpening is the begin of a page: its title, and a sentence about its purpose.
+var pageOpening = regexp.MustCompile(`^# .+\n\n(?:<!--.+-->\n\n)?[A-Z]`)
+
+// TestPagesOpenWithCommand: each page says what it is for, and then a command, before anything else.
+func TestPagesOpenWithCommand(t *testing.T) {
+	t.Parallel()
+	pages := 0
+	for _, file := range listFiles(t) {
+		if !strings.HasPrefix(file, "docs/") || !strings.HasSuffix(file, ".md") {
+			continue
+		}
+		pages++
+		opening, _, _ := strings.Cut(readDocument(t, file), "\n## ")
+		if !pageOpening.MatchString(opening) || !strings.Contains(opening, "\n```sh\n") {
+			t.Errorf("%s does not open with its purpose and a command:\n%s", file, opening)
+		}
+	}
+	if pages < 20 {
+		t.Errorf("%d pages: the test looks in the wrong place", pages)
+	}
+}
+
 // TestScalerGuide: docs/scaler.md is read by a person on call. It opens with five commands, and stays a guide; the reference is another page.
 func TestScalerGuide(t *testing.T) {
 	t.Parallel()
