@@ -167,7 +167,7 @@ vuln: ## known vulnerabilities that the programs reach, by govulncheck; SKIPPED 
 
 images: ## build the container images into out/
 	for image in tachometer-adapter tachometer-scaler sample; do \
-		$(CLUSTER) build-image --context $(CURDIR) --target $$image --tag $$image:dev --output $(CURDIR)/out/$$image.tar || exit 1; done
+		$(CLUSTER) build-image --context $(CURDIR) --target $$image --tag $$image:dev --build-arg VERSION=$(VERSION) --output $(CURDIR)/out/$$image.tar || exit 1; done
 
 deps: ## install what the tests run for real (Debian, root), or say what is missing
 	@test/deps.sh

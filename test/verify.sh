@@ -16,6 +16,8 @@ done
 go -C test test -count=1 -run 'TestAddresses|TestNoReplace' ./arch >/dev/null || report "addresses: run 'go -C test test ./arch' and read what it says"
 go -C test/dashboard test -count=1 -run TestScreenshotsAreFresh . >/dev/null || report "docs/dashboard-*.png: run 'make update-screenshots', and look at them"
 go -C test test -count=1 -run TestDocumentedPictures ./harness/timeline >/dev/null || report "docs/*.svg: draw them again, or take over style and paper of test/harness/timeline/svg.go"
+go -C test/monitoring test -count=1 -run 'TestDashboards|TestChartFiles' . >/dev/null || report "manifests/monitoring/dashboards and the charts' copies: run 'make update' and read the difference"
+go -C test/helm test -count=1 -run TestReadme . >/dev/null || report "manifests/helm/*/README.md: run 'make update' and read the difference"
 golden=$(go test -count=1 $(grep -rl --include='*_test.go' 'pkg/golden"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') 2>&1) || {
 	echo "$golden" | grep -v '^ok' >&2
 	report "golden files, unless the test above says otherwise: run 'make update' and read the difference"

@@ -36,8 +36,8 @@ func TestDocumentedPaths(t *testing.T) {
 }
 
 var (
-	// documentLink is a Markdown link, or picture, to a file of this repository or to a heading.
-	documentLink = regexp.MustCompile(`\]\(([^()\s:]+)\)`)
+	// documentLink is a link or picture, in Markdown or HTML, to a file of this repository or to a heading.
+	documentLink = regexp.MustCompile(`(?:\]\(|\b(?:src|srcset)=")([^()"\s:]+)[)"]`)
 	// documentCode is a block or span of code, in which nothing is a link.
 	documentCode = regexp.MustCompile("(?s)```.*?\n *```|`[^`\n]*`")
 	heading      = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
@@ -190,6 +190,49 @@ func TestDocumentedTargets(t *testing.T) {
 	}
 	if found < 30 {
 		t.Errorf("%d targets found in documents: the pattern does not recognise them", found)
+	}
+}
+
+// TestReadmeFirstScreen: a visitor reads 30 lines of README.md, and then knows what Tachometer is, its figure, and each way on.
+func TestReadmeFirstScreen(t *testing.T) {
+	t.Parallel()
+	const lines = 30
+	screen := strings.Join(strings.SplitN(readDocument(t, "README.md"), "\n", lines+1)[:lines], "\n")
+	for question, answer := range map[string]string{
+		"what is it?":                       "is a metrics adapter for the HorizontalPodAutoscaler",
+		"how much faster is it?":            "| until the metrics API shows 90 % of the step | ",
+		"how do I leave my adapter?":        "](docs/migration.md)",
+		"how do I go back?":                 "](docs/migration.md#go-back)",
+		"how do I try it?":                  "[`make demo`](#",
+		"how do I install it?":              "[`helm install`](#install)",
+		"what if it does not work?":         "[`kubectl tachometer doctor -A`](#when-it-does-not-work)",
+		"when should I use something else?": "](docs/comparison.md)",
+	} {
+		if !strings.Contains(screen, answer) {
+			t.Errorf("%s The first %d lines of README.md lack %q", question, lines, answer)
+		}
+	}
+}
+
+// pageOpening is the begin of a page: its title, and a sentence about its purpose.
+var pageOpening = regexp.MustCompile(`^# .+\n\n(?:<!--.+-->\n\n)?[A-Z]`)
+
+// TestPagesOpenWithCommand: each page says what it is for, and then a command, before anything else.
+func TestPagesOpenWithCommand(t *testing.T) {
+	t.Parallel()
+	pages := 0
+	for _, file := range listFiles(t) {
+		if !strings.HasPrefix(file, "docs/") || !strings.HasSuffix(file, ".md") {
+			continue
+		}
+		pages++
+		opening, _, _ := strings.Cut(readDocument(t, file), "\n## ")
+		if !pageOpening.MatchString(opening) || !strings.Contains(opening, "\n```sh\n") {
+			t.Errorf("%s does not open with its purpose and a command:\n%s", file, opening)
+		}
+	}
+	if pages < 20 {
+		t.Errorf("%d pages: the test looks in the wrong place", pages)
 	}
 }
 

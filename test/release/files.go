@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,6 +147,10 @@ func (r *release) packReleaseCharts(context.Context) error {
 		return err
 	}
 	number := strings.TrimPrefix(r.version, "v")
+	section, err := r.readReleaseChanges()
+	if err != nil {
+		return err
+	}
 	for _, folder := range folders {
 		name := filepath.Base(folder)
 		var files []packed
@@ -159,7 +164,7 @@ func (r *release) packReleaseCharts(context.Context) error {
 			}
 			text, err := os.ReadFile(path)
 			if inside == "Chart.yaml" && err == nil {
-				text, err = versionReleaseChart(text, number, r.version)
+				text, err = r.versionReleaseChart(text, section)
 			}
 			files = append(files, packed{name + "/" + filepath.ToSlash(inside), text, 0o644})
 			return err
@@ -175,23 +180,35 @@ func (r *release) packReleaseCharts(context.Context) error {
 	return nil
 }
 
-// versionReleaseChart returns a Chart.yaml with the versions of the release.
-func versionReleaseChart(text []byte, chart, app string) ([]byte, error) {
+// versionReleaseChart returns a Chart.yaml with the versions and the changes of the release.
+func (r *release) versionReleaseChart(text []byte, section string) ([]byte, error) {
 	var meta map[string]any
 	if err := yaml.Unmarshal(text, &meta); err != nil {
 		return nil, err
 	}
-	meta["version"], meta["appVersion"] = chart, app
+	changes, err := formatChartChanges(section)
+	if err != nil {
+		return nil, err
+	}
+	meta["version"], meta["appVersion"] = strings.TrimPrefix(r.version, "v"), r.version
+	annotations := meta["annotations"].(map[string]any)
+	annotations["artifacthub.io/changes"] = changes
+	annotations["artifacthub.io/prerelease"] = strconv.FormatBool(strings.Contains(r.version, "-"))
 	return yaml.Marshal(meta)
+}
+
+// readReleaseChanges returns the release's section of the changelog.
+func (r *release) readReleaseChanges() (string, error) {
+	text, err := os.ReadFile(filepath.Join(r.root, "CHANGELOG.md"))
+	if err != nil {
+		return "", err
+	}
+	return findChangelogSection(string(text), strings.TrimPrefix(r.version, "v"))
 }
 
 // writeReleaseNotes writes the release's section of the changelog.
 func (r *release) writeReleaseNotes(context.Context) error {
-	text, err := os.ReadFile(filepath.Join(r.root, "CHANGELOG.md"))
-	if err != nil {
-		return err
-	}
-	section, err := findChangelogSection(string(text), strings.TrimPrefix(r.version, "v"))
+	section, err := r.readReleaseChanges()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestReproducible(t *testing.T) {
 	for _, chart := range []string{"tachometer-adapter", "tachometer-scaler"} {
 		file := filepath.Join(folder, chart+"-1.2.3.tgz")
 		text := readPacked(t, file, chart+"/Chart.yaml")
-		if !strings.Contains(text, "\nversion: 1.2.3\n") || !strings.Contains(text, "appVersion: v1.2.3\n") {
+		if !strings.Contains(text, "\nversion: 1.2.3\n") || !strings.Contains(text, "appVersion: v1.2.3\n") || !strings.Contains(text, "description: ") {
 			t.Errorf("%s has other versions:\n%s", file, text)
 		}
 	}
@@ -203,6 +204,33 @@ func TestVersionForm(t *testing.T) {
 }
 
 // TestChangelogSection: the notes are the section of this version, also beside one that begins alike and below an empty Unreleased.
+func TestChartChanges(t *testing.T) {
+	t.Parallel()
+	const section = "Words.\n\n### FEATURE\n\nThe adapter:\n\n* `a: b` ([the page](docs/a.md)).\n\n### BUGFIX\n\n* c\n\n### OTHER\n\n* d\n"
+	r := release{version: "v1.2.3-rc.1"}
+	text, err := r.versionReleaseChart([]byte("name: tachometer-adapter\nversion: 0.0.0\nannotations: {artifacthub.io/license: Apache-2.0}\n"), section)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meta struct {
+		Version, AppVersion string
+		Annotations         map[string]string
+	}
+	if err := yaml.Unmarshal(text, &meta); err != nil {
+		t.Fatal(err)
+	}
+	var changes []chartChange
+	if err := yaml.UnmarshalStrict([]byte(meta.Annotations["artifacthub.io/changes"]), &changes); err != nil {
+		t.Fatal(err)
+	}
+	if want := []chartChange{{"added", "`a: b` (the page)."}, {"fixed", "c"}}; !slices.Equal(changes, want) {
+		t.Errorf("changes %q, want %q", changes, want)
+	}
+	if meta.Version != "1.2.3-rc.1" || meta.AppVersion != "v1.2.3-rc.1" || meta.Annotations["artifacthub.io/prerelease"] != "true" || meta.Annotations["artifacthub.io/license"] != "Apache-2.0" {
+		t.Errorf("Chart.yaml:\n%s", text)
+	}
+}
+
 func TestChangelogSection(t *testing.T) {
 	t.Parallel()
 	const changelog = "# Changelog\n\n## Unreleased\n\n## 0.1.10 (2027-02-01)\n\n* ten\n\n## [v0.1.1] - 2027-01-01\n\n* one\n\n### more\n\n* two\n"

@@ -134,12 +134,23 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.Cluster.Down(ctx)
 }
 
+// describeVersion returns the version of a commit, as the Makefile stamps it into programs: "dev" outside of a git repository.
+func describeVersion(ctx context.Context, folder string) string {
+	out, err := exec.CommandContext(ctx, "git", "-C", folder, "describe", "--tags", "--always", "--dirty").Output()
+	if err != nil {
+		return "dev"
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func (s *Stack) loadStackImages(ctx context.Context) error {
 	for target, image := range map[string]string{"tachometer-adapter": AdapterImage, "sample": SampleImage, "tachometer-scaler": ScalerImage} {
 		archive := filepath.Join(s.Root, "out", target+".tar")
 		began := time.Now()
 		fmt.Fprintf(s.log, "building image %s from the Dockerfile\n", image)
-		err := cluster.BuildImage(ctx, cluster.ImageBuild{Context: s.Root, Target: target, Tag: image, Archive: archive, Install: true})
+		err := cluster.BuildImage(ctx, cluster.ImageBuild{
+			Context: s.Root, Target: target, Tag: image, Archive: archive, Install: true, Args: map[string]string{"VERSION": describeVersion(ctx, s.Root)},
+		})
 		if err != nil {
 			return fmt.Errorf("build image %s: %w", image, err)
 		}

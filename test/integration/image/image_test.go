@@ -33,7 +33,9 @@ func TestSampleImage(t *testing.T) {
 }
 
 func TestAdapterImage(t *testing.T) {
-	build(t, "tachometer-adapter").check(t, "tachometer-adapter", "6443/tcp")
+	img := build(t, "tachometer-adapter")
+	img.check(t, "tachometer-adapter", "6443/tcp")
+	runsStatically(t, img.files["tachometer-adapter"])
 }
 
 func TestScalerImage(t *testing.T) {
