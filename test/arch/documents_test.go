@@ -200,7 +200,7 @@ func TestReadmeFirstScreen(t *testing.T) {
 	screen := strings.Join(strings.SplitN(readDocument(t, "README.md"), "\n", lines+1)[:lines], "\n")
 	for question, answer := range map[string]string{
 		"what is it?":                       "is a metrics adapter for the HorizontalPodAutoscaler",
-		"how much faster is it?":            "| until the metrics API shows 90 % of the step | ",
+		"how much faster is it?":            "| until the metrics API shows 90 % of the step, on 4 pods | ",
 		"how do I leave my adapter?":        "](docs/migration.md)",
 		"how do I go back?":                 "](docs/migration.md#go-back)",
 		"how do I try it?":                  "[`make demo`](#",
