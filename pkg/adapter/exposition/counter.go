@@ -129,8 +129,10 @@ func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
 	for i := range p.samples {
 		h.measureCounterGrowth(p, &p.samples[i])
 	}
-	for i := range p.samples {
-		h.placeCounterBeginning(p, &p.samples[i])
+	if !p.repeatsSeries { // else no counter is new
+		for i := range p.samples {
+			h.placeCounterBeginning(p, &p.samples[i])
+		}
 	}
 	for i := range h.growths {
 		g := &h.growths[i]

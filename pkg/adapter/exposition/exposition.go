@@ -2,7 +2,7 @@
 //
 // A Parser belongs to a target, and remembers its series from page to page. It reads a page line by line as it arrives, in pieces of any size,
 // and only the lines of wanted families. It
-// recognises a series of an earlier page by its bytes, so that a sample of a steady target costs a map look-up and a float
+// recognises a series of an earlier page by a hash of its bytes, so that a sample of a steady target costs the hash and a float
 // conversion, and no allocation. Prometheus's own parser decodes every other wanted line. A Parser accepts or rejects a wanted
 // family as a whole; a page with wrong framing or content loses all its families.
 package exposition
@@ -129,16 +129,18 @@ type Series struct {
 
 	lastPage     uint64  // number of the last page with the series, accepted or not
 	sampleIndex  int     // of its sample among the samples of lastPage
-	alive        bool    // the last accepted page had the series
+	family       int     // index of its family on the last accepted page
+	pageHash     uint64  // hash of its newest spelling on a page
 	nextSameHash *Series // another series with the same hash of its labels
 
 	lastValue float64 // on the last accepted page with the series
 	seenAt    int64   // time of that page
 	rate      float64 // of a counter up to that page, per millisecond; infinite if unknown
-	seenAlive bool    // an accepted page had the series
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
+	alive      bool         // the last accepted page had the series
+	seenAlive  bool         // an accepted page had the series
 	isQuantile bool         // it has the label of a summary's quantiles
 	isBucket   bool         // it is a bucket of a histogram
 	isReplaced bool         // the page being accepted replaces its earlier samples

@@ -56,6 +56,8 @@ type Parser struct {
 	rejectedCount int      // rejected families
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
+	aliveFamilies *Families // wanted on that page
+	expected      []*Series // of this page, if it repeats the last; nil: the order is unknown
 	endedSeries   []*Series // ended by EndSeries since
 	replaced      []*Series // of ParsedPage
 	repeatsSeries bool      // see repeatsSeriesOfLastPage
@@ -83,7 +85,10 @@ func (p *Parser) Parse(page PageOptions, body []byte) (ParsedPage, error) {
 
 // BeginPage starts a page. It forgets an earlier page that has not ended.
 func (p *Parser) BeginPage(page PageOptions) {
-	p.options, p.now = page, page.Now.UnixMilli()
+	p.options, p.now, p.expected = page, page.Now.UnixMilli(), nil
+	if page.Families == p.aliveFamilies {
+		p.expected = p.aliveSeries
+	}
 	if p.options.Families == nil {
 		p.options.Families = NewFamilies(nil)
 	}
@@ -230,7 +235,7 @@ func (p *Parser) EndSeries(at int64) []*Series {
 		}
 	}
 	ended := p.aliveSeries
-	p.aliveSeries = nil
+	p.aliveSeries, p.expected = nil, nil
 	if len(ended) > 0 {
 		p.endedSeries = ended
 	}
@@ -294,13 +299,14 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 	if p.options.FindBeginnings {
 		earlier = p.history.recordCounterPage(p)
 	}
-	p.vanished, p.endedSeries = p.vanished[:0], nil
+	p.vanished, p.endedSeries, p.aliveFamilies = p.vanished[:0], nil, p.options.Families
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {
 		case p.isRejectedSeries(s):
 			p.aliveSeries[alive] = s // the page says nothing about it
 			alive++
+			p.aliveFamilies = nil // its family and its place are of an earlier page
 		case !p.cache.isSeriesOnPage(s):
 			s.alive, s.endedAt = false, p.now
 			p.vanished = append(p.vanished, s)
@@ -312,7 +318,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 	for _, sample := range p.samples {
 		s := sample.Series
 		s.noteCounterRate(sample.Value, p.now)
-		s.alive, s.seenAlive, s.lastValue, s.seenAt = true, true, sample.Value, p.now
+		s.alive, s.seenAlive, s.lastValue, s.seenAt, s.family = true, true, sample.Value, p.now, sample.family
 		p.aliveSeries = append(p.aliveSeries, s)
 		if !sample.held {
 			p.samples[kept] = sample

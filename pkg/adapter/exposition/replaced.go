@@ -34,15 +34,16 @@ func (p *Parser) findReplacedSeries() {
 	}
 }
 
-// repeatsSeriesOfLastPage reports whether the page has the series of the last accepted page, in their order and with their types.
+// repeatsSeriesOfLastPage reports whether the page has the series of the last accepted page, in any order, with their types.
 func (p *Parser) repeatsSeriesOfLastPage() bool {
 	if len(p.samples) != len(p.aliveSeries) {
 		return false
 	}
 	family := -1
-	for i, s := range p.aliveSeries {
+	for i := range p.samples {
 		sample := &p.samples[i]
-		if sample.Series != s || sample.family != family && s.familyType != p.families[sample.family].Type {
+		s := sample.Series
+		if !s.alive || sample.family != family && s.familyType != p.families[sample.family].Type {
 			return false
 		}
 		family = sample.family

@@ -54,8 +54,11 @@ func (c *seriesCache) startPageOfSeries(page PageOptions) {
 
 // findSeriesByBytes returns the series written as b, or nil.
 func (c *seriesCache) findSeriesByBytes(b []byte) *Series {
-	return c.byBytes[maphash.Bytes(c.seed, b)]
+	return c.byBytes[c.hashPageSeries(b)]
 }
+
+// hashPageSeries returns the hash of a series written as b.
+func (c *seriesCache) hashPageSeries(b []byte) uint64 { return maphash.Bytes(c.seed, b) }
 
 // markSeriesOnPage marks the series as present on the page. It returns false if the series was marked before.
 func (c *seriesCache) markSeriesOnPage(s *Series) bool {
@@ -92,7 +95,8 @@ func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
 		c.byHash[hash] = s
 		c.seriesCount++
 	}
-	c.byBytes[maphash.Bytes(c.seed, d.series)] = s
+	s.pageHash = c.hashPageSeries(d.series)
+	c.byBytes[s.pageHash] = s
 	return s, nil
 }
 
