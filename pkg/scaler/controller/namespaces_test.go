@@ -61,7 +61,9 @@ func (a *holdsAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	case isHolds && r.Method == http.MethodPost:
 		return a.create(r)
 	case r.Method == http.MethodDelete && namespace != "":
-		maps.DeleteFunc(a.holds, func(_ string, h *hold.Object) bool { return strings.HasSuffix(r.URL.Path, "/"+namespace+"/holds/"+h.Name) })
+		maps.DeleteFunc(a.holds, func(_ string, h *hold.Object) bool {
+			return strings.HasSuffix(r.URL.Path, "/"+namespace+"/holds/"+h.Name)
+		})
 	case isHolds && namespace == "" && a.fails > 0:
 		a.fails--
 		return newAPIResponse(apierrors.NewInternalError(io.ErrUnexpectedEOF).Status(), http.StatusInternalServerError), nil
