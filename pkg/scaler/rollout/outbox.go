@@ -281,7 +281,7 @@ func (p *pass) postHoldMessage(ctx context.Context, s Step) {
 		Key: s.Post.Key, Kind: kindOfOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
 		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
 	}
-	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+	if v, ok := p.observed.Verdicts[h.UID]; ok && v.isOfTry(h) {
 		m.Report = v.Report
 	}
 	if p.Notifier != nil {
