@@ -55,3 +55,25 @@ func TestD7DeafMember(t *testing.T) {
 		t.Error("the gate is shut after the workload can be read again")
 	}
 }
+
+// TestD8HoldOfNoObject: a Hold whose workload no object can be is let go when it is deleted, also if its client gave it the finalizer.
+func TestD8HoldOfNoObject(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.readLive()
+	b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.failScale = map[string]error{"shop": errNoObjectName}
+	b.apply(t, "shop", saleHold())
+	for range 2 {
+		if err := b.pass(t.Context()); !errors.Is(err, errTrouble) {
+			t.Fatal(err)
+		}
+	}
+	b.release(t, "shop", "event/sale")
+	for range 2 {
+		_ = b.pass(t.Context())
+	}
+	if len(b.holds) > 0 {
+		t.Errorf("left: %+v", b.find("shop", "event/sale").Status)
+	}
+}

@@ -452,7 +452,7 @@ func (p *pass) observeWorkloadScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), errors.Is(err, errClusterScoped), apierrors.IsForbidden(err):
+	case isTroubleError(err):
 		o.Trouble = err.Error()
 	default:
 		return err
