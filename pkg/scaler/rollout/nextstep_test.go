@@ -69,6 +69,7 @@ func TestNextStep(t *testing.T) {
 		"two autoscalers":         {func(o *Observed, h *hold.Object) { o.Trouble = "two" }, WriteStatus, hold.Received},
 		"above the maximum":       {func(o *Observed, h *hold.Object) { h.Spec.Replicas = 11 }, WriteStatus, hold.RolledBack},
 		"zero":                    {func(o *Observed, h *hold.Object) { h.Spec.Replicas = 0 }, WriteStatus, hold.RolledBack},
+		"slow verification":       {func(o *Observed, h *hold.Object) { h.Spec.Verify.Timeout.Duration = 2 * time.Minute }, WriteStatus, hold.RolledBack},
 		"of KEDA":                 {func(o *Observed, h *hold.Object) { o.Autoscaler.ScaledObject = "x" }, WriteStatus, hold.RolledBack},
 		"forbidden gate":          {func(o *Observed, h *hold.Object) { o.GateFaults = map[string]string{"sale": "forbidden"} }, WriteStatus, hold.RolledBack},
 		"nothing recorded":        {func(o *Observed, h *hold.Object) { h.Status.Numbers = nil }, WriteStatus, hold.Received},

@@ -4,6 +4,7 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,6 +120,11 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	for _, g := range h.Spec.Gates {
 		if fault := o.GateFaults[g]; fault != "" {
 			return fault
+		}
+	}
+	if h.Spec.Verify != nil { // the schema takes some that no pod can pass
+		if err := h.Spec.Verify.WithDefaults().Validate(); err != nil {
+			return shortenStatusText("the verification cannot run: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 	switch {
