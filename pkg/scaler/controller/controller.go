@@ -123,7 +123,7 @@ func (c *Controller) tryWatchOwnedNamespaces(ctx context.Context) bool {
 	if err != nil && ctx.Err() == nil {
 		klog.FromContext(ctx).Info("Holds of all namespaces cannot be listed, watching the namespaces of the configuration", "err", err, "retried", !rollout.IsPermanentError(err))
 	}
-	c.Caches.WatchHolds(namespaces)
+	c.Caches.WatchHolds(namespaces) //nolint:contextcheck // informers live as long as the caches, not as the call
 	return err == nil || rollout.IsPermanentError(err)
 }
 

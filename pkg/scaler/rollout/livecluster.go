@@ -14,7 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -48,7 +48,7 @@ func (c *LiveCluster) ListHolds(ctx context.Context, namespace string) ([]hold.O
 
 // GetScale implements Reader.
 func (c *LiveCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
-	if faults := path.IsValidPathSegmentName(t.Name); len(faults) > 0 {
+	if faults := content.IsPathSegmentName(t.Name); len(faults) > 0 {
 		return nil, fmt.Errorf("workload %q: %w: it %s", t.Name, errNoObjectName, strings.Join(faults, ", "))
 	}
 	api, err := c.resolveWorkloadClient(t)
