@@ -164,12 +164,13 @@ func (c *changeCommand) changeWorkloadHolds(
 	ctx context.Context, conn *Connection, t hold.Workload, change map[string]any, message string, out *outputPrinter,
 ) (int, error) {
 	e := conn.NewEngine(conn.holdClientFor(c.dryRun))
-	if err := c.coverLaterHolds(ctx, conn, e, t, message, out); err != nil {
+	before, err := c.coverLaterHolds(ctx, conn, e, t, message, out)
+	if err != nil {
 		return 0, err
 	}
 	chosen, err := c.chooseChangedHolds(ctx, conn, e, t)
 	if err != nil {
-		return 0, err
+		return before, err
 	}
 	var changed []hold.Object
 	for i := range chosen {
@@ -177,7 +178,7 @@ func (c *changeCommand) changeWorkloadHolds(
 		after := &chosen[i]
 		if c.dryRun != dryRunClient {
 			if after, err = c.patchHold(ctx, conn, &chosen[i], change); err != nil {
-				return len(changed), unrecordedHoldError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
+				return before + len(changed), unconfirmedChangeError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
 			}
 		}
 		out.printCommandEvent(c.verb, after.HoldID(), c.dryRun.markDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
@@ -204,10 +205,10 @@ func (c *changeCommand) printReplacedPause(h *hold.Object, now time.Time, out *o
 	}
 }
 
-// coverLaterHolds makes a change of all holds of a workload hold for later ones too.
-func (c *changeCommand) coverLaterHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload, message string, out *outputPrinter) error {
+// coverLaterHolds makes a change of all holds of a workload hold for later ones too. It returns how many holds it stored for that.
+func (c *changeCommand) coverLaterHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload, message string, out *outputPrinter) (stored int, err error) {
 	if !c.coversLater || len(c.reasons) > 0 {
-		return nil
+		return 0, nil
 	}
 	ids, err := listWorkloadHoldIDs(ctx, e, t)
 	if err == nil && len(ids) == 0 {
@@ -215,14 +216,18 @@ func (c *changeCommand) coverLaterHolds(ctx context.Context, conn *Connection, e
 	}
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case c.dryRun.isDryRunCommand() && !slices.Contains(ids, hold.WorkloadPauseID):
 		out.printCommandEvent(c.verb, hold.WorkloadPauseID, c.dryRun.markDryRun(strings.TrimSpace(hold.WorkloadPauseID+" "+message)), nil)
 	}
 	if c.dryRun == dryRunClient {
-		return nil
+		return 0, nil
 	}
-	return e.PauseWorkload(ctx, t, IdentifyCaller(), c.until)
+	made, err := e.PauseWorkload(ctx, t, IdentifyCaller(), c.until)
+	if made {
+		stored = 1
+	}
+	return stored, unconfirmedChangeError(c.Name, err)
 }
 
 // patchHold changes a hold. It tries again beside the scaler's writes of a status; a change that is about the request is rejected if the request is another
@@ -243,7 +248,7 @@ func (c *changeCommand) patchHold(ctx context.Context, conn *Connection, h *hold
 			return after, err
 		}
 		if version, err = findHoldVersion(ctx, client, h); err != nil {
-			return nil, err
+			return nil, WithExitCode(err, ExitFailed) // nothing is written
 		}
 	}
 }

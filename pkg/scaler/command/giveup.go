@@ -40,13 +40,23 @@ func withGiveUpLimit(ctx context.Context, limit time.Duration, f rollout.Observe
 	return ctx, f
 }
 
-// unrecordedHoldError adds the exit code to the error of a failed write of a hold. Without a response, the API server may have accepted the
-// write: only an error that excludes this leaves exit code 1.
+// unrecordedHoldError adds the exit code to the error of a failed write of a hold.
 func unrecordedHoldError(program string, err error) error {
+	return unansweredWriteError(err, fmt.Sprintf("the hold may exist nevertheless: check with `%s status`, undo with `%s release`", program, program))
+}
+
+// unconfirmedChangeError adds the exit code to the error of a failed change of a hold; nil stays nil.
+func unconfirmedChangeError(program string, err error) error {
+	return unansweredWriteError(err, fmt.Sprintf("the hold may have changed nevertheless: check with `%s status`", program))
+}
+
+// unansweredWriteError adds the exit code and a hint to the error of a write. Without a response, the API server may have accepted the write: only an
+// error that excludes this, or has its exit code already, stays as it is.
+func unansweredWriteError(err error, hint string) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
-	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
+	if _, coded := ExitCode(err); coded || err == nil || unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
-	return WithExitCode(fmt.Errorf("%w; the hold may exist nevertheless: check with `%s status`, undo with `%s release`", err, program, program), ExitUnfinished)
+	return WithExitCode(fmt.Errorf("%w; %s", err, hint), ExitUnfinished)
 }

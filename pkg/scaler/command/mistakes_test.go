@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // TestD29UnreadableHold: no format hides a Hold that cannot be read, or a field of it.
@@ -67,6 +69,8 @@ func TestD26PartlyChanged(t *testing.T) {
 		"both missing":                {[]string{"pause", "deploy/nobody", "deploy/nobody2"}, "", ExitFailed},
 		"a dry run":                   {[]string{"pause", "deploy/shop", "deploy/nobody", "--dry-run"}, "", ExitFailed},
 		"the second hold denied":      {[]string{"pause", "deploy/shop"}, http.MethodPatch + " " + holdsPath + "/launch", ExitUnfinished},
+		"all denied but the pause":    {[]string{"pause", "deploy/shop"}, http.MethodPatch + " " + holdsPath + "/hours", ExitUnfinished},
+		"the pause denied":            {[]string{"pause", "deploy/shop"}, http.MethodPost + " " + holdsPath, ExitFailed},
 		"the only hold denied":        {[]string{"pause", "deploy/shop", "--reason", "launch"}, http.MethodPatch + " " + holdsPath + "/launch", ExitFailed},
 	} {
 		a := newFakeAPI(t)
@@ -74,6 +78,21 @@ func TestD26PartlyChanged(t *testing.T) {
 		a.forbids = c.forbids
 		if _, errs, code := a.run(t, c.args...); code != c.code {
 			t.Errorf("%s: exit code %d, want %d: %s", name, code, c.code, errs)
+		}
+	}
+}
+
+// TestD26SetOfAPausedHold: a hold that is paused, and cannot be resumed, has its new number all the same.
+func TestD26SetOfAPausedHold(t *testing.T) {
+	t.Parallel()
+	for replicas, want := range map[string]int{"7": ExitUnfinished, "3": ExitFailed} {
+		a := newFakeAPI(t)
+		shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+		name := hold.ObjectName(shop, "set/launch")
+		a.addHold(name, map[string]any{"id": "set/launch", "reason": "launch", "by": IdentifyCaller(), "replicas": 3, "lower": true, "within": "5m0s", "paused": true}, map[string]any{"state": "Released", "observedGeneration": 1})
+		a.forbids = http.MethodPatch + " " + holdsPath + "/" + name
+		if _, errs, code := a.run(t, "set", "deploy/shop", "--replicas", replicas, "--reason", "launch"); code != want {
+			t.Errorf("%s replicas: exit code %d, want %d: %s; wrote %q", replicas, code, want, errs, a.wrote())
 		}
 	}
 }

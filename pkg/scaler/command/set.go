@@ -239,7 +239,7 @@ func (s *holdSetting) storePlannedHold(ctx context.Context) error {
 		}
 		if o.Spec.Paused { // set asks for the replicas now
 			if _, err := s.conn.Holds.PatchHold(ctx, o.Namespace, o.Name, []byte(`{"spec":{"paused":null,"pausedUntil":null}}`)); err != nil {
-				return unrecordedHoldError(s.Name, fmt.Errorf("resume hold %s: %w", s.hold.ID, err))
+				return joinWorkloadErrors([]error{unrecordedHoldError(s.Name, fmt.Errorf("resume hold %s: %w", s.hold.ID, err))}, changed)
 			}
 			s.out.printCommandEvent("resumed", s.hold.ID, "the hold was paused", nil)
 		}

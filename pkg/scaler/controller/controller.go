@@ -79,30 +79,52 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.mu.Unlock()
 		cancel()
 	}()
-	c.addOwnedNamespaces(ctx)
 	stop := c.Caches.Start(ctx, c.Namespaces, c.wakeWorkloadWorker)
 	defer stop()
 	defer func() { owing = c.listOwingNamespaces() }()
-	if !c.Caches.WaitForHolds(ctx) {
-		return nil
-	}
+	c.watchOwnedNamespaces(ctx)
+	c.waitForHolds(ctx)
 	return c.applySchedulesAtChanges(ctx)
+}
+
+// holdsTimeout bounds the wait for the holds of all namespaces: one in which the scaler has no rights must not stop the windows of all others. It is above
+// the time of an API server that answers.
+const holdsTimeout = 10 * time.Second
+
+// waitForHolds waits up to holdsTimeout until the holds of all namespaces are read.
+func (c *Controller) waitForHolds(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, holdsTimeout)
+	defer cancel()
+	if unread := c.Caches.WaitForHolds(limited); len(unread) > 0 && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(nil, "Holds of namespaces cannot be read yet, applying the schedules", "namespaces", unread)
+	}
 }
 
 // ownedListTimeout bounds the search for holds in all namespaces.
 const ownedListTimeout = 10 * time.Second
 
-// addOwnedNamespaces adds the namespaces with holds that this controller acted on under an earlier configuration. Without the right to list the holds of all
-// namespaces it adds none.
-func (c *Controller) addOwnedNamespaces(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, ownedListTimeout)
-	defer cancel()
-	namespaces, err := c.Caches.ListNamespacesWithLabel(ctx, hold.ControllerLabel+"="+c.Engine.Owner)
-	if err != nil {
-		klog.FromContext(ctx).Info("Holds of all namespaces cannot be listed, watching the namespaces of the configuration", "err", err)
+// watchOwnedNamespaces watches the namespaces with holds that this controller acted on under an earlier configuration. While the API server does not list
+// them, it tries again in the background: nobody else restores what these holds changed.
+func (c *Controller) watchOwnedNamespaces(ctx context.Context) {
+	if c.tryWatchOwnedNamespaces(ctx) {
 		return
 	}
-	c.Namespaces = append(c.Namespaces, namespaces...)
+	c.runningWorkers.Go(func() {
+		for retry.Sleep(ctx, reapplyRetryInterval) && !c.tryWatchOwnedNamespaces(ctx) {
+		}
+	})
+}
+
+// tryWatchOwnedNamespaces reports whether it needs no other try. Without the right to list the holds of all namespaces, the configuration's are all.
+func (c *Controller) tryWatchOwnedNamespaces(ctx context.Context) bool {
+	limited, cancel := context.WithTimeout(ctx, ownedListTimeout)
+	defer cancel()
+	namespaces, err := c.Caches.ListNamespacesWithLabel(limited, hold.ControllerLabel+"="+c.Engine.Owner)
+	if err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Info("Holds of all namespaces cannot be listed, watching the namespaces of the configuration", "err", err, "retried", !rollout.IsPermanentError(err))
+	}
+	c.Caches.WatchHolds(namespaces) //nolint:contextcheck // informers live as long as the caches, not as the call
+	return err == nil || rollout.IsPermanentError(err)
 }
 
 // settleTimeout bounds the wait for receivers at the end of Run: a change of the configuration waits for it too.

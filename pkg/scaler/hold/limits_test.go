@@ -4,10 +4,13 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
 // specProperty is the schema of a field of the spec, as far as it has limits.
@@ -18,7 +21,8 @@ type specProperty struct {
 		Pattern   string
 		Rules     []celRule `json:"x-kubernetes-validations"`
 	}
-	Rules []celRule `json:"x-kubernetes-validations"`
+	Properties map[string]specProperty
+	Rules      []celRule `json:"x-kubernetes-validations"`
 }
 
 type celRule struct{ Rule string }
@@ -132,4 +136,36 @@ func TestTextsAreOneLine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLimitsOfVerifications: the schema takes no verification with more than the scaler tests, and each up to that.
+func TestLimitsOfVerifications(t *testing.T) {
+	t.Parallel()
+	p := readSpecProperties(t)["verify"].Properties
+	for name, c := range map[string]struct {
+		limit int
+		spec  func(n int) verify.Spec
+	}{
+		"requests":    {p["requests"].Maximum, func(n int) verify.Spec { return verify.Spec{Requests: n} }},
+		"concurrency": {p["concurrency"].Maximum, func(n int) verify.Spec { return verify.Spec{Concurrency: n} }},
+		"success":     {p["success"].Maximum, func(n int) verify.Spec { return verify.Spec{Success: float64(n)} }},
+		"url":         {p["url"].MaxLength, func(n int) verify.Spec { return verify.Spec{URL: "/" + strings.Repeat("a", n-1)} }},
+		"slower":      {findRuleMaximum(p["slower"].Rules), func(n int) verify.Spec { return verify.Spec{URL: "/", Slower: float64(n)} }},
+	} {
+		if err := c.spec(c.limit).WithDefaults().Validate(); c.limit == 0 || err != nil {
+			t.Errorf("%s: %d: %v", name, c.limit, err)
+		}
+		if c.spec(c.limit+1).WithDefaults().Validate() == nil {
+			t.Errorf("%s: %d is taken", name, c.limit+1)
+		}
+	}
+}
+
+// findRuleMaximum returns the greatest number that the first rule takes; 0: it has none.
+func findRuleMaximum(rules []celRule) (n int) {
+	if len(rules) > 0 {
+		_, text, _ := strings.Cut(rules[0].Rule, "self <= ")
+		n, _ = strconv.Atoi(strings.TrimSuffix(text, ".0"))
+	}
+	return n
 }

@@ -4,6 +4,7 @@ package rollout
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -53,15 +54,9 @@ func NewCaches(live *LiveCluster) *Caches {
 func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(hold.Workload)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.ctx, c.onChange = ctx, onChange
-	for _, namespace := range namespaces {
-		if c.holds[namespace] == nil {
-			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
-			_ = c.holds[namespace].SetTransform(stripCachedHold)                          // an informer that has not started takes a transform
-			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) }) //nolint:contextcheck // informers live as long as the caches, not as the call
-		}
-	}
+	c.mu.Unlock()
+	c.WatchHolds(namespaces) //nolint:contextcheck // informers live as long as the caches, not as the call
 	return func() {
 		cancel()
 		c.mu.Lock()
@@ -71,6 +66,19 @@ func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(h
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.holds, c.namespaces = map[string]cache.SharedIndexInformer{}, map[string]*namespaceCaches{}
+	}
+}
+
+// WatchHolds watches the holds of further namespaces. It does nothing before Start and after its stop.
+func (c *Caches) WatchHolds(namespaces []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, namespace := range namespaces {
+		if c.ctx != nil && c.holds[namespace] == nil {
+			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
+			_ = c.holds[namespace].SetTransform(stripCachedHold) // an informer that has not started takes a transform
+			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) })
+		}
 	}
 }
 
@@ -89,15 +97,18 @@ func (c *Caches) runInformer(informer cache.SharedIndexInformer, onChange func(a
 	c.running.Go(func() { informer.Run(ctx.Done()) })
 }
 
-// WaitForHolds waits until the holds of all namespaces are read, or ctx ends. It reports whether they are.
-func (c *Caches) WaitForHolds(ctx context.Context) bool {
+// WaitForHolds waits until the holds of all namespaces are read, or ctx ends. It returns the namespaces with holds that are not read.
+func (c *Caches) WaitForHolds(ctx context.Context) (unread []string) {
 	c.mu.Lock()
-	var synced []cache.InformerSynced
-	for _, informer := range c.holds {
-		synced = append(synced, informer.HasSynced)
-	}
+	informers := maps.Clone(c.holds)
 	c.mu.Unlock()
-	return cache.WaitForCacheSync(ctx.Done(), synced...)
+	for namespace, informer := range informers {
+		if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+			unread = append(unread, namespace)
+		}
+	}
+	slices.Sort(unread)
+	return unread
 }
 
 // wakeForHold wakes the workload of a hold, and the workloads of its group.

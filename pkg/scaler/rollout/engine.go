@@ -322,28 +322,40 @@ func (p *pass) observeWorkloadPods(ctx context.Context) error {
 	return err
 }
 
-// observeHoldGroup reads the lacks of the other workloads in the groups with a gate that may open now.
+// observeHoldGroup reads the lacks of the other workloads in the groups with a gate that may open now. One that cannot be read keeps the gate shut, and
+// nothing else of this workload.
 func (p *pass) observeHoldGroup(ctx context.Context) error {
 	o := &p.observed
 	o.MissingMembers = map[types.UID]string{}
 	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
 		for _, m := range o.listHoldGroupMembers(&o.Holds[i]) {
-			other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
-			other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
-			if err := other.observeWorkloadScale(ctx); err != nil {
+			missing, err := p.readMissingPods(ctx, m)
+			if ctx.Err() != nil {
 				return err
 			}
-			if other.observed.Scale == nil {
-				o.MissingMembers[m.UID] = "the workload does not exist"
-				continue
+			if err != nil {
+				missing = shortenStatusText("the workload cannot be read: " + err.Error())
 			}
-			if err := other.observeWorkloadPods(ctx); err != nil {
-				return err
-			}
-			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
+			o.MissingMembers[m.UID] = missing
 		}
 	}
 	return nil
+}
+
+// readMissingPods returns what the workload of a hold lacks for it; empty: nothing.
+func (p *pass) readMissingPods(ctx context.Context, m *hold.Object) (string, error) {
+	other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
+	other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
+	if err := other.observeWorkloadScale(ctx); err != nil {
+		return "", err
+	}
+	if other.observed.Scale == nil {
+		return "the workload does not exist", nil
+	}
+	if err := other.observeWorkloadPods(ctx); err != nil {
+		return "", err
+	}
+	return other.observed.describeMissingPods(m, p.now), nil
 }
 
 // listPassHolds lists the holds that a pass may need: from a HoldFinder without the many others of the namespace.
@@ -440,7 +452,7 @@ func (p *pass) observeWorkloadScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), errors.Is(err, errClusterScoped), apierrors.IsForbidden(err):
+	case isTroubleError(err):
 		o.Trouble = err.Error()
 	default:
 		return err

@@ -64,7 +64,7 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	}
 	there := all[i].DeepCopy()
 	switch {
-	case there.DeletionTimestamp != nil && there.IsGivenBack() && (!owesHoldEnd(there, time.Time{}) || len(there.Status.Outbox) >= maxOutboxMessages): // deleted, it is past its end at any time
+	case there.DeletionTimestamp != nil && there.IsGivenBack() && (!owesHoldOutcome(there) || len(there.Status.Outbox) >= maxOutboxMessages):
 		return true, e.replaceGivenBackHold(ctx, there, want)
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -47,6 +48,9 @@ func (c *LiveCluster) ListHolds(ctx context.Context, namespace string) ([]hold.O
 
 // GetScale implements Reader.
 func (c *LiveCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
+	if faults := content.IsPathSegmentName(t.Name); len(faults) > 0 {
+		return nil, fmt.Errorf("workload %q: %w: it %s", t.Name, errNoObjectName, strings.Join(faults, ", "))
+	}
 	api, err := c.resolveWorkloadClient(t)
 	if err != nil {
 		return nil, err
@@ -92,10 +96,18 @@ var scalableAppsKinds = []string{"Deployment", "StatefulSet", "ReplicaSet"}
 // These are trouble that a person must end.
 var (
 	errClusterScoped = errors.New("is cluster-scoped")
+	errNoObjectName  = errors.New("no object can have this name")
 	errNoReplicas    = errors.New("has no number of replicas")
 	errNoScale       = errors.New("has no scale subresource")
 	errControlled    = errors.New("is controlled by")
 )
+
+// isTroubleError reports whether an error is trouble of the workload alone, which a person must end.
+func isTroubleError(err error) bool {
+	return apierrors.IsForbidden(err) || slices.ContainsFunc([]error{errSeveralAutoscalers, errNoScale, errNoReplicas, errControlled, errClusterScoped, errNoObjectName}, func(trouble error) bool {
+		return errors.Is(err, trouble)
+	})
+}
 
 // scaleOfWorkloadObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
 func (c *LiveCluster) scaleOfWorkloadObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {

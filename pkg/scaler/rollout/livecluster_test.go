@@ -14,8 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
 	clientfake "k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -96,6 +98,20 @@ func TestD7VersionNoLongerServed(t *testing.T) {
 	}
 	if pods, err := live.ListPods(t.Context(), "sale", s.Selector); err != nil || len(pods) > 0 {
 		t.Errorf("a scale without a selector has the pods %v, %v", pods, err)
+	}
+}
+
+// TestD8NameOfNoObject: a Hold whose workload has a name that no object can have, which a tenant may write, is trouble of its own: it can be deleted.
+func TestD8NameOfNoObject(t *testing.T) {
+	t.Parallel()
+	live, _ := newCustomCluster()
+	live.Dynamic = dynamic.NewForConfigOrDie(&rest.Config{Host: "http://127.0.0.1:1"}) // it rejects the names before it connects
+	for _, name := range []string{"../web", "web/scale", "..", ".", "a%2fb"} {
+		w := customWorkload("v1")
+		w.Name = name
+		if s, err := live.GetScale(t.Context(), w); !errors.Is(err, errNoObjectName) || !isTroubleError(err) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ type memoryCluster struct {
 	deny       error                                           // the API server denies each number with it
 	hidePods   error                                           // the API server answers each list of pods with it
 	denyOwner  error                                           // the API server denies each change of field managers with it
+	failScale  map[string]error                                // the API server answers each read of the workload with it
 	denyStatus error                                           // a webhook denies each status of a hold with it
 	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
@@ -136,6 +137,9 @@ func (c *memoryCluster) ListHolds(context.Context, string) (all []hold.Object, e
 
 func (c *memoryCluster) GetScale(_ context.Context, t hold.Workload) (*Scale, error) {
 	w := c.workloads[t.Name]
+	if err := c.failScale[t.Name]; err != nil {
+		return nil, err
+	}
 	if w == nil || w.gone {
 		return nil, nil //nolint:nilnil // as the API server
 	}

@@ -69,6 +69,7 @@ func TestNextStep(t *testing.T) {
 		"two autoscalers":         {func(o *Observed, h *hold.Object) { o.Trouble = "two" }, WriteStatus, hold.Received},
 		"above the maximum":       {func(o *Observed, h *hold.Object) { h.Spec.Replicas = 11 }, WriteStatus, hold.RolledBack},
 		"zero":                    {func(o *Observed, h *hold.Object) { h.Spec.Replicas = 0 }, WriteStatus, hold.RolledBack},
+		"slow verification":       {func(o *Observed, h *hold.Object) { h.Spec.Verify.Timeout.Duration = 2 * time.Minute }, WriteStatus, hold.RolledBack},
 		"of KEDA":                 {func(o *Observed, h *hold.Object) { o.Autoscaler.ScaledObject = "x" }, WriteStatus, hold.RolledBack},
 		"forbidden gate":          {func(o *Observed, h *hold.Object) { o.GateFaults = map[string]string{"sale": "forbidden"} }, WriteStatus, hold.RolledBack},
 		"nothing recorded":        {func(o *Observed, h *hold.Object) { h.Status.Numbers = nil }, WriteStatus, hold.Received},
@@ -135,13 +136,18 @@ func TestNextStep(t *testing.T) {
 			h.Status.State = hold.Ready
 			o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true}}
 		}, Rest, ""},
+		"verdict of another request": {func(o *Observed, h *hold.Object) {
+			h.Status.State = hold.Ready
+			o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true, Since: benchStart, Asked: newVerifiedRequest(h)}}
+			h.Spec.Verify = &verify.Spec{URL: "/other"}
+		}, Rest, ""},
 		"passed": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Ready
-			o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true, Since: benchStart}}
+			o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true, Since: benchStart, Asked: newVerifiedRequest(h)}}
 		}, WriteStatus, hold.Verified},
 		"failed": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Ready
-			o.Verdicts = map[types.UID]Verdict{"uid": {Message: "slow", Since: benchStart}}
+			o.Verdicts = map[types.UID]Verdict{"uid": {Message: "slow", Since: benchStart, Asked: newVerifiedRequest(h)}}
 		}, WriteStatus, hold.RolledBack},
 		"no verification": {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Verify = hold.Ready, nil }, WriteStatus, hold.Verified},
 		"verified":        {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified }, RecordGate, ""},
@@ -288,7 +294,7 @@ func TestKilledAfterEveryRow(t *testing.T) {
 			for range 40 {
 				s := nextStep(o, now)
 				if i := o.holdToVerify(now); i >= 0 {
-					o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true, Since: o.Holds[i].Status.Since.Time}}
+					o.Verdicts = map[types.UID]Verdict{"uid": {Passed: true, Since: o.Holds[i].Status.Since.Time, Asked: newVerifiedRequest(&o.Holds[i])}}
 					continue
 				}
 				if s.Kind == Rest {

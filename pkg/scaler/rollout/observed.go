@@ -45,9 +45,30 @@ type Verdict struct {
 	Passed  bool
 	Message string
 	Since   time.Time // Status.Since of the hold that was verified: a verdict of an earlier try does not count
+	Asked   verifiedRequest
 	Report  *verify.Report
 	// Youngest is the creation of the youngest pod that was ready, and ReadyAt the time at which the last of these pods became ready.
 	Youngest, ReadyAt metav1.Time
+}
+
+// verifiedRequest is what a hold asked for when its pods were verified: a verdict about another request does not count.
+type verifiedRequest struct {
+	replicas int32
+	spec     verify.Spec
+}
+
+// newVerifiedRequest returns what a hold asks for now.
+func newVerifiedRequest(h *hold.Object) verifiedRequest {
+	r := verifiedRequest{replicas: h.Spec.Replicas}
+	if h.Spec.Verify != nil {
+		r.spec = *h.Spec.Verify
+	}
+	return r
+}
+
+// isOfTry reports whether the verdict is about the present try of a hold.
+func (v Verdict) isOfTry(h *hold.Object) bool {
+	return v.Since.Equal(h.Status.Since.Time) && v.Asked == newVerifiedRequest(h)
 }
 
 // Observed is all that nextStep knows about a workload.

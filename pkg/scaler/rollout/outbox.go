@@ -78,6 +78,13 @@ func owesHoldEnd(h *hold.Object, now time.Time) bool {
 		!wasOutcomeTold(h, string(hold.Released)) && (!h.IsPaused(now) || isHoldPastEnd(h, now))
 }
 
+// owesHoldOutcome reports whether a deleted hold that is given back has an outcome to tell that is not in its outbox: its end, a failure, or a gate that it
+// left open. It is past its end at any time.
+func owesHoldOutcome(h *hold.Object) bool {
+	name, _ := (&Observed{}).owedHoldOutcome(h, time.Time{})
+	return name != ""
+}
+
 // wasOutcomeTold reports whether the notifiers of a hold were told an outcome.
 func wasOutcomeTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
 
@@ -274,7 +281,7 @@ func (p *pass) postHoldMessage(ctx context.Context, s Step) {
 		Key: s.Post.Key, Kind: kindOfOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
 		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
 	}
-	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+	if v, ok := p.observed.Verdicts[h.UID]; ok && v.isOfTry(h) {
 		m.Report = v.Report
 	}
 	if p.Notifier != nil {

@@ -4,6 +4,7 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -121,6 +122,11 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 			return fault
 		}
 	}
+	if h.Spec.Verify != nil { // the schema takes some that no pod can pass
+		if err := h.Spec.Verify.WithDefaults().Validate(); err != nil {
+			return shortenStatusText("the verification cannot run: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
 	switch {
 	case o.Autoscaler == nil:
 		return ""
@@ -171,7 +177,7 @@ func (o *Observed) holdProgressFailure(h *hold.Object, now time.Time) string {
 			return missing + o.Scale.Failure
 		}
 	case hold.Ready:
-		if v, ok := o.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+		if v, ok := o.Verdicts[h.UID]; ok && v.isOfTry(h) {
 			if v.Passed {
 				return ""
 			}
@@ -228,7 +234,7 @@ func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 		v := Verdict{Message: "no verification"}
 		if h.Spec.Verify != nil {
 			verdict, ok := o.Verdicts[h.UID]
-			if !ok || !verdict.Since.Equal(h.Status.Since.Time) {
+			if !ok || !verdict.isOfTry(h) {
 				continue
 			}
 			v = verdict
@@ -265,7 +271,7 @@ func (o *Observed) holdToVerify(now time.Time) int {
 	first := -1
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
 		h := &o.Holds[i]
-		if v, ok := o.Verdicts[h.UID]; h.Spec.Verify == nil || ok && v.Since.Equal(h.Status.Since.Time) {
+		if v, ok := o.Verdicts[h.UID]; h.Spec.Verify == nil || ok && v.isOfTry(h) {
 			continue
 		}
 		if o.describeMissingPods(h, now) == "" {

@@ -170,7 +170,7 @@ func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, 
 
 // verifyNewPods tests the ready new pods of the hold, beside the old pods.
 func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
-	v := Verdict{Since: h.Status.Since.Time, Passed: true, Message: "no new pods to verify"}
+	v := Verdict{Since: h.Status.Since.Time, Asked: newVerifiedRequest(h), Passed: true, Message: "no new pods to verify"}
 	var ready []corev1.Pod
 	for _, pod := range p.observed.Pods {
 		if isRolloutPodReady(&pod) && pod.Status.PodIP != "" {

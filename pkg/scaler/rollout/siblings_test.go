@@ -31,7 +31,7 @@ func TestD2PausedMember(t *testing.T) {
 	t.Parallel()
 	b := newOpenGroup(t, []string{"sale"})
 	end := b.now.Add(time.Hour)
-	if err := b.engine.PauseWorkload(t.Context(), memoryRef("shop"), "alice", end); err != nil {
+	if _, err := b.engine.PauseWorkload(t.Context(), memoryRef("shop"), "alice", end); err != nil {
 		t.Fatal(err)
 	}
 	b.setPauses(t, true, end)

@@ -13,14 +13,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// PauseWorkload stores the pause of a workload: it covers the holds that schedules, events and other clients make later. A pause that is there stays as it is. It
-// ends with its PausedUntil, or when it is resumed.
-func (e *Engine) PauseWorkload(ctx context.Context, t hold.Workload, by string, until time.Time) error {
-	_, err := e.Cluster.CreateHold(ctx, hold.NewWorkloadPause(t, by, until))
+// PauseWorkload stores the pause of a workload, and reports whether it did: it covers the holds that schedules, events and other clients make later. A pause that
+// is there stays as it is. It ends with its PausedUntil, or when it is resumed.
+func (e *Engine) PauseWorkload(ctx context.Context, t hold.Workload, by string, until time.Time) (made bool, err error) {
+	_, err = e.Cluster.CreateHold(ctx, hold.NewWorkloadPause(t, by, until))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("pause %s: %w", t, err)
+		return false, fmt.Errorf("pause %s: %w", t, err)
 	}
-	return nil
+	return err == nil, nil
 }
 
 // findWorkloadPause returns the pause of the workload that is in force; nil: the workload is not paused.

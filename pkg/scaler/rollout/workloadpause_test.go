@@ -13,7 +13,7 @@ import (
 // pauseWorkload pauses shop, as the command does.
 func (b *bench) pauseWorkload(t *testing.T, until time.Time) {
 	t.Helper()
-	if err := b.engine.PauseWorkload(t.Context(), memoryRef("shop"), "alice", until); err != nil {
+	if _, err := b.engine.PauseWorkload(t.Context(), memoryRef("shop"), "alice", until); err != nil {
 		t.Fatal(err)
 	}
 	b.setPauses(t, true, until)
@@ -183,7 +183,7 @@ func TestWorkloadPauseHoldsNothing(t *testing.T) {
 func (w *wildWalker) pauseWorkloads() {
 	name := []string{"shop", "cart"}[w.IntN(2)]
 	if w.IntN(2) == 0 {
-		err := w.engine.PauseWorkload(w.t.Context(), memoryRef(name), "walk", w.now.Add(time.Duration(w.IntN(7200))*time.Second))
+		_, err := w.engine.PauseWorkload(w.t.Context(), memoryRef(name), "walk", w.now.Add(time.Duration(w.IntN(7200))*time.Second))
 		w.note("person pauses %s: %v", name, err)
 		return
 	}

@@ -234,7 +234,7 @@ func (s *soaker) disturb(work *memoryWorkload) {
 	case 13:
 		s.reader.holds, _ = s.memoryCluster.ListHolds(s.t.Context(), "sale")
 	case 15:
-		err := s.engine.PauseWorkload(s.t.Context(), memoryRef(work.name), "soak", s.now.Add(time.Duration(s.IntN(12))*time.Hour))
+		_, err := s.engine.PauseWorkload(s.t.Context(), memoryRef(work.name), "soak", s.now.Add(time.Duration(s.IntN(12))*time.Hour))
 		s.note("person pauses %s: %v", work.name, err)
 	case 14:
 		s.now = s.now.Add(time.Duration(s.IntN(300)) * time.Second)
