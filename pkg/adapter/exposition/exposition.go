@@ -138,6 +138,7 @@ type Series struct {
 	seenAlive bool    // an accepted page had the series
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
+	created   int64   // time of the newest created sample about it, as the page says; 0: none
 
 	isQuantile bool         // it has the label of a summary's quantiles
 	isBucket   bool         // it is a bucket of a histogram
