@@ -41,6 +41,9 @@ func newCreatedSampleKey(base string, l labels.Labels) createdKey {
 	return createdKey{strings.Clone(base), hash}
 }
 
+// FormatCreatedName returns the name of the created samples of a family, if it counts events.
+func FormatCreatedName(family string) string { return trimCreatedSuffix(family) + createdSuffix }
+
 // trimCreatedSuffix returns the name that a family's created samples have, without its suffix.
 func trimCreatedSuffix(family string) string {
 	for _, suffix := range [...]string{"_total", "_bucket", "_sum", "_count"} {
