@@ -172,10 +172,9 @@ func (h *counterHistory) movesCreatedTime(p *Parser, sample *Sample) bool {
 }
 
 // findNewBeginning returns the time at which the counter began since its last page; just behind that page if the service's clock differs.
-func (sample *Sample) findNewBeginning() int64 {
-	s := sample.Series
-	if s.seenAt < s.created && s.created < sample.Time {
-		return s.created
+func (s Sample) findNewBeginning() int64 {
+	if last := s.Series.seenAt; last >= s.Series.created || s.Series.created >= s.Time {
+		return last + 1
 	}
-	return s.seenAt + 1
+	return s.Series.created
 }
