@@ -126,6 +126,7 @@ func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
 	h.earlier = h.earlier[:0]
 	h.releaseHeldCounters(p)
 	h.excuseProcessRestart(p)
+	h.beginCountersAnew(p)
 	for i := range p.samples {
 		h.measureCounterGrowth(p, &p.samples[i])
 	}
@@ -270,12 +271,15 @@ func (h *counterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool {
 func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
-	if created, known := p.findCreatedTime(sample); known && created < p.now { // else the service's clock is ahead
-		if created < max(since, oldest) {
+	switch created, known := p.findCreatedTime(sample); {
+	case known && created < p.now: // else the service's clock is ahead
+		if created < max(since-maxFutureSkew.Milliseconds(), oldest) {
 			return 0, false
 		}
-		since, certain = created, true
-	} else if since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest {
+		if created >= since { // else the service's clock may be behind
+			since, certain = created, true
+		}
+	case since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest:
 		since = p.options.Started.UnixMilli()
 	}
 	if since > 0 && sample.Series.endedAt >= since {

@@ -224,6 +224,7 @@ func TestCounterBeginnings(t *testing.T) {
 	t.Parallel()
 	scripts := maps.Clone(appearingCounters)
 	maps.Copy(scripts, typedCounters)
+	maps.Copy(scripts, restartedCounters)
 	maps.Copy(scripts, returningCounters)
 	for name, tc := range scripts {
 		t.Run(name, func(t *testing.T) {

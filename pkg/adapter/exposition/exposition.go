@@ -138,6 +138,7 @@ type Series struct {
 	rate      float64 // of a counter up to that page, per millisecond; infinite if unknown
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
+	created   int64   // time of the newest created sample about it, as the page says; 0: none
 
 	alive      bool         // the last accepted page had the series
 	seenAlive  bool         // an accepted page had the series

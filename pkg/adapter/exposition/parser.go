@@ -63,7 +63,7 @@ type Parser struct {
 	repeatsSeries bool      // see repeatsSeriesOfLastPage
 	vanished      []*Series
 	history       counterHistory
-	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
+	created       createdTimes
 	skew          clockSkew
 }
 
@@ -95,7 +95,8 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
 	p.sawWindowsEOF = false
-	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
+	p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = "", p.unwantedName[:0], nil, nil
+	p.created.beginCreatedPage()
 	p.clearPendingPageLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
@@ -298,6 +299,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 	var earlier []Sample
 	if p.options.FindBeginnings {
 		earlier = p.history.recordCounterPage(p)
+		p.acceptCreatedLines()
 	}
 	p.vanished, p.endedSeries, p.aliveFamilies = p.vanished[:0], nil, p.options.Families
 	alive := 0

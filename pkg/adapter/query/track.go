@@ -21,7 +21,7 @@ type currentTrack struct {
 	since       int64 // the first sample of the track, or of the tracks before that it continues, milliseconds
 	afterMarker bool  // a staleness marker is before it
 	fromZero    bool  // a counter that is known to have begun at zero
-	decreases   int   // of a counter, over all tracks
+	decreases   int   // of a counter, over all tracks, without zeros between pages
 	// hasIncrement is set if the track, or a track before that it continues, has two samples.
 	hasIncrement bool
 }
@@ -40,7 +40,9 @@ func findCurrentTrack(sel exprSelector, times []int64, values []float64, interva
 		case t.start == i:
 			t.first, restarted = i, false
 		case sel.isCounter && i > 0 && v < values[i-1]:
-			t.decreases++
+			if !isZeroBetweenPages(times, values, i, interval) {
+				t.decreases++
+			}
 			if isPauseBetweenSamples(times[i]-times[i-1], interval) {
 				t.start, t.first, restarted = i, i, true
 			}
@@ -54,6 +56,12 @@ func findCurrentTrack(sel exprSelector, times []int64, values []float64, interva
 	}
 	t.fromZero = sel.isCounter && newest > 0 && (restarted || values[t.first] == 0)
 	return t
+}
+
+// isZeroBetweenPages reports whether a sample is the zero of a counter that began anew between two pages: the scraper adds it. A process
+// behind the same port with a count of 0 would have a page of its own, an interval after the one before.
+func isZeroBetweenPages(times []int64, values []float64, i int, interval int64) bool {
+	return values[i] == 0 && i > 0 && i+1 < len(times) && values[i+1] > 0 && !missesScrapeWithin(times[i+1]-times[i-1], interval)
 }
 
 // lastZeroOfTrack returns the index of the last 0 before the track's first count; its first sample if that is none, or all are 0.

@@ -75,13 +75,16 @@ func (e *targetEndpoint) useTargetURL(u *url.URL) {
 	e.namedRequest = e.newNamedRequest(e.families)
 }
 
-// newNamedRequest renders a request for families by name; none if it would be too long.
+// newNamedRequest renders a request for families by name, without their created samples if it would be too long; none if it still would.
 func (e *targetEndpoint) newNamedRequest(families *exposition.Families) requestTemplate {
 	named := *e.requestURL
-	if named.RawQuery = appendNameParams(named.RawQuery, families.Names()); len(named.RawQuery) > maxNamesBytes {
-		return requestTemplate{}
+	for _, withCreated := range [...]bool{true, false} {
+		named.RawQuery = appendNameParams(e.requestURL.RawQuery, families.Names(), withCreated)
+		if len(named.RawQuery) <= maxNamesBytes {
+			return e.newRequestTemplate(&named, exposition.AcceptHeader)
+		}
 	}
-	return e.newRequestTemplate(&named, exposition.AcceptHeader)
+	return requestTemplate{}
 }
 
 // parsePlainHTTPAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
@@ -197,8 +200,8 @@ func removeNameParams(query string) string {
 
 // appendNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
 // Python's client the names of its samples; both ignore unknown names. FAMILY_sum and FAMILY_count may belong to a histogram
-// or summary FAMILY.
-func appendNameParams(query string, families []string) string {
+// or summary FAMILY. Python's client shows FAMILY_created only if it is asked for.
+func appendNameParams(query string, families []string, withCreated bool) string {
 	var b strings.Builder
 	b.WriteString(query)
 	name := func(s string) {
@@ -210,6 +213,9 @@ func appendNameParams(query string, families []string) string {
 	}
 	for _, f := range families {
 		name(f)
+		if withCreated {
+			name(exposition.FormatCreatedName(f))
+		}
 		if strings.HasSuffix(f, "_total") {
 			continue // a counter, beyond doubt
 		}

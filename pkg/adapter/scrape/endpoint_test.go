@@ -50,7 +50,7 @@ func (l *requestLog) takeURLs() string {
 // TestRedirect scrapes targets that redirect: a page beside the URL is fetched, and fetched directly from then on.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
-	const query = "?name%5B%5D=a_total"
+	const query = "?name%5B%5D=a_total&name%5B%5D=a_created"
 	for name, tc := range map[string]struct {
 		location     string // of /metrics; %s: the query
 		first, later string // the requests of the first scrape, and of the second

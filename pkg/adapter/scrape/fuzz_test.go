@@ -17,7 +17,7 @@ func FuzzAppendNameParams(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := url.ParseQuery(appendNameParams(query, []string{a, b}))
+		got, err := url.ParseQuery(appendNameParams(query, []string{a, b}, len(a)%2 == 0))
 		if err != nil {
 			t.Fatalf("query cannot be parsed: %v", err)
 		}
