@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	cliflag "k8s.io/component-base/cli/flag"
-	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/metrics/prometheus/restclient" // registers rest_client_requests_total
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -126,7 +126,7 @@ func runCommandLine(ctx context.Context, opts *commandLineOptions, out io.Writer
 	if opts.checkConfig {
 		return printConfigFaults(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
 	}
-	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
+	if err := logging.Apply(opts.logging); err != nil {
 		return usageError{err}
 	}
 	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())

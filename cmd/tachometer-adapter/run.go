@@ -29,7 +29,7 @@ func runAdapter(ctx context.Context, opts *commandLineOptions) error {
 	if reason := opts.prometheus.describeUnusedAuth(); reason != "" {
 		klog.FromContext(ctx).Info("Credentials are not used", "reason", reason)
 	}
-	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
+	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry()) //nolint:contextcheck // client-go calls the strip functions without a context
 	if err != nil {
 		return err
 	}

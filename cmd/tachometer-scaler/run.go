@@ -89,7 +89,7 @@ func (r *runCommand) runElectedReplica(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
+	if err := logging.Apply(r.logging); err != nil {
 		return command.WithExitCode(err, command.ExitUsage)
 	}
 	c, err := r.Connect()

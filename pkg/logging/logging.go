@@ -3,6 +3,8 @@
 package logging
 
 import (
+	"io"
+	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -10,6 +12,8 @@ import (
 	"k8s.io/component-base/featuregate"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	logsjson "k8s.io/component-base/logs/json"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // timeLayout is RFC 3339 with milliseconds.
@@ -25,6 +29,15 @@ func NewConfiguration(service string) *logsapi.LoggingConfiguration {
 	c := logsapi.NewLoggingConfiguration()
 	c.Format = logsapi.JSONLogFormat
 	return c
+}
+
+// Apply validates a configuration, and has klog write by it. It is called once in a process.
+func Apply(c *logsapi.LoggingConfiguration) error {
+	if c.Format != logsapi.DefaultLogFormat {
+		return logsapi.ValidateAndApply(c, nil)
+	}
+	streams := &logsapi.LoggingOptions{ErrorStream: harmlessTextWriter{os.Stderr}, InfoStream: harmlessTextWriter{os.Stdout}}
+	return logsapi.ValidateAndApplyWithOptions(c, streams, nil)
 }
 
 // isJSONLoggingFormatRegistered reports whether the library knows the JSON format.
@@ -48,8 +61,26 @@ func (f factory) Create(c logsapi.LoggingConfiguration, o logsapi.LoggingOptions
 		TimeKey: "ts", LevelKey: "level", CallerKey: "caller", MessageKey: "msg",
 		EncodeTime: encodeLoggingTime, EncodeLevel: encodeLoggingLevel, EncodeDuration: zapcore.StringDurationEncoder, EncodeCaller: zapcore.ShortCallerEncoder,
 	}
-	logger, control := logsjson.NewJSONLogger(c.Verbosity, zapcore.Lock(logsjson.AddNopSync(o.ErrorStream)), nil, &encoding)
+	logger, control := logsjson.NewJSONLogger(c.Verbosity, zapcore.Lock(logsjson.AddNopSync(harmlessWriter{o.ErrorStream})), nil, &encoding)
 	return logger.WithValues("service", f.service), control
+}
+
+// harmlessWriter escapes the characters of a line that a terminal obeys. JSON itself demands that only of those below a blank.
+type harmlessWriter struct{ io.Writer }
+
+// Write implements io.Writer. It is called with whole lines.
+func (w harmlessWriter) Write(line []byte) (int, error) {
+	_, err := w.Writer.Write(plaintext.EscapeJSON(line))
+	return len(line), err
+}
+
+// harmlessTextWriter is harmlessWriter for --logging-format=text, which writes values of several lines as they are.
+type harmlessTextWriter struct{ io.Writer }
+
+// Write implements io.Writer. It is called with whole lines.
+func (w harmlessTextWriter) Write(lines []byte) (int, error) {
+	_, err := io.WriteString(w.Writer, plaintext.CleanLines(string(lines)))
+	return len(lines), err
 }
 
 func encodeLoggingTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {

@@ -99,13 +99,16 @@ func CleanValue(value any) any {
 // MarshalJSON returns an object as JSON in one line, without a character that a terminal obeys: each is escaped, so no text changes.
 func MarshalJSON(object any) ([]byte, error) {
 	data, err := json.Marshal(object)
-	return escapeJSONText(data, escapeJSONRune), err
+	return EscapeJSON(data), err
 }
+
+// EscapeJSON returns JSON with each character escaped that a terminal obeys, so that no text changes. It returns harmless JSON itself.
+func EscapeJSON(data []byte) []byte { return escapeJSONText(data, escapeJSONRune) }
 
 // MarshalIndent is MarshalJSON with an indent of two spaces.
 func MarshalIndent(object any) ([]byte, error) {
 	data, err := json.MarshalIndent(object, "", "  ")
-	return escapeJSONText(data, escapeJSONRune), err
+	return EscapeJSON(data), err
 }
 
 // MarshalYAML returns an object as YAML, without a character that a terminal obeys. YAML writes some of these characters as they are, so

@@ -149,13 +149,19 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 // else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
 // pair either.
 func (k *Keeper) chooseSubstitutePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
-	if k.currentCertificatePair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+	if k.currentCertificatePair() == nil && !isSecretRejection(err) {
 		return nil, nil
 	}
 	if p := k.selectKnownPair(now); p != nil {
 		return p, nil
 	}
 	return k.renewCertificatePair(ctx, nil, nil, now)
+}
+
+// isSecretRejection reports whether the API server answered, and rejects the Secret: a right is missing, its namespace is gone, it is immutable, or a
+// webhook that judges it does not answer.
+func isSecretRejection(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsInternalError(err)
 }
 
 // listKnownPairs returns the pairs that this replica has seen, the latest first.

@@ -10,11 +10,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var (
 	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "cert", errors.New("no right"))
-	errConflict  = apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "cert", errors.New("changed"))
+	// errImmutable is the answer of kube-apiserver to a write to a Secret with immutable: true.
+	errImmutable = apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "cert", field.ErrorList{field.Forbidden(field.NewPath("data"), "field is immutable when `immutable` is set")})
+	// errWebhook is its answer while the webhook of a policy does not answer.
+	errWebhook  = apierrors.NewInternalError(errors.New("failed calling webhook \"policy.example.org\": connection refused"))
+	errConflict = apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "cert", errors.New("changed"))
 )
 
 // wantTrusted connects to each replica as kube-apiserver does.
@@ -146,6 +151,33 @@ func TestClockJumps(t *testing.T) {
 	}
 	if n := len(parseAuthorityBundle(c.bundle(t, customName))); n > maxAuthorities {
 		t.Errorf("%d authorities", n)
+	}
+}
+
+// TestStartWithARejectedSecret: whatever rejects the first write of the Secret, replicas start with pairs of their own, which all are trusted.
+func TestStartWithARejectedSecret(t *testing.T) {
+	t.Parallel()
+	for name, rejection := range map[string]error{"forbidden": errForbidden, "immutable": errImmutable, "webhook down": errWebhook} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster()
+			c.secret.rejected = rejection
+			a, b := c.replica(), c.replica()
+			for look := range 6 {
+				for _, k := range []*Keeper{a, b} {
+					now := start.Add(time.Duration(10*look) * time.Second)
+					if err := k.reconcileCertificate(t.Context(), now); err == nil {
+						t.Error("a check says nothing about the rejected Secret")
+					}
+				}
+			}
+			wantTrusted(t, c, name, start.Add(time.Minute), a, b)
+			for i, k := range []*Keeper{a, b} {
+				if err := k.Trusted(); err != nil {
+					t.Errorf("replica %d is not ready: %v", i, err)
+				}
+			}
+		})
 	}
 }
 

@@ -92,12 +92,13 @@ func New(clients Clients, opts Options) *Discovery {
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.endpoints = endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: d.endpoints.stripPod, sink: d.pods, onChange: d.requestTargetUpdate,
+		resource: "pods", strip: guardStrip(d.metrics.panics, d.endpoints.stripPod, d.endpoints.stripPod), sink: d.pods, onChange: d.requestTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	observed := observedAutoscalers{d.hpas, opts.Observer}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, stripDeleted: stripAutoscaler, sink: observed, onChange: d.requestDemandReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: guardStrip(d.metrics.panics, observed.stripObservedAutoscaler, stripAutoscaler),
+		stripDeleted: stripAutoscaler, sink: observed, onChange: d.requestDemandReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers

@@ -21,6 +21,7 @@ type pageServer struct {
 	pods []corev1.Pod
 
 	mu       sync.Mutex // guards the rest
+	expired  expiredPages
 	requests int
 	most     int // bytes of the largest page that was written
 }
@@ -44,8 +45,17 @@ func (s *pageServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	begin, _ := strconv.Atoi(query.Get("continue"))
+	s.mu.Lock()
+	expired := s.expired.answerExpired(w, r)
+	s.mu.Unlock()
+	if expired {
+		return
+	}
+	begin := parsePageToken(query.Get("continue"))
 	limit, _ := strconv.Atoi(query.Get("limit"))
+	if limit == 0 {
+		limit = len(s.pods)
+	}
 	end := min(len(s.pods), begin+limit)
 	page := &corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, ListMeta: metav1.ListMeta{ResourceVersion: "7"}, Items: s.pods[begin:end]}
 	if end < len(s.pods) {

@@ -5,6 +5,8 @@ package discovery
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // metrics are the package's self-metrics.
@@ -13,6 +15,7 @@ type metrics struct {
 	rejectedMetrics, rejectedFamilies         prometheus.Gauge
 	selectorLookups, watchErrors              *prometheus.CounterVec
 	rejectedDemands, optedOut                 prometheus.Counter
+	panics                                    *panics.Guard
 }
 
 // newMetrics returns the self-metrics and registers them with r unless it is nil.
@@ -56,6 +59,10 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 			Name: "tachometer_discovery_opted_out_pods_total",
 			Help: "Pods without annotation that left external metrics with their last HPA.",
 		}),
+		panics: panics.NewGuard("read of an object", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_discovery_panics_total",
+			Help: "Pods and HPAs left out because reading them panicked: a bug in the adapter.",
+		})),
 	}
 }
 

@@ -4,11 +4,13 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,7 +56,7 @@ func listBoundedPage[L any](ctx context.Context, o metav1.ListOptions, few int64
 	if o.Limit > few {
 		bound.most = maxDiscoveryPageBytes
 	}
-	page, err := list(context.WithValue(ctx, responseBoundKey{}, bound), o)
+	page, err := listUnexpiredPage(context.WithValue(ctx, responseBoundKey{}, bound), o, list)
 	return page, bound.read, err
 }
 
@@ -93,6 +95,27 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 }
 
 var errLargePage = fmt.Errorf("a page has more than %d MiB; it is requested again with fewer objects", maxDiscoveryPageBytes>>20)
+
+// listUnexpiredPage lists a page. kube-apiserver forgets a list after five minutes, and then offers a token for the rest at its newest version. The
+// watch begins at the version of the first page and so repeats all changes since, or has the list made anew. Without a token the error is
+// another one than kube-apiserver's: for that one client-go's pager requests all objects at once.
+func listUnexpiredPage[L any](ctx context.Context, o metav1.ListOptions, list func(context.Context, metav1.ListOptions) (L, error)) (L, error) {
+	page, err := list(ctx, o)
+	if o.Continue == "" || !apierrors.IsResourceExpired(err) {
+		return page, err
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Continue != "" {
+		o.Continue = status.Status().Continue
+		page, err = list(ctx, o)
+	}
+	if apierrors.IsResourceExpired(err) {
+		err = errExpiredPage
+	}
+	return page, err
+}
+
+var errExpiredPage = errors.New("the list expired between two of its pages; it is requested again from the first")
 
 // requestListPage asks for pages. A server ignores the limit for a list of any age, which the reflector asks for first.
 func requestListPage(o metav1.ListOptions) metav1.ListOptions {

@@ -5,6 +5,7 @@ package action
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -58,9 +59,9 @@ func describeGateChanges(changes []Change) (all []string) {
 		if c.Was != "" {
 			what = fmt.Sprintf("set %s to %s", c.Path, c.Was)
 		}
-		object := kubectlPatchType(c.APIVersion, c.Kind) + " " + c.Name
+		object := quoteUnlessPlain(kubectlPatchType(c.APIVersion, c.Kind)) + " " + quoteUnlessPlain(c.Name)
 		if c.Namespace != "" {
-			object = "-n " + c.Namespace + " " + object
+			object = "-n " + quoteUnlessPlain(c.Namespace) + " " + object
 		}
 		all = append(all, fmt.Sprintf("%s (kubectl edit %s)", what, object))
 	}
@@ -73,6 +74,17 @@ func kubectlPatchType(apiVersion, kind string) string {
 		kind += "." + group
 	}
 	return strings.ToLower(kind)
+}
+
+// plainWordPattern matches what the names of the API have. A record may hold anything.
+var plainWordPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]*$`)
+
+// quoteUnlessPlain returns a text as one word of a shell, without quotes where it needs none.
+func quoteUnlessPlain(text string) string {
+	if plainWordPattern.MatchString(text) {
+		return text
+	}
+	return quoteForShell(text)
 }
 
 // quoteForShell returns a text as one word of a shell.

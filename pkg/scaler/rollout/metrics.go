@@ -58,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	caught := f.NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_scaler_hold_panics_total",
-		Help: "Passes over a workload's holds, and verifications, that panicked: each a bug in this program. The panic ends that one alone.",
+		Help: "Passes over a workload's holds, verifications, and reads of watches, that panicked: each a bug in this program. The panic ends that one alone.",
 	})
 	m.Panics = panics.NewGuard("work on a hold", caught)
 	return m

@@ -4,10 +4,12 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
@@ -37,5 +39,28 @@ func TestPanicFailsOneVerification(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(b.engine.Metrics.Panics.Counter()); got != 1 {
 		t.Errorf("%v panics counted, want 1", got)
+	}
+}
+
+// panickingWatcher panics over the response with a number.
+type panickingWatcher struct{}
+
+func (panickingWatcher) ReadWatch(context.Context, string, string, action.Watch) (float64, error) {
+	panic("text of a response")
+}
+
+// TestPanicEndsOneReadOfAWatch: a watch whose read panics is unread, as after any failure, and the panic is counted.
+func TestPanicEndsOneReadOfAWatch(t *testing.T) {
+	t.Parallel()
+	b, _, _ := newWatchedSale(t)
+	b.engine.Watcher = panickingWatcher{}
+	b.live(t, time.Minute)
+	h := b.find("shop", "event/sale")
+	wantState(t, h, hold.Open, "")
+	if c := findHoldCondition(h, conditionWatched); c == nil || !strings.Contains(c.Message, "ended in a panic") || strings.Contains(c.Message, "text of a response") {
+		t.Errorf("%+v", c)
+	}
+	if got := testutil.ToFloat64(b.engine.Metrics.Panics.Counter()); got == 0 {
+		t.Error("no panic counted")
 	}
 }

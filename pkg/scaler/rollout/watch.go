@@ -147,7 +147,7 @@ func (e *Engine) ReadHoldWatch(ctx context.Context, t hold.Workload, id types.UI
 	}
 	r := WatchReading{At: now}
 	for _, w := range o.listWatches(&o.Holds[i]) {
-		v, err := e.Watcher.ReadWatch(ctx, t.Namespace, o.Scale.Selector, w)
+		v, err := p.readWatchSafely(ctx, o.Scale.Selector, w)
 		r.addWatchNumber(w, v, err)
 	}
 	if ctx.Err() != nil {
@@ -155,6 +155,12 @@ func (e *Engine) ReadHoldWatch(ctx context.Context, t hold.Workload, id types.UI
 	}
 	e.Metrics.countWatchReading(r)
 	e.changeHoldResults(t, func(results holdResults) { results.readings[id] = r })
+}
+
+// readWatchSafely reads a number. A panic over the response fails this read alone.
+func (p *pass) readWatchSafely(ctx context.Context, selector string, w action.Watch) (v float64, err error) {
+	defer p.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", p.workload.String()} })
+	return p.Watcher.ReadWatch(ctx, p.workload.Namespace, selector, w)
 }
 
 // addWatchNumber adds a number, or the failure to read it. A number above its bound counts more than all others.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -46,20 +47,17 @@ func describeMetricIdentifier(m autoscalingv2.MetricIdentifier) string {
 // recordLaneNotice writes a notice to the log, and as an Event on the autoscaler.
 func (l *Lane) recordLaneNotice(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, n Notice) {
 	log := klog.FromContext(ctx).WithValues("namespace", a.Namespace, "hpa", a.Name)
-	log.Info("Surge lane decided", "reason", n.Reason, "message", n.Message)
-	at, kind, text := metav1.NewTime(time.Now()), corev1.EventTypeNormal, []rune(n.Message)
+	at, kind, text := metav1.NewTime(time.Now()), corev1.EventTypeNormal, plaintext.Clip(n.Message, maxEventText) // a status of a Hold may be in it
 	if n.IsWarning {
 		kind = corev1.EventTypeWarning
 	}
-	for len(string(text)) > maxEventText {
-		text = text[:len(text)-1]
-	}
+	log.Info("Surge lane decided", "reason", n.Reason, "message", text)
 	err := l.Events.WriteEvent(ctx, &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: a.Name + ".", Namespace: a.Namespace},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: autoscalingv2.SchemeGroupVersion.String(), Kind: "HorizontalPodAutoscaler", Namespace: a.Namespace, Name: a.Name, UID: a.UID,
 		},
-		Reason: n.Reason, Message: string(text), Type: kind, Count: 1, FirstTimestamp: at, LastTimestamp: at,
+		Reason: n.Reason, Message: text, Type: kind, Count: 1, FirstTimestamp: at, LastTimestamp: at,
 		Source: corev1.EventSource{Component: hold.Manager}, ReportingController: domain.ScalerController, ReportingInstance: l.Identity,
 	})
 	if err != nil && ctx.Err() == nil {

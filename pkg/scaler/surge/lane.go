@@ -230,17 +230,25 @@ func (l *Lane) lookAtAutoscalerTwice(ctx context.Context, m laneMember) (again b
 	return d.LooksAgain
 }
 
+// decideSafely observes and decides. A panic fails this look alone.
+func (l *Lane) decideSafely(ctx context.Context, m laneMember) (o Observed, d Decision, err error) {
+	defer l.Metrics.panics.Catch(ctx, &err, func() []any { return []any{"namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name} })
+	if o, err = l.observeAutoscaler(ctx, m); err == nil {
+		d = Decide(o, *m.memory)
+	}
+	return o, d, err
+}
+
 // lookAtAutoscalerOnce observes, decides, and places the hold. A look that failed has no decision.
-func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) (d Decision) {
+func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) Decision {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	o, err := l.observeAutoscaler(ctx, m)
+	o, d, err := l.decideSafely(ctx, m)
 	if err != nil {
 		l.Metrics.looks.WithLabelValues("error").Inc()
 		klog.FromContext(ctx).V(1).Info("Autoscaler cannot be observed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name, "err", err)
-		return d
+		return Decision{}
 	}
-	d = Decide(o, *m.memory)
 	if d.Place && o.Mode == ModeAct {
 		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
 			l.tellUnplacedHold(ctx, m, err)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // Metrics are the metrics of the lane.
@@ -16,6 +18,7 @@ type Metrics struct {
 	raises      *prometheus.CounterVec
 	unmatched   prometheus.Counter
 	lead        prometheus.Histogram
+	panics      *panics.Guard
 }
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
@@ -38,6 +41,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_scaler_surge_lead_seconds", Help: "Time from a raise of the mode observe until the autoscaler had as many replicas.",
 			Buckets: []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
+		panics: panics.NewGuard("look of the surge lane", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_surge_panics_total", Help: "Looks that panicked: each a bug in this program. The panic ends that one alone.",
+		})),
 	}
 }
 

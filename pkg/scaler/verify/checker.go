@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -140,9 +140,9 @@ func nameVerifiedPods(reports []PodReport, pods []podChecks) []PodReport {
 	return reports
 }
 
-// forEachCheckedPod calls f for every new pod, Parallel calls at a time, and returns after all calls.
+// forEachCheckedPod calls f for every new pod, Parallel calls at a time, and returns after all calls. It panics if one of them did.
 func (r *podVerification) forEachCheckedPod(ctx context.Context, f func(i int)) {
-	var calls sync.WaitGroup
+	var calls panics.Group
 	defer calls.Wait()
 	room := make(chan struct{}, r.opts.Parallel)
 	for i := range r.newPods {
@@ -180,14 +180,14 @@ func (r *podVerification) requestPodReadiness(ctx context.Context, a *podChecks)
 func (r *podVerification) measureVerifiedPods(ctx context.Context, pods []PodReport) []PodReport {
 	older := make([]PodReport, len(r.oldPods))
 	r.forEachCheckedPod(ctx, func(i int) {
-		var beside sync.WaitGroup
+		var beside panics.Group
+		defer beside.Wait()
 		if i < len(r.oldPods) {
 			beside.Go(func() {
 				older[i] = PodReport{Name: r.oldPods[i].podName, Old: true, Summary: r.measureVerifiedPod(ctx, &r.oldPods[i], r.oldTotal)}
 			})
 		}
 		pods[i].Summary = r.measureVerifiedPod(ctx, &r.newPods[i], r.newTotal)
-		beside.Wait()
 	})
 	return append(pods, older...)
 }

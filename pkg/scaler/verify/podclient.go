@@ -13,12 +13,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -137,7 +137,7 @@ func (c *podClient) sendPodRequests(ctx context.Context, a *podRequest, spec Spe
 		turns <- struct{}{}
 	}
 	close(turns)
-	var workers sync.WaitGroup
+	var workers panics.Group
 	for range min(spec.Requests, spec.Concurrency) {
 		workers.Go(func() {
 			for range turns {

@@ -154,14 +154,18 @@ func (r *Receiver) openReceiverListener(ctx context.Context) (net.Listener, erro
 	if r.cfg.CertFile == "" {
 		return l, nil
 	}
+	pair := &servingPair{certFile: r.cfg.CertFile, keyFile: r.cfg.KeyFile}
 	return tls.NewListener(l, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(r.cfg.CertFile, r.cfg.KeyFile)
+			served, err := pair.readServingPair(time.Now())
 			if err != nil && r.fileErrors.Allow("certificate", time.Now()) { // throttled, because any client can trigger it
-				klog.FromContext(ctx).Error(err, "Events over HTTP rejected: no certificate")
+				klog.FromContext(ctx).Error(err, "Certificate of events over HTTP not read", "served", served != nil)
 			}
-			return &pair, err
+			if served != nil {
+				err = nil
+			}
+			return served, err
 		},
 	}), nil
 }

@@ -168,7 +168,13 @@ func (s *kafkaSession) handleKafkaRecord(ctx context.Context, r *kgo.Record) {
 	s.metrics.records.Inc()
 	s.metrics.lag.Observe(s.last.Sub(r.Timestamp).Seconds())
 	s.next[r.Partition] = r.Offset + 1
-	_ = s.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
+	_ = s.handleMessageSafely(ctx, r) // the handler records the outcome of the event
+}
+
+// handleMessageSafely handles a record. A panic ends this record alone: it would come again after each restart.
+func (s *kafkaSession) handleMessageSafely(ctx context.Context, r *kgo.Record) (err error) {
+	defer s.metrics.panics.Catch(ctx, &err, func() []any { return []any{"partition", r.Partition, "offset", r.Offset} })
+	return s.handleMessage(ctx, newKafkaMessage(r))
 }
 
 // skipLargeBatch continues behind a batch above the limits of a batch. Without it, the client stops reading the partition for good. The

@@ -5,12 +5,15 @@ package kafka
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // metrics are the self-metrics of a Consumer.
 type metrics struct {
 	records, failures, losses, skippedBatches prometheus.Counter
 	lag                                       prometheus.Histogram
+	panics                                    *panics.Guard
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -32,6 +35,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tachometer_scaler_kafka_skipped_batches_total",
 			Help: "Batches that were skipped because they have more than 8 MiB decompressed, 20,000 records or 200,000 headers. Each counts as one malformed event.",
 		}),
+		panics: panics.NewGuard("work on a record", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_kafka_panics_total",
+			Help: "Records whose handling panicked: each a bug in this program. The panic ends that of this record alone.",
+		})),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scaler_kafka_lag_seconds",
 			Help:    "Time from a record's timestamp until it was read, including records older than the start.",
