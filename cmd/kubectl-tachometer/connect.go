@@ -48,7 +48,7 @@ func newControllerReader(config *rest.Config) (reading.Reader, error) {
 }
 
 func (c *pluginConnection) metricReader() reading.MetricReader {
-	return reading.MetricReader{Reader: c.reader, Mapper: c.mapper}
+	return reading.MetricReader{Reader: c.reader, Mapper: c.mapper, Now: c.now}
 }
 
 // connectKubeconfigCluster makes the clients, without a request to the cluster.

@@ -28,6 +28,7 @@ import (
 type apiServer struct {
 	url     string
 	answers map[string]any
+	ahead   time.Duration // of its clock
 }
 
 func newAPIServer(t *testing.T) *apiServer {
@@ -35,6 +36,7 @@ func newAPIServer(t *testing.T) *apiServer {
 	a := &apiServer{answers: map[string]any{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Date", time.Now().Add(a.ahead).UTC().Format(http.TimeFormat))
 		answer, ok := a.answers[r.URL.Path]
 		if fresh, isFresh := answer.(func() any); isFresh {
 			answer = fresh()
@@ -105,7 +107,7 @@ func newShop(t *testing.T) *apiServer {
 	}
 	a.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = func() any { // a value is old after a minute
 		return map[string]any{"items": []any{
-			map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().UTC().Format(time.RFC3339), "value": "61500m"},
+			map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().Add(a.ahead).UTC().Format(time.RFC3339), "value": "61500m"},
 		}}
 	}
 	a.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = map[string]any{

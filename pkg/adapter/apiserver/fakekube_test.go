@@ -35,6 +35,7 @@ type fakeKube struct {
 	heldTokens, mostHeldTokens  atomic.Int64 // reviews of unknown tokens that wait, now and at most
 	heldAccesses                atomic.Int64 // reviews of access that wait
 	slow                        chan struct{}
+	unauthorized                atomic.Bool // the adapter's own token is rejected
 }
 
 func (k *fakeKube) release() { close(k.slow) }
@@ -76,10 +77,25 @@ func newFakeKube(t *testing.T) *fakeKube {
 	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps/{name}", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, config) })
 	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", k.reviewToken)
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", k.reviewAccess)
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(k.rejectUnauthorized(mux))
 	t.Cleanup(server.CloseClientConnections) // the watches that the library's controllers leave open
 	k.kubeconfig = kubeconfig(t, server.URL)
 	return k
+}
+
+func (k *fakeKube) rejectUnauthorized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !k.unauthorized.Load() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		answerJSON(w, metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Message: "Unauthorized",
+			Reason: metav1.StatusReasonUnauthorized, Code: http.StatusUnauthorized,
+		})
+	})
 }
 
 func (k *fakeKube) reviewToken(w http.ResponseWriter, r *http.Request) {

@@ -19,7 +19,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
@@ -140,7 +139,7 @@ func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 	switch {
 	case age > oldValue:
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
-	case age < -records.ClockSkew:
+	case age < -reading.ClockSkew:
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
 	case isVisitedPodsMetric(spec) && len(a.Values) < len(v.pods):
 		fix := v.formatPageCommand(v.findPodsWithoutValue(a), a.Path)

@@ -16,6 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
@@ -125,7 +126,7 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 
 // checkAdapterClock compares this machine's clock with the adapter's time of an answer. Ages of values are by the adapter's clock.
 func (d *doctor) checkAdapterClock(answered time.Time) {
-	if d.ahead = records.MeasureClockAhead(answered, d.Now()); d.ahead != 0 {
-		d.addDoctorCheck("clock", "", StatusWarning, records.DescribeClock(d.ahead), "date -u")
+	if d.ahead = reading.MeasureClockAhead(answered, d.Now()); d.ahead != 0 {
+		d.addDoctorCheck("clock", "", StatusWarning, reading.DescribeClock(d.ahead, "the adapter's"), "date -u")
 	}
 }

@@ -145,18 +145,37 @@ func (r Recorded) measureClockAhead(now time.Time) time.Duration {
 	if r.Explanation == nil {
 		return 0
 	}
-	return records.MeasureClockAhead(r.Explanation.Source.Time, now)
+	return reading.MeasureClockAhead(r.Explanation.Source.Time, now)
+}
+
+// explanationClock is the clock that dates the values.
+type explanationClock struct {
+	ahead time.Duration // of this machine's
+	owner string
+}
+
+// chooseExplanationClock returns the adapter's clock by its record, or without a difference there the clock of the metrics API by its answers.
+func (o Options) chooseExplanationClock(answers []reading.Answer) explanationClock {
+	if ahead := o.Recorded.measureClockAhead(o.Now); ahead != 0 {
+		return explanationClock{ahead, "the adapter's"}
+	}
+	return explanationClock{reading.FindClockAhead(answers), "the metrics API's"}
+}
+
+func (c explanationClock) listClockNotes() []string {
+	if c.ahead == 0 {
+		return nil
+	}
+	return []string{reading.DescribeClock(c.ahead, c.owner) + ": times and ages are by " + c.owner}
 }
 
 // Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs. Of two clocks that
-// differ, the adapter's counts: it dates the values.
+// differ, the other one counts: it dates the values.
 func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
-	ahead := opts.Recorded.measureClockAhead(opts.Now)
-	opts.Now = opts.Now.Add(ahead)
 	workload := opts.Objects.WorkloadOf(autoscaler)
 	pods := opts.Objects.SelectedPodsOf(workload)
 	e := &Explanation{
-		Namespace: autoscaler.Namespace, Name: autoscaler.Name, Time: opts.Now,
+		Namespace: autoscaler.Namespace, Name: autoscaler.Name,
 		Target:   autoscaler.Spec.ScaleTargetRef.Kind + "/" + autoscaler.Spec.ScaleTargetRef.Name,
 		Replicas: autoscaler.Status.CurrentReplicas, Wanted: autoscaler.Status.DesiredReplicas,
 		Min: inventory.MinReplicasOf(autoscaler), Max: autoscaler.Spec.MaxReplicas,
@@ -190,8 +209,10 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 		e.Metrics = append(e.Metrics, m)
 		e.addExplainedPodValues(spec, answers[i])
 	}
+	clock := opts.chooseExplanationClock(answers)
+	e.Time = opts.Now.Add(clock.ahead)
 	e.noteRecordedOmissions(opts.Recorded.Explanation)
-	in := reading.NewDecisionInput(autoscaler, answers, pods, opts.Now)
+	in := reading.NewDecisionInput(autoscaler, answers, pods, e.Time)
 	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
 	if workload != nil && e.Replicas > 0 {
 		in.StatusReplicas = cmp.Or(workload.StatusReplicas, e.Replicas)
@@ -206,9 +227,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	e.addHPAConditions(autoscaler)
 	e.addWishChanges(in)
 	e.addRecordedRead(opts.Recorded)
-	if ahead != 0 {
-		e.Unknown = append(e.Unknown, records.DescribeClock(ahead)+": times and ages are by the adapter's")
-	}
+	e.Unknown = append(e.Unknown, clock.listClockNotes()...)
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}

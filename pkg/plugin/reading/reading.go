@@ -57,6 +57,8 @@ type Answer struct {
 	Path   string  // below kube-apiserver's root; empty if the read was not possible
 	Values []Value // none with an error
 	Err    error
+	// Ahead is by how much the clock of the server that answered is ahead of this machine's; 0 below ClockSkew, or if it is unknown.
+	Ahead time.Duration
 }
 
 // Oldest returns the time of the oldest value; zero without values.
@@ -77,10 +79,23 @@ var ErrNoValues = errors.New("no metrics returned")
 type MetricReader struct {
 	Reader Reader
 	Mapper meta.RESTMapper // names the resource of an Object metric's kind
+	// Now is this machine's clock; nil: it is not compared with the server's.
+	Now func() time.Time
 }
 
 // ReadMetric reads a metric. The selector selects the scale target's pods.
 func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string, m autoscalingv2.MetricSpec, words string) Answer {
+	if r.Now == nil {
+		return r.readMetricAnswer(ctx, namespace, selector, m, words)
+	}
+	ctx, served := withServedTime(ctx)
+	begun := r.Now()
+	a := r.readMetricAnswer(ctx, namespace, selector, m, words)
+	a.Ahead = measureAnswerAhead(*served, begun, r.Now())
+	return a
+}
+
+func (r MetricReader) readMetricAnswer(ctx context.Context, namespace, selector string, m autoscalingv2.MetricSpec, words string) Answer {
 	a := Answer{Metric: words}
 	if a.Path, a.Err = r.metricRequestPath(namespace, selector, m); a.Err != nil {
 		return a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +25,7 @@ func NewRESTReader(cfg *rest.Config) (RESTReader, error) {
 	plain.WarningHandler = rest.NoWarnings{}                                                              // the answers say the same
 	plain.GroupVersion = &schema.GroupVersion{}
 	plain.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	plain.Wrap(func(next http.RoundTripper) http.RoundTripper { return dateRecorder{next} })
 	client, err := rest.UnversionedRESTClientFor(plain)
 	if err != nil {
 		return RESTReader{}, fmt.Errorf("make client: %w", err)

@@ -38,6 +38,8 @@ type Row struct {
 	Ready  int       `json:"ready"`
 	Oldest time.Time `json:"oldestValue,omitzero"`
 	State  State     `json:"state"`
+
+	ahead time.Duration // of the clock that dates the values before this machine's
 }
 
 // Metric is a value beside its target, in the target's terms.
@@ -117,7 +119,8 @@ func readAutoscalerRow(ctx context.Context, objects *inventory.Inventory, metric
 			r.answers[i] = metrics.ReadMetric(ctx, autoscaler.Namespace, selector, spec, inventory.DescribeMetric(spec))
 		}
 	}
-	r.decideRowMetrics(now)
+	row.ahead = reading.FindClockAhead(r.answers)
+	r.decideRowMetrics(now.Add(row.ahead))
 	failed := 0
 	for i := range autoscaler.Spec.Metrics {
 		m, isFailed := r.newRowMetric(i)
@@ -294,7 +297,7 @@ func (r Row) formatRowCells(now time.Time) []string {
 	}
 	return []string{
 		r.Name, strings.Join(metrics, ", "), strconv.Itoa(int(r.Replicas)), strconv.Itoa(int(r.Wanted)), ready,
-		output.Age(r.Oldest, now), string(r.State),
+		output.Age(r.Oldest, now.Add(r.ahead)), string(r.State),
 	}
 }
 
