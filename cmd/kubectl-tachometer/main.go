@@ -1,5 +1,6 @@
-// Command kubectl-tachometer is a kubectl plugin. It explains the decisions of autoscalers, and finds the broken part between an autoscaler
-// and its metrics.
+// Command kubectl-tachometer is a kubectl plugin: it binds the flags of its commands, calls the packages below pkg/plugin, and draws
+// their results on the terminal. It explains the decisions of autoscalers, and finds the broken part between an autoscaler and its
+// metrics.
 package main
 
 import (

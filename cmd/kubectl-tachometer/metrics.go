@@ -89,7 +89,7 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 
 // readPluginFamilies returns the families of a pod, or of the ready pods of a workload: values from their pages, types and metrics from the
 // adapter's list of the workload's pods or of those with the pod's labels. Standard error has the reason of all that is missing.
-func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pods []*corev1.Pod) (*families.Report, error) {
+func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pods []*corev1.Pod) (*families.PageReport, error) {
 	list, unlisted := listPluginPodMetrics(ctx, c, workload, pods[0])
 	report, failed := families.ReadWorkload(ctx, c.reader, pods)
 	var unread error // of all pages
@@ -105,7 +105,7 @@ func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnect
 	case unread != nil && (unlisted != nil || !slices.ContainsFunc(list.Items, func(m explainapi.Metric) bool { return m.IsFamily() })):
 		return nil, unread
 	case unread != nil:
-		report = &families.Report{Namespace: pods[0].Namespace, Families: []families.Family{}}
+		report = &families.PageReport{Namespace: pods[0].Namespace, Families: []families.Family{}}
 		fmt.Fprintf(p.errs, "no values: %s\n", plaintext.Clean(unread.Error()))
 	case unlisted != nil:
 		fmt.Fprintf(p.errs, "could not list the families by the rules in force: %s\n", plaintext.Clean(unlisted.Error()))
@@ -136,7 +136,7 @@ func (p *pluginProgram) printPluginListGaps(list *explainapi.MetricList) {
 }
 
 // printPluginSuggestion prints an autoscaler of the workload.
-func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload *inventory.Workload, metric string) error {
+func (p *pluginProgram) printPluginSuggestion(report *families.PageReport, workload *inventory.Workload, metric string) error {
 	if workload == nil {
 		return usageError{fmt.Errorf("-o yaml needs a workload; write deployment/NAME or statefulset/NAME")}
 	}

@@ -60,7 +60,7 @@ func (p *pluginProgram) tryRuleFile(ctx context.Context, f tryFlags) error {
 		return err
 	}
 	opts := try.Options{Reviewer: try.RESTReviewer{Creator: c.creator}, Namespace: c.namespace, File: f.file, Config: config, Now: c.now}
-	var trial *try.Trial
+	var trial *try.RuleTrial
 	if f.scaler == "" {
 		trial, err = try.Review(ctx, explainapi.RuleReviewSpec{Metric: f.metric, Selector: f.selector}, opts)
 	} else {
@@ -102,7 +102,7 @@ func (p *pluginProgram) readFileOrStdin(name string) (string, error) {
 }
 
 // tryRuleForHPAFile tries the rule for the autoscaler of a file.
-func (p *pluginProgram) tryRuleForHPAFile(ctx context.Context, c *pluginConnection, file string, opts try.Options) (*try.Trial, error) {
+func (p *pluginProgram) tryRuleForHPAFile(ctx context.Context, c *pluginConnection, file string, opts try.Options) (*try.RuleTrial, error) {
 	manifests, err := inventory.ReadFiles(ctx, []string{file}, inventory.FileOptions{In: p.in, Namespace: c.namespace})
 	if err != nil {
 		return nil, err

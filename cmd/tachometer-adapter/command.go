@@ -26,8 +26,8 @@ tachometer-adapter import --help: translate a configuration of prometheus-adapte
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
-// newCommandLine returns the command line of the adapter, which prints to out.
-func newCommandLine(out io.Writer) *cobra.Command {
+// newAdapterCommandLine returns the command line of the adapter, which prints to out.
+func newAdapterCommandLine(out io.Writer) *cobra.Command {
 	opts := newDefaultOptions()
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
@@ -36,7 +36,7 @@ func newCommandLine(out io.Writer) *cobra.Command {
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runCommandLine(cmd.Context(), opts, out)
+			return runAdapterCommandLine(cmd.Context(), opts, out)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -114,8 +114,8 @@ func printConfigFaults(opts *commandLineOptions, out io.Writer) error {
 	return nil
 }
 
-// runCommandLine prints the version, checks the configuration, or runs the adapter, as the flags say.
-func runCommandLine(ctx context.Context, opts *commandLineOptions, out io.Writer) error {
+// runAdapterCommandLine prints the version, checks the configuration, or runs the adapter, as the flags say.
+func runAdapterCommandLine(ctx context.Context, opts *commandLineOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil

@@ -21,7 +21,7 @@ func compareGolden(t *testing.T, path, got string) {
 func runCommandWithArgs(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newCommandLine(&out)
+	cmd := newAdapterCommandLine(&out)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -202,7 +202,7 @@ func TestExitCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := newCommandLine(io.Discard)
+			cmd := newAdapterCommandLine(io.Discard)
 			cmd.SetArgs(tc.args)
 			err := cmd.ExecuteContext(t.Context())
 			got := 0

@@ -205,7 +205,7 @@ func countEventsOfFailure(t *testing.T, opts *commandLineOptions) int {
 		t.Fatal(err)
 	}
 	client := fake.NewClientset()
-	a := &adapter{opts: opts, clock: scrape.NewClock()}
+	a := &adapter{opts: opts, clock: scrape.NewSampleClock()}
 	a.rules.setStaticRules(start.rules)
 	if err := a.buildDecisionRecorder(start, client, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)

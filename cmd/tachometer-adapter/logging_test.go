@@ -16,7 +16,7 @@ const asProgram = "TACHOMETER_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(executeCommandLine()) //nolint:forbidigo // here the process is the program
+		os.Exit(executeAdapterCommandLine()) //nolint:forbidigo // here the process is the program
 	}
 	m.Run()
 }

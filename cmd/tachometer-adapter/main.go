@@ -1,4 +1,5 @@
-// Command tachometer-adapter serves the custom and external metrics APIs of Kubernetes from the /metrics pages of Go services.
+// Command tachometer-adapter serves the custom and external metrics APIs of Kubernetes: its command line, the start and reload of its
+// components, and the wait for first values.
 package main
 
 import (
@@ -14,14 +15,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
-func main() { os.Exit(executeCommandLine()) }
+func main() { os.Exit(executeAdapterCommandLine()) }
 
-// executeCommandLine runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
-func executeCommandLine() int {
+// executeAdapterCommandLine runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
+func executeAdapterCommandLine() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := newCommandLine(os.Stdout).ExecuteContext(ctx); err != nil {
+	if err := newAdapterCommandLine(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %s\n", plaintext.CleanLines(err.Error()))
 		return getExitCodeOfError(err)
 	}

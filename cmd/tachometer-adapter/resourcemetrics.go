@@ -55,8 +55,8 @@ func (r *resourceOptions) validateResourceFlags() error {
 
 // resourceMetrics serves metrics.k8s.io from its sources.
 type resourceMetrics struct {
-	api      *resourcemetrics.API
-	objects  *resourcemetrics.Cluster
+	api      *resourcemetrics.UsageAPI
+	objects  *resourcemetrics.MeasuredCluster
 	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
@@ -80,7 +80,7 @@ func (a *adapter) buildResourceMetrics(start *parsedConfig, cluster *rest.Config
 		types = append(types, corev1.NodeAddressType(t))
 	}
 	u := &resourceMetrics{}
-	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
+	if u.objects, err = resourcemetrics.NewMeasuredCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
 	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getLiveResourceRules, a.backends)

@@ -52,7 +52,7 @@ type adapter struct {
 	mapper    *kube.RESTMapper
 	discovery *podDiscovery.Discovery
 	store     *store.Store
-	clock     *scrape.Clock // of samples, and of the requests that read them
+	clock     *scrape.SampleClock // of samples, and of the requests that read them
 	scraper   *scrape.Manager
 	engine    *query.Engine
 	backends  *backendSet
@@ -74,7 +74,7 @@ type adapter struct {
 
 // newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
 func newAdapter(opts *commandLineOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
-	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a := &adapter{opts: opts, clock: scrape.NewSampleClock(), components: newComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
 	a.reloader = newConfigReloader(opts, start, a.applyNextConfig, metrics)
 	if err := a.buildClusterClients(start, cluster, metrics); err != nil {
 		return nil, err

@@ -20,13 +20,13 @@ import (
 
 // checkCommand holds the flags of tachometer-scaler check.
 type checkCommand struct {
-	*globalFlags
+	*scalerFlags
 	configFile, leaseName, leaseNamespace string
 	send                                  bool
 }
 
-func newCheckCommand(g *globalFlags) *cobra.Command {
-	c := &checkCommand{globalFlags: g}
+func newScalerCheckCommand(g *scalerFlags) *cobra.Command {
+	c := &checkCommand{scalerFlags: g}
 	cmd := &cobra.Command{
 		Use: "check --config FILE", Short: "check the cluster and the receivers against the needs of a configuration",
 		Long: `Check asks the API server whether the custom resource of holds is installed, each namespace accepts a Hold, each kind and each workload
@@ -69,7 +69,7 @@ func (c *checkCommand) runPreflightChecks(ctx context.Context) error {
 	if c.leaseNamespace == "" {
 		c.leaseNamespace = readPodNamespace("tachometer")
 	}
-	all := preflight.Run(ctx, preflight.Options{
+	all := preflight.Run(ctx, preflight.Inspection{
 		Config: cfg, Client: conn.Client, Dynamic: conn.Dynamic, Mapper: conn.Mapper, Planner: conn.NewEngine(conn.Holds),
 		Watcher:        &watch.Reader{Client: conn.Client.CoreV1().RESTClient(), HTTP: webhook.NewClient(nil)},
 		LeaseNamespace: c.leaseNamespace, LeaseName: c.leaseName, Send: c.send, Now: time.Now(),

@@ -22,21 +22,21 @@ It works with the HorizontalPodAutoscaler, since it raises the autoscaler's own 
 
 ` + command.ExitCodesHelp
 
-// globalFlags holds the flags of every command.
-type globalFlags struct {
+// scalerFlags holds the flags of every command.
+type scalerFlags struct {
 	command.Program
 	kubeconfig, context, namespace, as string
 	commandStarted                     bool // cobra accepted command and flags
 }
 
-// newGlobalFlags returns the flags, for a program with these outputs.
-func newGlobalFlags(out, errs io.Writer) *globalFlags {
-	g := &globalFlags{}
+// newScalerFlags returns the flags, for a program with these outputs.
+func newScalerFlags(out, errs io.Writer) *scalerFlags {
+	g := &scalerFlags{}
 	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadKubeconfig}
 	return g
 }
 
-func newRootCommand(g *globalFlags) *cobra.Command {
+func newScalerRootCommand(g *scalerFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: g.Name, Long: longHelp, Args: rejectUnknownCommand, RunE: showVersionOrHelp,
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
@@ -52,7 +52,7 @@ func newRootCommand(g *globalFlags) *cobra.Command {
 	g.AddOutputFlag(flags)
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
-	cmd.AddCommand(newScheduleCommand(g), newCheckCommand(g), newRunCommand(g))
+	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return command.WithExitCode(command.DescribeFlagError(cmd, err), command.ExitUsage)
 	})
@@ -81,7 +81,7 @@ func showVersionOrHelp(cmd *cobra.Command, _ []string) error {
 }
 
 // markFlagsAccepted makes each command record that cobra accepted it and its flags.
-func (g *globalFlags) markFlagsAccepted(cmd *cobra.Command) {
+func (g *scalerFlags) markFlagsAccepted(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		g.markFlagsAccepted(sub)
 	}
@@ -94,7 +94,7 @@ func (g *globalFlags) markFlagsAccepted(cmd *cobra.Command) {
 }
 
 // loadKubeconfig returns the configuration of the cluster, and the namespace.
-func (g *globalFlags) loadKubeconfig() (*rest.Config, string, error) {
+func (g *scalerFlags) loadKubeconfig() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}

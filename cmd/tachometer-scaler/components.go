@@ -32,7 +32,7 @@ func (s *componentReloader) runConfiguredComponents(ctx context.Context, cfg *pr
 	s.health.setComponentMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
 	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
-	caches := rollout.NewCaches(live)
+	caches := rollout.NewCachedCluster(live)
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, NotifierFault: cfg.NotifierFault, Metrics: rollout.NewMetrics(registry),
 		Gates:    action.New(s.Dynamic, s.Mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
@@ -47,7 +47,7 @@ func (s *componentReloader) runConfiguredComponents(ctx context.Context, cfg *pr
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
 	})
-	readings, err := surge.NewAPIReader(s.Config, s.Mapper)
+	readings, err := surge.NewLaneMetricReader(s.Config, s.Mapper)
 	if err != nil {
 		return fmt.Errorf("make the client of the surge lane: %w", err)
 	}
@@ -65,7 +65,7 @@ func (s *componentReloader) runConfiguredComponents(ctx context.Context, cfg *pr
 }
 
 // runEventSources starts the handler and its sources.
-func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.DeliveryStore, reg prometheus.Registerer) {
 	cfg := prepared.Events
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })

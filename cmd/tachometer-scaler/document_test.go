@@ -48,7 +48,7 @@ func TestDocumentedCommands(t *testing.T) {
 // checkDocumentedCall lets cobra find the command and parse its flags, and runs nothing.
 func checkDocumentedCall(t *testing.T, file string, args []string) {
 	t.Helper()
-	root := newRootCommand(newGlobalFlags(io.Discard, io.Discard))
+	root := newScalerRootCommand(newScalerFlags(io.Discard, io.Discard))
 	cmd, rest, err := root.Find(args)
 	if err != nil || cmd == root {
 		t.Errorf("%s: tachometer-scaler %s: no such command (%v)", file, strings.Join(args, " "), err)

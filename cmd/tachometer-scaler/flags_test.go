@@ -36,22 +36,22 @@ func TestKubeconfigs(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	t.Setenv("KUBECONFIG", strings.Join([]string{missing, first, second}, string(os.PathListSeparator)))
 	for name, c := range map[string]struct {
-		flags                  globalFlags
+		flags                  scalerFlags
 		host, namespace, token string
 	}{
-		"the current context of the first": {globalFlags{}, "https://day.example", "shop", "token-of-day"},
-		"a context of the second":          {globalFlags{context: "night"}, "https://night.example", "default", "token-of-night"},
-		"another namespace":                {globalFlags{namespace: "cart"}, "https://day.example", "cart", "token-of-day"},
-		"another user":                     {globalFlags{as: "jane"}, "https://day.example", "shop", "token-of-day"},
-		"one file":                         {globalFlags{kubeconfig: second}, "https://night.example", "default", "token-of-night"},
-		"one file, namespace":              {globalFlags{kubeconfig: second, namespace: "cart"}, "https://night.example", "cart", "token-of-night"},
+		"the current context of the first": {scalerFlags{}, "https://day.example", "shop", "token-of-day"},
+		"a context of the second":          {scalerFlags{context: "night"}, "https://night.example", "default", "token-of-night"},
+		"another namespace":                {scalerFlags{namespace: "cart"}, "https://day.example", "cart", "token-of-day"},
+		"another user":                     {scalerFlags{as: "jane"}, "https://day.example", "shop", "token-of-day"},
+		"one file":                         {scalerFlags{kubeconfig: second}, "https://night.example", "default", "token-of-night"},
+		"one file, namespace":              {scalerFlags{kubeconfig: second, namespace: "cart"}, "https://night.example", "cart", "token-of-night"},
 	} {
 		config, namespace, err := c.flags.loadKubeconfig()
 		if err != nil || config.Host != c.host || namespace != c.namespace || config.BearerToken != c.token || config.Impersonate.UserName != c.flags.as {
 			t.Errorf("%s: %+v, namespace %q, %v", name, config, namespace, err)
 		}
 	}
-	if _, _, err := (&globalFlags{kubeconfig: second, context: "day"}).loadKubeconfig(); err == nil || !strings.Contains(err.Error(), `context "day" does not exist`) {
+	if _, _, err := (&scalerFlags{kubeconfig: second, context: "day"}).loadKubeconfig(); err == nil || !strings.Contains(err.Error(), `context "day" does not exist`) {
 		t.Errorf("a context of another file: %v", err)
 	}
 }

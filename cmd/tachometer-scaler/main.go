@@ -1,4 +1,5 @@
-// Command tachometer-scaler raises workloads before the load comes, verifies their new pods, and restores the original numbers.
+// Command tachometer-scaler raises workloads before the load comes: its command line, the election of a leader, the ports for events and
+// health, and reloads of its configuration.
 package main
 
 import (
@@ -45,8 +46,8 @@ func executeProgram(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	g := newGlobalFlags(out, errs)
-	cmd := newRootCommand(g)
+	g := newScalerFlags(out, errs)
+	cmd := newScalerRootCommand(g)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {

@@ -153,7 +153,7 @@ func describeControllerMetrics() <-chan *prometheus.Desc {
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
 	surge.NewMetrics(reg)
-	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})
+	notify.NewMessageQueue(nil, notify.MessageQueueOptions{Registerer: reg})
 	ids := dedup.New(nil, "ids", dedup.Options{Registerer: reg})
 	event.NewHandler(nil, controller.New(controller.Options{}), ids, event.Options{Registerer: reg})
 	kafka.New(event.KafkaConfig{}, nil, kafka.Options{Registerer: reg})

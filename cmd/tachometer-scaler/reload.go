@@ -23,7 +23,7 @@ type componentReloader struct {
 	*command.Connection
 	lead   *leadership
 	health *healthServer
-	queue  *notify.Queue // of the process: messages wait across changes of the configuration
+	queue  *notify.MessageQueue // of the process: messages wait across changes of the configuration
 }
 
 // runConfigReloads watches the configuration, and restarts the components for each valid one.

@@ -95,7 +95,7 @@ func TestD7FirstCannotStart(t *testing.T) {
 
 // newHTTPEventConfig returns a configuration with events over HTTP.
 func newHTTPEventConfig(address string) *config.Config {
-	return &config.Config{Events: event.Config{HTTP: &event.HTTPConfig{Address: address}, Rules: []event.Rule{{Name: "sale"}}}}
+	return &config.Config{Events: event.Config{HTTP: &event.HTTPConfig{Address: address}, Rules: []event.HoldRule{{Name: "sale"}}}}
 }
 
 // TestD7PortInUse: a port in use is an error with a way out, and the same address is shared with the running configuration.

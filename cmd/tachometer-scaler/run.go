@@ -25,7 +25,7 @@ import (
 
 // runCommand holds the flags of tachometer-scaler run.
 type runCommand struct {
-	*globalFlags
+	*scalerFlags
 	configFile     string
 	checkOnly      bool
 	leaseName      string
@@ -34,8 +34,8 @@ type runCommand struct {
 	logging        *logsapi.LoggingConfiguration
 }
 
-func newRunCommand(g *globalFlags) *cobra.Command {
-	r := &runCommand{globalFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
+func newScalerRunCommand(g *scalerFlags) *cobra.Command {
+	r := &runCommand{scalerFlags: g, logging: logging.NewConfiguration("tachometer-scaler")}
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "run the controller for schedules, events and holds",
 		Long: `Run applies schedules, accepts events, and reconciles every held workload, including the holds of other processes: it finishes
@@ -112,7 +112,7 @@ func (r *runCommand) runElectedReplica(ctx context.Context) error {
 func (r *runCommand) serveUntilPartEnds(ctx context.Context, c *command.Connection, cfg *config.Config) error {
 	lead := newElection(r.leaseNamespace + "/" + r.leaseName)
 	health := newHealthServer(lead)
-	queue := notify.NewQueue(nil, notify.QueueOptions{Registerer: health.registry})
+	queue := notify.NewMessageQueue(nil, notify.MessageQueueOptions{Registerer: health.registry})
 	reloader := &componentReloader{runCommand: r, Connection: c, lead: lead, health: health, queue: queue}
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it

@@ -16,8 +16,8 @@ import (
 // maxPreviewSpan bounds --next: a leap year has every kind of day.
 const maxPreviewSpan = 400 * 24 * time.Hour
 
-// newScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
-func newScheduleCommand(g *globalFlags) *cobra.Command {
+// newScalerScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
+func newScalerScheduleCommand(g *scalerFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
 		return command.UsageErrorf("subcommand required: %s preview", cmd.CommandPath())
 	}}
@@ -42,7 +42,7 @@ clock changes, windows below another window, paused schedules, and numbers that 
 }
 
 // previewSchedules runs tachometer-scaler schedule preview.
-func (g *globalFlags) previewSchedules(file, next, from string) error {
+func (g *scalerFlags) previewSchedules(file, next, from string) error {
 	span, err := command.ParseDuration(next)
 	if err != nil || span <= 0 || span > maxPreviewSpan {
 		return command.UsageErrorf("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)

@@ -1,4 +1,5 @@
-// Package hpa computes a HorizontalPodAutoscaler's decision as kube-controller-manager does, with every step of the arithmetic.
+// Package hpa computes a HorizontalPodAutoscaler's decision as kube-controller-manager does: the wish of each metric, unready pods,
+// tolerance, stabilization, policies and limits.
 //
 // The package has no client and no clock. Decide takes the HPA, the scale of its target, the target's pods, an answer for each
 // metric, the history that the controller keeps in memory, and the time. Amounts are in thousandths (milli) of the metric's unit, as

@@ -1,4 +1,5 @@
-// Package kube has the pieces of Kubernetes APIs that several programs use: clients, metrics and owners.
+// Package kube has the pieces of Kubernetes APIs that several programs use: clients, bounded transports, REST mappings, lists of
+// metrics, and owners.
 package kube
 
 import (

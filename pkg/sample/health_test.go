@@ -25,7 +25,7 @@ func TestProbesNameEachCheck(t *testing.T) {
 		phaseServing:  `{"status":"unavailable","failed":"database","checks":{"cache":"ok","database":"connection refused","phase":"ok","queue":"no such host"}}`,
 		phaseDraining: `{"status":"unavailable","failed":"phase","checks":{"phase":"draining: the program is stopping"}}`,
 	} {
-		r := &readiness{checks: checks}
+		r := &readinessHandler{checks: checks}
 		r.enterServicePhase(phase)
 		if w := recordResponse(r, newTestRequest(t, http.MethodGet, "/readyz", "")); w.Code != 503 || w.Body.String() != want+"\n" || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%d %s; want %s", w.Code, w.Body, want)

@@ -26,15 +26,15 @@ const (
 // however often a prober requests /readyz.
 const dependencyCheckTTL = time.Second
 
-// readiness answers /readyz. It may be used concurrently.
-type readiness struct {
+// readinessHandler answers /readyz. It may be used concurrently.
+type readinessHandler struct {
 	phase  atomic.Int32
 	checks []*dependencyCheck
 }
 
-func (r *readiness) enterServicePhase(p servicePhase) { r.phase.Store(int32(p)) }
+func (r *readinessHandler) enterServicePhase(p servicePhase) { r.phase.Store(int32(p)) }
 
-func (r *readiness) isInServicePhase(p servicePhase) bool {
+func (r *readinessHandler) isInServicePhase(p servicePhase) bool {
 	return servicePhase(r.phase.Load()) == p
 }
 
@@ -68,7 +68,7 @@ func (h *healthReport) addHealthCheck(name string, err error) {
 
 // reportReadiness makes the checks, and returns the error of the first that fails. It checks the dependencies only in phaseServing: the
 // start-up jitter must spare them, and their state does not matter while the service drains.
-func (r *readiness) reportReadiness(ctx context.Context, now time.Time) (healthReport, error) {
+func (r *readinessHandler) reportReadiness(ctx context.Context, now time.Time) (healthReport, error) {
 	report := healthReport{Status: statusOK, Checks: map[string]string{}}
 	var err error
 	switch servicePhase(r.phase.Load()) {
@@ -86,7 +86,7 @@ func (r *readiness) reportReadiness(ctx context.Context, now time.Time) (healthR
 }
 
 // pingDependencies adds the result of each dependency to the report, and returns the first error, or nil.
-func (r *readiness) pingDependencies(ctx context.Context, now time.Time, report *healthReport) (first error) {
+func (r *readinessHandler) pingDependencies(ctx context.Context, now time.Time, report *healthReport) (first error) {
 	for _, c := range r.checks {
 		err := c.pingDependency(ctx, now)
 		report.addHealthCheck(c.name, err)
@@ -97,7 +97,7 @@ func (r *readiness) pingDependencies(ctx context.Context, now time.Time, report 
 	return first
 }
 
-func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *readinessHandler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	report, _ := r.reportReadiness(req.Context(), time.Now()) // the report has the error
 	writeHealthReport(w, report)
 }

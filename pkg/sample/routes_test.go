@@ -390,7 +390,7 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		var asked int
 		answer := errors.New("connection refused")
 		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
-		r := &readiness{checks: []*dependencyCheck{c}}
+		r := &readinessHandler{checks: []*dependencyCheck{c}}
 
 		if _, err := r.reportReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
@@ -420,7 +420,7 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		r := &readiness{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
+		r := &readinessHandler{checks: []*dependencyCheck{{name: "redis", timeout: 100 * time.Millisecond, ping: hang}}}
 		r.enterServicePhase(phaseServing)
 		start := time.Now()
 		w := recordResponse(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))

@@ -1,7 +1,8 @@
 // This file has the service's life: start, serve, drain, stop.
 
-// Package sample is a small Go service that keeps the contract of an autoscaled service: stateless, configured by its
-// environment, measured, bounded in everything, and able to come and go under load without losing a request.
+// Package sample is a small service that takes orders: settings from the environment, HTTP handlers, Redis, limits on clients, health,
+// readiness, and faults on purpose. It keeps the contract of an autoscaled service: stateless, configured by its environment, measured,
+// bounded in everything, and able to come and go under load without losing a request.
 package sample
 
 import (
@@ -47,7 +48,7 @@ type Service struct {
 	stdLog        *log.Logger
 	registry      *prometheus.Registry
 	metrics       *metrics
-	ready         readiness
+	ready         readinessHandler
 	slots         *requestSlots
 	clientLimiter *clientLimiter
 	requestLog    retry.Throttle // by class of status code

@@ -55,7 +55,7 @@ func (a *answering) measureLaneReads(ctx context.Context, one *answer) error {
 	if one.name == manySeries {
 		metric = requestRate
 	}
-	readings, err := surge.NewAPIReader(&rest.Config{
+	readings, err := surge.NewLaneMetricReader(&rest.Config{
 		Host: a.base, QPS: -1, Transport: scalerTransport{&http.Transport{TLSClientConfig: a.trust.Clone(), ForceAttemptHTTP2: true}},
 	}, nil)
 	if err != nil {

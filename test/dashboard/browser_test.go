@@ -35,7 +35,7 @@ var worldEnd = time.Date(2026, 11, 27, 12, 5, 3, 0, time.UTC)
 // servedPage is the dashboard of a world.
 type servedPage struct {
 	world  *world.World
-	server *dashboard.Server
+	server *dashboard.PageServer
 	http   *httptest.Server
 }
 

@@ -80,7 +80,7 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 		answer.Pods[name] = hpa.PodValue{Value: int64(1000 * total / float64(p.replicas))}
 	}
 	at := time.UnixMilli(now)
-	d := lane.Decide(lane.Observed{
+	d := lane.Decide(lane.LaneAutoscaler{
 		Autoscaler: p.autoscaler, Replicas: p.replicas, Pods: pods, Mode: p.mode, Now: at, Terms: lane.Terms{Budget: 60},
 		Readings: []lane.Reading{{Answer: answer, Window: over.Truncate(time.Second), Newest: time.UnixMilli(newest).Truncate(time.Second), Replica: p.traffic.nameReplica()}},
 	}, p.memory)

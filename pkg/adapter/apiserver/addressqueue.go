@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// addressQueue is a number of places. A free place goes to the waiting address that had the fewest lately, so that a kubelet's probe or a new
+// admissionQueue is a number of places. A free place goes to the waiting address that had the fewest lately, so that a kubelet's probe or a new
 // connection of kube-apiserver waits for one or two others of a flood, and not for all of it. It is safe for concurrent use.
-type addressQueue struct {
+type admissionQueue struct {
 	mu       sync.Mutex // guards the rest
 	free     int
 	lines    map[string]*addressLine // by address: the waiting ones, and those that had a place since the time below
-	waiting  lineHeap                // the lines with a waiter; the first is next
+	waiting  admissionLineHeap       // the lines with a waiter; the first is next
 	since    time.Time
 	arrivals uint64
 }
 
 // addressLine are the waiters of an address.
 type addressLine struct {
-	lately  int // places that it was given since addressQueue.since
+	lately  int // places that it was given since admissionQueue.since
 	waiters []*addressWaiter
 	index   int // in the heap
 }
@@ -42,12 +42,12 @@ const (
 	maxQueueAddresses = 4096
 )
 
-func newAddressQueue(places int) *addressQueue {
-	return &addressQueue{free: places, lines: map[string]*addressLine{}}
+func newAdmissionQueue(places int) *admissionQueue {
+	return &admissionQueue{free: places, lines: map[string]*addressLine{}}
 }
 
 // takeQueuedPlace waits for a place, and reports whether it has one. The caller gives it back with returnQueuedPlace.
-func (q *addressQueue) takeQueuedPlace(address string, givenUp <-chan struct{}) bool {
+func (q *admissionQueue) takeQueuedPlace(address string, givenUp <-chan struct{}) bool {
 	w := q.addWaiter(address)
 	select {
 	case <-w.given:
@@ -60,14 +60,14 @@ func (q *addressQueue) takeQueuedPlace(address string, givenUp <-chan struct{}) 
 	return false
 }
 
-func (q *addressQueue) returnQueuedPlace() {
+func (q *admissionQueue) returnQueuedPlace() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.free++
 	q.givePlaces(time.Now())
 }
 
-func (q *addressQueue) addWaiter(address string) *addressWaiter {
+func (q *admissionQueue) addWaiter(address string) *addressWaiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	line := q.lines[address]
@@ -85,7 +85,7 @@ func (q *addressQueue) addWaiter(address string) *addressWaiter {
 }
 
 // removeWaiter reports whether w was still waiting.
-func (q *addressQueue) removeWaiter(w *addressWaiter) bool {
+func (q *admissionQueue) removeWaiter(w *addressWaiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := slices.Index(w.line.waiters, w)
@@ -96,7 +96,7 @@ func (q *addressQueue) removeWaiter(w *addressWaiter) bool {
 }
 
 // givePlaces gives the free places away. The caller holds q.mu.
-func (q *addressQueue) givePlaces(now time.Time) {
+func (q *admissionQueue) givePlaces(now time.Time) {
 	if now.Sub(q.since) > addressQueueMemory || len(q.lines) >= maxQueueAddresses+len(q.waiting) {
 		q.forgetGivenPlaces(now)
 	}
@@ -110,7 +110,7 @@ func (q *addressQueue) givePlaces(now time.Time) {
 }
 
 // takeOffLine removes a waiter from its line, and keeps the heap in order. The caller holds q.mu.
-func (q *addressQueue) takeOffLine(line *addressLine, i int) {
+func (q *admissionQueue) takeOffLine(line *addressLine, i int) {
 	if line.waiters = slices.Delete(line.waiters, i, i+1); len(line.waiters) > 0 {
 		heap.Fix(&q.waiting, line.index)
 	} else {
@@ -119,7 +119,7 @@ func (q *addressQueue) takeOffLine(line *addressLine, i int) {
 }
 
 // forgetGivenPlaces lets all addresses begin anew. The caller holds q.mu.
-func (q *addressQueue) forgetGivenPlaces(now time.Time) {
+func (q *admissionQueue) forgetGivenPlaces(now time.Time) {
 	for address, line := range q.lines {
 		if line.lately = 0; len(line.waiters) == 0 {
 			delete(q.lines, address)
@@ -129,33 +129,33 @@ func (q *addressQueue) forgetGivenPlaces(now time.Time) {
 	q.since = now
 }
 
-// lineHeap has the line with the fewest places first; of equal ones, the line whose first waiter waits longest.
-type lineHeap []*addressLine
+// admissionLineHeap has the line with the fewest places first; of equal ones, the line whose first waiter waits longest.
+type admissionLineHeap []*addressLine
 
 // Len implements heap.Interface.
-func (h lineHeap) Len() int { return len(h) }
+func (h admissionLineHeap) Len() int { return len(h) }
 
 // Less implements heap.Interface.
-func (h lineHeap) Less(i, j int) bool {
+func (h admissionLineHeap) Less(i, j int) bool {
 	a, b := h[i], h[j]
 	return cmp.Or(cmp.Compare(a.lately, b.lately), cmp.Compare(a.waiters[0].arrival, b.waiters[0].arrival)) < 0
 }
 
 // Swap implements heap.Interface.
-func (h lineHeap) Swap(i, j int) {
+func (h admissionLineHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
 // Push implements heap.Interface.
-func (h *lineHeap) Push(line any) {
+func (h *admissionLineHeap) Push(line any) {
 	l := line.(*addressLine)
 	l.index = len(*h)
 	*h = append(*h, l)
 }
 
 // Pop implements heap.Interface.
-func (h *lineHeap) Pop() any {
+func (h *admissionLineHeap) Pop() any {
 	last := (*h)[len(*h)-1]
 	(*h)[len(*h)-1] = nil
 	*h = (*h)[:len(*h)-1]

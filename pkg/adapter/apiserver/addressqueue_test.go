@@ -11,7 +11,7 @@ import (
 func TestProbesPassFloods(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := newAddressQueue(1)
+		q := newAdmissionQueue(1)
 		if !q.takeQueuedPlace("first", nil) {
 			t.Fatal("no place in an empty queue")
 		}
@@ -53,7 +53,7 @@ func TestProbesPassFloods(t *testing.T) {
 func TestQueueLosesNoPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := newAddressQueue(1)
+		q := newAdmissionQueue(1)
 		q.takeQueuedPlace("first", nil)
 		givenUp := make(chan struct{})
 		left := make(chan bool, 100)
@@ -80,7 +80,7 @@ func TestQueueLosesNoPlace(t *testing.T) {
 // TestQueueForgetsAddresses: ever new addresses fill no memory.
 func TestQueueForgetsAddresses(t *testing.T) {
 	t.Parallel()
-	q := newAddressQueue(1)
+	q := newAdmissionQueue(1)
 	for i := range 3 * maxQueueAddresses {
 		q.takeQueuedPlace(fmt.Sprint(i), nil)
 		q.returnQueuedPlace()

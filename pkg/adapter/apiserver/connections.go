@@ -87,7 +87,7 @@ const maxLeftChecks = 32
 // close the probe of a kubelet that shares its address, just before its turn.
 func (t *connectionTable) chooseEvictedConnection(oldestFirst []*limitedConn, now time.Time) *limitedConn {
 	for _, c := range oldestFirst[:min(len(oldestFirst), maxLeftChecks)] {
-		if hasPeerLeft(c.Conn) {
+		if hasClientLeft(c.Conn) {
 			return c
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // closes waits no longer: its handshake would compute in vain, and a flood would wait in any number. A client that leaves behind its first message
 // costs no key and no signature. The addresses with the fewest handshakes lately come first.
 type handshakeGate struct {
-	places *addressQueue
+	places *admissionQueue
 	load   *processorLoad
 }
 
@@ -32,12 +32,12 @@ const maxHandshakeBytes = 64 << 10
 
 // newHandshakeGate leaves at least half of the processors to requests.
 func newHandshakeGate(load *processorLoad) *handshakeGate {
-	return &handshakeGate{places: newAddressQueue(max(1, runtime.GOMAXPROCS(0)/2)), load: load}
+	return &handshakeGate{places: newAdmissionQueue(max(1, runtime.GOMAXPROCS(0)/2)), load: load}
 }
 
 // enterHandshakeGate reports whether a handshake may compute. It must then leave the gate. That of a client that has left does not wait for reads: a
 // flood of them would delay the probes of a kubelet that shares its address.
-func (g *handshakeGate) enterHandshakeGate(c *gatedConn) bool {
+func (g *handshakeGate) enterHandshakeGate(c *handshakeConn) bool {
 	if !g.places.takeQueuedPlace(c.address, c.closing) {
 		return false
 	}
@@ -51,8 +51,8 @@ func (g *handshakeGate) enterHandshakeGate(c *gatedConn) bool {
 	return true
 }
 
-// gatedConn is a connection whose handshake goes through a gate. Read is called by one goroutine at a time.
-type gatedConn struct {
+// handshakeConn is a connection whose handshake goes through a gate. Read is called by one goroutine at a time.
+type handshakeConn struct {
 	*limitedConn
 	gate      *handshakeGate
 	responded atomic.Bool // the server has begun to write
@@ -64,7 +64,7 @@ type gatedConn struct {
 }
 
 // Read implements net.Conn.
-func (c *gatedConn) Read(b []byte) (int, error) {
+func (c *handshakeConn) Read(b []byte) (int, error) {
 	c.leaveHandshakeGate(false)
 	n, err := c.limitedConn.Read(b)
 	c.mu.Lock()
@@ -83,23 +83,23 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 
 // isGivenUp reports whether the connection closes, or its client has left. Without the server's part no handshake goes on. Behind its last message a
 // client may send a request, and close its side.
-func (c *gatedConn) isGivenUp() bool {
+func (c *handshakeConn) isGivenUp() bool {
 	select {
 	case <-c.closing:
 		return true
 	default:
-		return !c.responded.Load() && hasPeerLeft(c.Conn)
+		return !c.responded.Load() && hasClientLeft(c.Conn)
 	}
 }
 
 // Write implements net.Conn.
-func (c *gatedConn) Write(b []byte) (int, error) {
+func (c *handshakeConn) Write(b []byte) (int, error) {
 	c.responded.Store(true)
 	return c.limitedConn.Write(b)
 }
 
 // leaveHandshakeGate returns the place of the connection, if it has one. After the last call the gate does not count.
-func (c *gatedConn) leaveHandshakeGate(last bool) {
+func (c *handshakeConn) leaveHandshakeGate(last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held {

@@ -10,20 +10,20 @@ import (
 
 // newTestHandshakeGate returns a gate with one place, on two processors.
 func newTestHandshakeGate() *handshakeGate {
-	return &handshakeGate{places: newAddressQueue(1), load: &processorLoad{processors: 2, freed: make(chan struct{})}}
+	return &handshakeGate{places: newAdmissionQueue(1), load: &processorLoad{processors: 2, freed: make(chan struct{})}}
 }
 
 // openGated returns a new gated connection, and its peer.
-func openGated(t *testing.T, gate *handshakeGate) (c *gatedConn, peer net.Conn) {
+func openGated(t *testing.T, gate *handshakeGate) (c *handshakeConn, peer net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
 	table := newConnectionTable(defaultServerLimits(), func() {})
-	return &gatedConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}, theirs
+	return &handshakeConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}, theirs
 }
 
 // readGated reads once from a new gated connection, whose peer sends data if sends.
-func readGated(t *testing.T, gate *handshakeGate, sends bool) (c *gatedConn, done <-chan struct{}) {
+func readGated(t *testing.T, gate *handshakeGate, sends bool) (c *handshakeConn, done <-chan struct{}) {
 	t.Helper()
 	c, peer := openGated(t, gate)
 	read := make(chan struct{})
@@ -98,7 +98,7 @@ func TestClosedConnectionsLeaveTheGate(t *testing.T) {
 		var waiting, computed atomic.Int64
 		for range 100 {
 			ours, theirs := net.Pipe()
-			c := &gatedConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}
+			c := &handshakeConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}
 			waiting.Add(1)
 			go func() {
 				defer waiting.Add(-1)

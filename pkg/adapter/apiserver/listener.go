@@ -103,7 +103,7 @@ func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedCo
 	end := func() { _ = c.Close() }
 	defer time.AfterFunc(a.timeout, end).Stop()
 	defer context.AfterFunc(ctx, end)()
-	gated := &gatedConn{limitedConn: c, gate: a.gate}
+	gated := &handshakeConn{limitedConn: c, gate: a.gate}
 	secured := tls.Server(gated, a.tls)
 	close(began)
 	err := secured.HandshakeContext(context.WithoutCancel(ctx)) // which starts no goroutine

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hasPeerLeft reports whether the peer of a connection has closed its side, or reset the connection. Bytes before that may be unread. It is false
+// hasClientLeft reports whether the peer of a connection has closed its side, or reset the connection. Bytes before that may be unread. It is false
 // for a connection without a socket.
-func hasPeerLeft(c net.Conn) (left bool) {
+func hasClientLeft(c net.Conn) (left bool) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
 		return false

@@ -36,7 +36,7 @@ func openSocketPair(t *testing.T) (ours, peer *net.TCPConn) {
 func startTestHandshake(t *testing.T, c net.Conn) (computed bool, err error) {
 	t.Helper()
 	table := newConnectionTable(defaultServerLimits(), func() {})
-	gated := &gatedConn{limitedConn: table.addClientConnection(c, time.Now()), gate: newTestHandshakeGate()}
+	gated := &handshakeConn{limitedConn: table.addClientConnection(c, time.Now()), gate: newTestHandshakeGate()}
 	secured := tls.Server(gated, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		computed = true
 		return nil, nil //nolint:nilnil // keeps the configuration
@@ -136,7 +136,7 @@ func TestLeftClientsDelayNobody(t *testing.T) {
 		begins := func(socket *net.TCPConn) <-chan struct{} {
 			ours, theirs := net.Pipe()
 			done := make(chan struct{})
-			c := &gatedConn{limitedConn: table.addClientConnection(pipedConn{ours, socket}, time.Now()), gate: gate}
+			c := &handshakeConn{limitedConn: table.addClientConnection(pipedConn{ours, socket}, time.Now()), gate: gate}
 			go func() {
 				defer close(done)
 				_, _ = c.Read(make([]byte, 1))
@@ -178,7 +178,7 @@ func (c *arrivedConn) Read(b []byte) (int, error) {
 // awaitLeftPeer waits until the end of the peer's bytes has arrived.
 func awaitLeftPeer(t *testing.T, c net.Conn) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !hasPeerLeft(c); time.Sleep(time.Millisecond) { //nolint:forbidigo // the kernel's time
+	for end := time.Now().Add(10 * time.Second); !hasClientLeft(c); time.Sleep(time.Millisecond) { //nolint:forbidigo // the kernel's time
 		if time.Now().After(end) {
 			t.Error("the peer has not left")
 			return

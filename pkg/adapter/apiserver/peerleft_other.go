@@ -6,5 +6,5 @@ package apiserver
 
 import "net"
 
-// hasPeerLeft reports nothing here: no container runs on such a system.
-func hasPeerLeft(net.Conn) bool { return false }
+// hasClientLeft reports nothing here: no container runs on such a system.
+func hasClientLeft(net.Conn) bool { return false }

@@ -1,5 +1,5 @@
-// Package apiserver serves the metrics APIs as an aggregated API server: HTTPS, delegated
-// authentication and authorization, discovery, health and self-metrics.
+// Package apiserver is the adapter's HTTPS server: connections, handshakes, authentication, authorization, health endpoints, and the
+// limits on callers and on requests in flight.
 package apiserver
 
 import (

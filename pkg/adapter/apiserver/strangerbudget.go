@@ -92,7 +92,7 @@ func withRequestConnection(ctx context.Context, c net.Conn) context.Context {
 		c = limited.NetConn()
 	}
 	if secured, ok := c.(*tls.Conn); ok {
-		if gated, ok := secured.NetConn().(*gatedConn); ok {
+		if gated, ok := secured.NetConn().(*handshakeConn); ok {
 			return context.WithValue(ctx, connectionKey{}, gated.limitedConn)
 		}
 	}

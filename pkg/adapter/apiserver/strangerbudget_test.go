@@ -59,7 +59,7 @@ func TestChargedConnectionWaits(t *testing.T) {
 		innocent, _ := open()
 		ended, _ := open()
 		for _, c := range []*limitedConn{flooded, ended} {
-			ctx := withRequestConnection(t.Context(), tls.Server(&gatedConn{limitedConn: c}, &tls.Config{}))
+			ctx := withRequestConnection(t.Context(), tls.Server(&handshakeConn{limitedConn: c}, &tls.Config{}))
 			for range 1000 {
 				chargeClientConnection(ctx)
 			}

@@ -1,5 +1,5 @@
-// Package certificate keeps the adapter's serving certificate: it issues and renews the certificate, shares it between the
-// replicas through a Secret, and publishes its authority to kube-apiserver in the caBundle of each APIService.
+// Package certificate issues and renews the adapter's serving certificate, shares it between replicas through a Secret, and publishes
+// its authority in the caBundle of each APIService.
 package certificate
 
 import (

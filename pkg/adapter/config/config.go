@@ -1,4 +1,5 @@
-// Package config has the typed configuration of the adapter: its defaults, and a strict load with a report of every fault.
+// Package config decodes and validates the adapter's configuration file: backends, rules, windows and targets, with their defaults, and
+// a report of every fault.
 package config
 
 import (

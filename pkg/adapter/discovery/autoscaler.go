@@ -71,7 +71,7 @@ func stripAutoscaler(obj any) (*storedAutoscaler, error) {
 
 // newStoredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
 func newStoredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newObjectReference(o.Spec.ScaleTargetRef)}
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newAutoscalerObjectReference(o.Spec.ScaleTargetRef)}
 	size := 0
 	for i := range o.Spec.Metrics {
 		spec := &o.Spec.Metrics[i]
@@ -92,7 +92,7 @@ func newStoredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutosc
 	return a
 }
 
-func newObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
+func newAutoscalerObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
 	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
 	return boundObjectReference(objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name})
@@ -106,7 +106,7 @@ func newDemandedMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 		return namedMetric{}, false
 	}
 	if spec.Type == autoscalingv2.ObjectMetricSourceType {
-		n.object = newObjectReference(spec.Object.DescribedObject)
+		n.object = newAutoscalerObjectReference(spec.Object.DescribedObject)
 	}
 	n.metric = id.Name
 	if id.Selector != nil {
@@ -133,20 +133,20 @@ func demandedMetricIdentifier(spec *autoscalingv2.MetricSpec) (id autoscalingv2.
 	}
 }
 
-// autoscalerTable holds the autoscalers. It is safe for concurrent use.
-type autoscalerTable struct {
+// watchedAutoscalerTable holds the autoscalers. It is safe for concurrent use.
+type watchedAutoscalerTable struct {
 	mu  sync.RWMutex
 	all map[metric.Object]*storedAutoscaler // guarded by mu
 	// rejecting holds the names of the autoscalers with rejected metrics, by namespace; guarded by mu.
 	rejecting map[string]map[string]*storedAutoscaler
 }
 
-func newAutoscalerTable() *autoscalerTable {
-	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}, rejecting: map[string]map[string]*storedAutoscaler{}}
+func newWatchedAutoscalerTable() *watchedAutoscalerTable {
+	return &watchedAutoscalerTable{all: map[metric.Object]*storedAutoscaler{}, rejecting: map[string]map[string]*storedAutoscaler{}}
 }
 
 // listStoredAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
-func (s *autoscalerTable) listStoredAutoscalers() []*storedAutoscaler {
+func (s *watchedAutoscalerTable) listStoredAutoscalers() []*storedAutoscaler {
 	s.mu.RLock()
 	all := make([]*storedAutoscaler, 0, len(s.all))
 	for _, a := range s.all {
@@ -159,7 +159,7 @@ func (s *autoscalerTable) listStoredAutoscalers() []*storedAutoscaler {
 	return all
 }
 
-func (s *autoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
+func (s *watchedAutoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.all[a.autoscalerKey()]; old != nil && old.equalAutoscaler(a) {
@@ -170,7 +170,7 @@ func (s *autoscalerTable) upsertWatchedObject(a *storedAutoscaler) bool {
 	return true
 }
 
-func (s *autoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
+func (s *watchedAutoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.all[a.autoscalerKey()]
@@ -179,7 +179,7 @@ func (s *autoscalerTable) removeWatchedObject(a *storedAutoscaler) bool {
 	return ok
 }
 
-func (s *autoscalerTable) replaceWatchedObjects(list []*storedAutoscaler) bool {
+func (s *watchedAutoscalerTable) replaceWatchedObjects(list []*storedAutoscaler) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[metric.Object]*storedAutoscaler, len(list))

@@ -102,7 +102,7 @@ func TestAutoscalersReportChanges(t *testing.T) {
 	strip := newStoredAutoscaler
 	read := newHPA("shop", "web", "web", podsMetric("rps"))
 	read.Status.CurrentReplicas = 7
-	all := newAutoscalerTable()
+	all := newWatchedAutoscalerTable()
 	steps := []struct {
 		what string
 		got  bool

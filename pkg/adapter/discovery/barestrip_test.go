@@ -36,7 +36,7 @@ func TestPanicLosesOnePod(t *testing.T) {
 		}
 		return policy.stripPod(obj)
 	}
-	table := newPodTable()
+	table := newWatchedPodTable()
 	store := &reflectorStore[*storedPod]{
 		resource: "pods", strip: guardStrip(guard, strip, policy.stripPod), sink: table, onChange: func() {}, onError: func() {},
 	}

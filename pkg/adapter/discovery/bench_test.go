@@ -13,9 +13,9 @@ import (
 
 // largeCluster has that many pods in groups of five, each group a deployment with an autoscaler that is read,
 // ten groups to a namespace. Every second group has an external metric besides.
-func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedAutoscaler, []Demand) {
+func largeCluster(b *testing.B, count int) (*watchedPodTable, demandPlanner, []*storedAutoscaler, []Demand) {
 	b.Helper()
-	pods, selectors := newPodTable(), map[string]labels.Selector{}
+	pods, selectors := newWatchedPodTable(), map[string]labels.Selector{}
 	var hpas []*storedAutoscaler
 	var readers []Demand
 	for i := range count {
@@ -107,7 +107,7 @@ func BenchmarkTableMemory(b *testing.B) {
 	const count = 5000
 	for b.Loop() {
 		before := measureHeap()
-		pods := newPodTable()
+		pods := newWatchedPodTable()
 		for i := range count {
 			app, namespace := fmt.Sprint("app-", i/5), fmt.Sprint("team-", i/50)
 			p := apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{

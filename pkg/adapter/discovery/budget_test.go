@@ -33,7 +33,7 @@ func allocatedBytes() uint64 {
 func TestAutoscalerWithManyMetrics(t *testing.T) { //nolint:paralleltest // it counts the process's allocations
 	hpa, pods := manyMetrics(7000), newShopTable()
 	before := allocatedBytes()
-	table := newAutoscalerTable()
+	table := newWatchedAutoscalerTable()
 	table.upsertWatchedObject(newStoredAutoscaler(hpa))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	s := chooseTargets(p.planDemands(table.listStoredAutoscalers(), nil), pods)

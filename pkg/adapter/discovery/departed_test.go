@@ -151,7 +151,7 @@ func TestRetentionIsSet(t *testing.T) {
 func TestDepartedPodsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		table := newPodTable()
+		table := newWatchedPodTable()
 		depart := func(namespace, name string) {
 			p := endpointPolicy{}.newStoredPod(apiPod(namespace, name))
 			table.upsertWatchedObject(p)

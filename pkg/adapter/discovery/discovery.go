@@ -1,7 +1,7 @@
 // This file has the exported type Discovery and its methods.
 
-// Package discovery watches pods and HorizontalPodAutoscalers, and derives the scrape targets from the metrics that
-// autoscalers and readers demand.
+// Package discovery watches pods and HorizontalPodAutoscalers, resolves and caches pod selectors, and plans the scrape targets for the
+// metrics that autoscalers and readers demand.
 package discovery
 
 import (
@@ -53,11 +53,11 @@ type Options struct {
 // concurrent use. Except PodsOf, all read methods answer from memory.
 type Discovery struct {
 	clients   Clients
-	resolver  *selectorResolver
-	selectors *selectorCache
+	resolver  *podSelectorResolver
+	selectors *podSelectorCache
 	readers   *readerDemands
-	pods      *podTable
-	hpas      *autoscalerTable
+	pods      *watchedPodTable
+	hpas      *watchedAutoscalerTable
 	metrics   *metrics
 
 	podReflector       *reflectorStore[*storedPod]
@@ -69,7 +69,7 @@ type Discovery struct {
 	replanRequested atomic.Bool                    // set when the plan may have changed too, not only the pods
 	rules           atomic.Pointer[Rules]          // nil before SetRules
 	ruleTargets     atomic.Pointer[[]RuleTarget]   // nil before SetRuleTargets
-	state           atomic.Pointer[targetSnapshot] // never nil
+	state           atomic.Pointer[plannedTargets] // never nil
 	ready           atomic.Bool                    // set after the first targets were published
 
 	mu        sync.Mutex
@@ -79,15 +79,15 @@ type Discovery struct {
 // New returns a Discovery that is idle until Run.
 func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
-		clients: clients, resolver: newSelectorResolver(clients), readers: newReaderDemands(),
-		pods: newPodTable(), hpas: newAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+		clients: clients, resolver: newPodSelectorResolver(clients), readers: newReaderDemands(),
+		pods: newWatchedPodTable(), hpas: newWatchedAutoscalerTable(), updateRequested: make(chan struct{}, 1),
 	}
 	if opts.Now != nil {
 		d.pods.sampleNow = opts.Now
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)
-	d.selectors = newSelectorCache(d.resolver.fetchPodSelector)
+	d.selectors = newPodSelectorCache(d.resolver.fetchPodSelector)
 	d.selectors.onChange = d.requestDemandReplan
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.endpoints = endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}
@@ -102,7 +102,7 @@ func New(clients Clients, opts Options) *Discovery {
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
-	d.state.Store(&targetSnapshot{})
+	d.state.Store(&plannedTargets{})
 	return d
 }
 

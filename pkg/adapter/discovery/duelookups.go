@@ -17,7 +17,7 @@ type dueLookup struct {
 }
 
 // newDueLookup returns the lookup of an entry. The caller holds mu.
-func (s *selectorCache) newDueLookup(key objectKey, e *selectorEntry, now time.Time) dueLookup {
+func (s *podSelectorCache) newDueLookup(key objectKey, e *selectorEntry, now time.Time) dueLookup {
 	l := dueLookup{key: key, needed: e.needed, since: e.due}
 	if e.needed {
 		l.spent = s.standingLimit.countSpentLookups(key.namespace, now)
@@ -25,8 +25,8 @@ func (s *selectorCache) newDueLookup(key objectKey, e *selectorEntry, now time.T
 	return l
 }
 
-// compareDueLookups orders autoscalers' before readers', then those of namespaces with few lookups lately, then the longest due first.
-func compareDueLookups(a, b dueLookup) int {
+// compareDueSelectorLookups orders autoscalers' before readers', then those of namespaces with few lookups lately, then the longest due first.
+func compareDueSelectorLookups(a, b dueLookup) int {
 	switch {
 	case a.needed == b.needed:
 		return cmp.Or(cmp.Compare(a.spent, b.spent), a.since.Compare(b.since))
@@ -37,9 +37,9 @@ func compareDueLookups(a, b dueLookup) int {
 	}
 }
 
-// insertDueLookup inserts a lookup into a sorted slice, and keeps its first ones up to the limit.
-func insertDueLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
-	i, _ := slices.BinarySearchFunc(due, l, compareDueLookups)
+// insertDueSelectorLookup inserts a lookup into a sorted slice, and keeps its first ones up to the limit.
+func insertDueSelectorLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
+	i, _ := slices.BinarySearchFunc(due, l, compareDueSelectorLookups)
 	if i >= limit {
 		return due
 	}

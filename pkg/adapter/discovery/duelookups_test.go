@@ -10,7 +10,7 @@ import (
 // TestSelectorsOfAutoscalersComeFirst has readers of many objects wait for lookups: an autoscaler's is not behind them.
 func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
 	t.Parallel()
-	s := newSelectorCache(nil)
+	s := newPodSelectorCache(nil)
 	now := time.Now()
 	for i := range 3 * maxConcurrentLookups {
 		s.insertSelector(objectKey{custom.resource, "shop", fmt.Sprint("reader-", i)}, now)
@@ -25,7 +25,7 @@ func TestSelectorsOfAutoscalersComeFirst(t *testing.T) {
 // TestSelectorsOfNamespacesTakeTurns: the first lookup of a namespace waits for no more than those in flight, however many another namespace needs.
 func TestSelectorsOfNamespacesTakeTurns(t *testing.T) {
 	t.Parallel()
-	s := newSelectorCache(nil)
+	s := newPodSelectorCache(nil)
 	now := time.Now()
 	keys := neededKeys(custom)
 	for i := range 500 {

@@ -155,7 +155,7 @@ func (s *familySets) internPodFamilies(namespace string, standing, others []stri
 	all := slices.Concat(standing, others)
 	slices.Sort(all)
 	key := sha256.Sum256([]byte(strings.Join(all, "\x00") + "\x01" + strings.Join(standing, "\x00")))
-	size := measureFamilySet(all) + measureFamilySet(standing)
+	size := measureDemandedFamilySet(all) + measureDemandedFamilySet(standing)
 	if s.spent[namespace]+size > maxNamespaceFamilySetBytes {
 		return podFamilies{}, false
 	}
@@ -172,8 +172,8 @@ func (s *familySets) internPodFamilies(namespace string, standing, others []stri
 	return set, true
 }
 
-// measureFamilySet returns the bytes of a set: a string's header and the name.
-func measureFamilySet(families []string) int {
+// measureDemandedFamilySet returns the bytes of a set: a string's header and the name.
+func measureDemandedFamilySet(families []string) int {
 	size := 0
 	for _, f := range families {
 		size += 16 + len(f)

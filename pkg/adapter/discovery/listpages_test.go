@@ -88,7 +88,7 @@ func syncPages(t *testing.T, s *pageServer) (requests, most int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, synced := newPodTable(), make(chan struct{})
+	table, synced := newWatchedPodTable(), make(chan struct{})
 	complete := sync.OnceFunc(func() { close(synced) })
 	store := &reflectorStore[*storedPod]{resource: "pods", strip: endpointPolicy{}.stripPod, sink: table, onChange: complete, onError: func() {}}
 	var end sync.WaitGroup

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// lookupLimiter bounds lookups per namespace and in all. It is not safe for concurrent use.
-type lookupLimiter struct {
+// selectorLookupLimiter bounds lookups per namespace and in all. It is not safe for concurrent use.
+type selectorLookupLimiter struct {
 	all           *rate.Limiter
 	namespaceRate rate.Limit
 	namespaceSize int
@@ -17,26 +17,26 @@ type lookupLimiter struct {
 }
 
 // newReaderLookupLimiter returns the limit for objects that readers alone ask for. A lookup is up to two requests.
-func newReaderLookupLimiter() lookupLimiter {
-	return lookupLimiter{all: rate.NewLimiter(50, 200), namespaceRate: 5, namespaceSize: 50, byNamespace: map[string]*rate.Limiter{}}
+func newReaderLookupLimiter() selectorLookupLimiter {
+	return selectorLookupLimiter{all: rate.NewLimiter(50, 200), namespaceRate: 5, namespaceSize: 50, byNamespace: map[string]*rate.Limiter{}}
 }
 
 // newStandingLookupLimiter returns the limit for the objects of autoscalers. The first lookups of 5,000 autoscalers are not delayed.
-func newStandingLookupLimiter() lookupLimiter {
-	return lookupLimiter{all: rate.NewLimiter(200, 5000), namespaceRate: 20, namespaceSize: 1000, byNamespace: map[string]*rate.Limiter{}}
+func newStandingLookupLimiter() selectorLookupLimiter {
+	return selectorLookupLimiter{all: rate.NewLimiter(200, 5000), namespaceRate: 20, namespaceSize: 1000, byNamespace: map[string]*rate.Limiter{}}
 }
 
 // maxIdleLimiters bounds the limiters of namespaces without lookups lately.
 const maxIdleLimiters = 1000
 
 // hasSelectorLookup reports whether a lookup in the namespace may start now.
-func (l *lookupLimiter) hasSelectorLookup(namespace string, now time.Time) bool {
+func (l *selectorLookupLimiter) hasSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]
 	return l.all.TokensAt(now) >= 1 && (n == nil || n.TokensAt(now) >= 1)
 }
 
 // countSpentLookups returns the lookups of the namespace that its rate has not given back yet.
-func (l *lookupLimiter) countSpentLookups(namespace string, now time.Time) int {
+func (l *selectorLookupLimiter) countSpentLookups(namespace string, now time.Time) int {
 	n := l.byNamespace[namespace]
 	if n == nil {
 		return 0
@@ -45,7 +45,7 @@ func (l *lookupLimiter) countSpentLookups(namespace string, now time.Time) int {
 }
 
 // allowSelectorLookup reports whether a lookup in the namespace may start now, and counts it.
-func (l *lookupLimiter) allowSelectorLookup(namespace string, now time.Time) bool {
+func (l *selectorLookupLimiter) allowSelectorLookup(namespace string, now time.Time) bool {
 	n := l.byNamespace[namespace]
 	if n == nil {
 		l.dropIdleLookupLimiters(now)
@@ -56,7 +56,7 @@ func (l *lookupLimiter) allowSelectorLookup(namespace string, now time.Time) boo
 }
 
 // dropIdleLookupLimiters forgets the namespaces without lookups lately, if they are many.
-func (l *lookupLimiter) dropIdleLookupLimiters(now time.Time) {
+func (l *selectorLookupLimiter) dropIdleLookupLimiters(now time.Time) {
 	if len(l.byNamespace) < maxIdleLimiters {
 		return
 	}

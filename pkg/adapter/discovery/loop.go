@@ -36,7 +36,7 @@ func (d *Discovery) runTargetLoop(ctx context.Context) {
 	defer ticker.Stop()
 	reporter, stopReporter := d.startRejectionReporter(ctx)
 	defer stopReporter()
-	c := targetLoop{Discovery: d, start: time.Now(), reporter: reporter, computations: rate.NewLimiter(rate.Every(minComputeInterval), computeBurst)}
+	c := targetPlanLoop{Discovery: d, start: time.Now(), reporter: reporter, computations: rate.NewLimiter(rate.Every(minComputeInterval), computeBurst)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,8 +58,8 @@ func (d *Discovery) runTargetLoop(ctx context.Context) {
 	}
 }
 
-// targetLoop computes the targets from pods, autoscalers and demands. It belongs to one goroutine.
-type targetLoop struct {
+// targetPlanLoop computes the targets from pods, autoscalers and demands. It belongs to one goroutine.
+type targetPlanLoop struct {
 	*Discovery
 	reporter         *rejectionReporter
 	plan             *demandPlan // nil before the first plan
@@ -68,20 +68,20 @@ type targetLoop struct {
 	lastComputed     time.Time
 	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
-	ruled            rememberedRules
+	ruled            plannedRules
 	lastRules        *Rules // of ruled
 	hasRuleTargets   bool   // at the last computation
 }
 
 // isTargetUpdateOverdue reports whether a computation is needed without a reported change.
-func (c *targetLoop) isTargetUpdateOverdue(now time.Time) bool {
+func (c *targetPlanLoop) isTargetUpdateOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
 // waitTargetInterval waits until a computation is due (see minComputeInterval), or returns false when ctx ends. The
 // next computation includes changes that arrive meanwhile. After a long computation the wait is longer, so that demands of many scopes
 // take at most a fifth of a processor.
-func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
+func (c *targetPlanLoop) waitTargetInterval(ctx context.Context) bool {
 	passed := time.Since(c.lastComputed)
 	wait := minComputeInterval - passed
 	if c.ready.Load() { // before, no read depends on the targets
@@ -97,7 +97,7 @@ func (c *targetLoop) waitTargetInterval(ctx context.Context) bool {
 	return true
 }
 
-func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
+func (c *targetPlanLoop) computeTargets(ctx context.Context, now time.Time) {
 	podsSynced, _ := c.podReflector.readSyncState()
 	hpasSynced, _ := c.hpaReflector.readSyncState()
 	if !podsSynced || !hpasSynced {
@@ -117,7 +117,7 @@ func (c *targetLoop) computeTargets(ctx context.Context, now time.Time) {
 	c.publishTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
+func (c *targetPlanLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
 	hpas := c.hpas.listStoredAutoscalers()
 	c.plan = c.newDemandPlanner().planDemands(hpas, c.readers.listReaderDemands())
 	c.readers.forgetStandingDemands(c.plan.standing)
@@ -133,7 +133,7 @@ func (c *targetLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
 	c.metrics.rejectedFamilies.Set(float64(c.plan.rejectedFamilies))
 }
 
-func (c *targetLoop) newDemandPlanner() demandPlanner {
+func (c *targetPlanLoop) newDemandPlanner() demandPlanner {
 	p := demandPlanner{resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekSelector}
 	if rules := c.rules.Load(); rules != nil {
 		c.ruled.startRulePlan(*rules, rules != c.lastRules)
@@ -146,7 +146,7 @@ func (c *targetLoop) newDemandPlanner() demandPlanner {
 }
 
 // refreshHPASelectors refreshes the selectors of the scale targets of new and changed autoscalers.
-func (c *targetLoop) refreshHPASelectors(hpas []*storedAutoscaler, now time.Time) {
+func (c *targetPlanLoop) refreshHPASelectors(hpas []*storedAutoscaler, now time.Time) {
 	known := make(map[*storedAutoscaler]struct{}, len(hpas))
 	var keys []objectKey
 	for _, a := range hpas {
@@ -164,7 +164,7 @@ func (c *targetLoop) refreshHPASelectors(hpas []*storedAutoscaler, now time.Time
 
 // refreshNewPodSelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
 // object that was deleted and made again with another selector.
-func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
+func (c *targetPlanLoop) refreshNewPodSelectors(now time.Time) {
 	changed := c.pods.takeNamespacesWithNewPodLabels()
 	if len(changed) == 0 {
 		return
@@ -180,7 +180,7 @@ func (c *targetLoop) refreshNewPodSelectors(now time.Time) {
 
 // reportOptedOutPods logs and counts the pods that leave metrics of many objects since the previous plan, with their share of
 // the sum: an autoscaler was their only sign that they want to be scraped.
-func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPlan, next *targetSnapshot) {
+func (c *targetPlanLoop) reportOptedOutPods(ctx context.Context, previous *demandPlan, next *plannedTargets) {
 	left := map[*storedPod]struct{}{}
 	for _, group := range previous.demandedPods {
 		if !group.autoscaled {
@@ -205,7 +205,7 @@ func (c *targetLoop) reportOptedOutPods(ctx context.Context, previous *demandPla
 }
 
 // publishTargets makes next the state, and calls the listeners if the targets differ.
-func (c *targetLoop) publishTargets(ctx context.Context, next *targetSnapshot, now time.Time) {
+func (c *targetPlanLoop) publishTargets(ctx context.Context, next *plannedTargets, now time.Time) {
 	previous := c.state.Swap(next)
 	c.metrics.targets.Set(float64(len(next.targets)))
 	c.metrics.demands.Set(float64(len(next.demanded)))

@@ -19,7 +19,7 @@ type metrics struct {
 }
 
 // newMetrics returns the self-metrics and registers them with r unless it is nil.
-func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
+func newMetrics(r prometheus.Registerer, pods *watchedPodTable) *metrics {
 	f := promauto.With(r)
 	registerPodTableMetrics(f, pods)
 	return &metrics{
@@ -67,7 +67,7 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 }
 
 // registerPodTableMetrics registers the self-metrics that are read from the table.
-func registerPodTableMetrics(f promauto.Factory, pods *podTable) {
+func registerPodTableMetrics(f promauto.Factory, pods *watchedPodTable) {
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
 	}, func() float64 { count, _ := pods.countStoredPods(); return float64(count) })

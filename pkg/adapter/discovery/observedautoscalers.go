@@ -22,7 +22,7 @@ type AutoscalerObserver interface {
 
 // observedAutoscalers is the table of autoscalers with its observer.
 type observedAutoscalers struct {
-	*autoscalerTable
+	*watchedAutoscalerTable
 	observer AutoscalerObserver // nil: none
 }
 
@@ -40,7 +40,7 @@ func (o observedAutoscalers) removeWatchedObject(a *storedAutoscaler) bool {
 	if o.observer != nil {
 		o.observer.ForgetAutoscaler(a.namespace, a.name)
 	}
-	return o.autoscalerTable.removeWatchedObject(a)
+	return o.watchedAutoscalerTable.removeWatchedObject(a)
 }
 
 func (o observedAutoscalers) replaceWatchedObjects(list []*storedAutoscaler) bool {
@@ -51,7 +51,7 @@ func (o observedAutoscalers) replaceWatchedObjects(list []*storedAutoscaler) boo
 	if o.observer != nil {
 		o.observer.RetainAutoscalers(func(namespace, name string) bool { return exist[metric.Object{Namespace: namespace, Name: name}] })
 	}
-	return o.autoscalerTable.replaceWatchedObjects(list)
+	return o.watchedAutoscalerTable.replaceWatchedObjects(list)
 }
 
 // ScaleTargetSelector returns the pod selector of an autoscaler's scale target; nil while it is unknown.
@@ -68,7 +68,7 @@ func (d *Discovery) ScaleTargetSelector(namespace, name string) labels.Selector 
 }
 
 // getStoredAutoscaler returns the autoscaler of a key, or nil.
-func (s *autoscalerTable) getStoredAutoscaler(key metric.Object) *storedAutoscaler {
+func (s *watchedAutoscalerTable) getStoredAutoscaler(key metric.Object) *storedAutoscaler {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.all[key]

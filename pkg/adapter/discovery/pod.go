@@ -125,14 +125,14 @@ func (e endpointPolicy) newStoredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncatePodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Left: findDeletionTime(o), Owner: findPodOwner(o),
+			Created: stripPodTimeLocation(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Left: findDeletionTime(o), Owner: findPodOwner(o),
 		},
 		hostNetwork: o.Spec.HostNetwork,
 	}
 	labels, err := boundPodLabels(o.Labels)
 	p.labels = labels
 	if c := podReadyCondition(o); c != nil {
-		if changed := truncatePodTime(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
+		if changed := stripPodTimeLocation(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
 			p.Ready, p.Readied = true, changed
 		} else {
 			p.Unreadied = changed
@@ -187,13 +187,13 @@ func findPodStartTime(o *corev1.Pod, container string) (at time.Time, stopped bo
 		case s.Name == container && s.State.Running == nil:
 			return time.Time{}, true
 		case s.Name == container:
-			return truncatePodTime(s.State.Running.StartedAt), false
+			return stripPodTimeLocation(s.State.Running.StartedAt), false
 		}
 	}
 	if restarted || o.Status.StartTime == nil {
 		return time.Time{}, false
 	}
-	return truncatePodTime(*o.Status.StartTime), false
+	return stripPodTimeLocation(*o.Status.StartTime), false
 }
 
 // findPodFinishTime returns the time at which the newest process that has ended in a container ended; zero if none has, or if the
@@ -202,7 +202,7 @@ func findPodFinishTime(o *corev1.Pod, container string) time.Time {
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		ended := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
 		if s.Name == container && ended != nil {
-			return truncatePodTime(ended.FinishedAt)
+			return stripPodTimeLocation(ended.FinishedAt)
 		}
 	}
 	return time.Time{}
@@ -227,8 +227,8 @@ func findPodOwner(o *corev1.Pod) string {
 	return owner.Kind + "/" + strings.TrimSuffix(owner.Name, "-"+o.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
 }
 
-// truncatePodTime returns an API server's time without its location, so that pods are equal by ==.
-func truncatePodTime(t metav1.Time) time.Time {
+// stripPodTimeLocation returns an API server's time without its location, so that pods are equal by ==.
+func stripPodTimeLocation(t metav1.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
@@ -245,7 +245,7 @@ func findDeletionTime(o *corev1.Pod) time.Time {
 	if grace := o.DeletionGracePeriodSeconds; grace != nil {
 		at = at.Add(-time.Duration(*grace) * time.Second)
 	}
-	return truncatePodTime(metav1.NewTime(at))
+	return stripPodTimeLocation(metav1.NewTime(at))
 }
 
 // findPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.

@@ -159,7 +159,7 @@ func TestPodStarted(t *testing.T) {
 		}), 90},
 	} {
 		p := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", tc.change))
-		if want := truncatePodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
+		if want := stripPodTimeLocation(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
 			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
 		}
 		if want := name == "container waits for its restart"; p.Stopped != want {

@@ -114,7 +114,7 @@ func TestListsComeInPages(t *testing.T) {
 		for i := range 3*discoveryPageSize + 10 {
 			source.pods = append(source.pods, *apiPod("shop", fmt.Sprintf("web-%03d", i)))
 		}
-		table := newPodTable()
+		table := newWatchedPodTable()
 		store := &reflectorStore[*storedPod]{resource: "pods", strip: endpointPolicy{}.stripPod, sink: table, onChange: func() {}, onError: func() {}}
 		watched := func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil }
 		ctx, cancel := context.WithCancel(t.Context())

@@ -84,7 +84,7 @@ func (a *storedAutoscaler) describeRejectedMetrics() string {
 }
 
 // indexRejectedMetrics makes the table find the rejected metrics of a new or changed autoscaler. The caller holds mu.
-func (s *autoscalerTable) indexRejectedMetrics(a *storedAutoscaler) {
+func (s *watchedAutoscalerTable) indexRejectedMetrics(a *storedAutoscaler) {
 	s.forgetRejectedMetrics(a)
 	if a.rejected.count == 0 {
 		return
@@ -96,7 +96,7 @@ func (s *autoscalerTable) indexRejectedMetrics(a *storedAutoscaler) {
 }
 
 // forgetRejectedMetrics removes an autoscaler from the index. The caller holds mu.
-func (s *autoscalerTable) forgetRejectedMetrics(a *storedAutoscaler) {
+func (s *watchedAutoscalerTable) forgetRejectedMetrics(a *storedAutoscaler) {
 	delete(s.rejecting[a.namespace], a.name)
 	if len(s.rejecting[a.namespace]) == 0 {
 		delete(s.rejecting, a.namespace)
@@ -104,7 +104,7 @@ func (s *autoscalerTable) forgetRejectedMetrics(a *storedAutoscaler) {
 }
 
 // rejectDemandedMetric returns an error if an autoscaler of the demand's namespace names the metric, and a bound leaves it out.
-func (s *autoscalerTable) rejectDemandedMetric(d Demand) error {
+func (s *watchedAutoscalerTable) rejectDemandedMetric(d Demand) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if len(s.rejecting) == 0 {

@@ -19,19 +19,19 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// selectorResolver fetches the pod selectors of objects from the API server. It is safe for concurrent use.
-type selectorResolver struct {
+// podSelectorResolver fetches the pod selectors of objects from the API server. It is safe for concurrent use.
+type podSelectorResolver struct {
 	clients Clients
 
 	mu    sync.Mutex
 	kinds map[schema.GroupKind]schema.GroupResource // cached mappings, which never change; guarded by mu
 }
 
-func newSelectorResolver(clients Clients) *selectorResolver {
-	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
+func newPodSelectorResolver(clients Clients) *podSelectorResolver {
+	return &podSelectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-func (r *selectorResolver) mapDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
+func (r *podSelectorResolver) mapDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]
 	r.mu.Unlock()
@@ -60,13 +60,13 @@ var podSelectingKinds = map[schema.GroupResource]bool{
 
 // fetchPodSelector returns the pod selector of an object: its scale subresource's selector, or its spec.selector if that
 // selects pods. The error has a kind: not found, invalid if the object selects no pods, else unavailable.
-func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *podSelectorResolver) fetchPodSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	if key.resource == (schema.GroupResource{Resource: "services"}) {
 		return r.getServiceSelector(ctx, key)
 	}
 	version, err := r.clients.Mapper.ResourceFor(key.resource.WithVersion(""))
 	if err != nil {
-		return nil, wrapSelectorError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
 	if podSelectingKinds[key.resource] {
 		return r.getSpecSelector(ctx, key, version)
@@ -79,18 +79,18 @@ func (r *selectorResolver) fetchPodSelector(ctx context.Context, key objectKey) 
 	return selector, err
 }
 
-func (r *selectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *podSelectorResolver) getServiceSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	service, err := r.clients.Kube.CoreV1().Services(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapSelectorError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
-	return convertSelectorSet(key, service.Spec.Selector)
+	return convertPodSelectorSet(key, service.Spec.Selector)
 }
 
-func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
+func (r *podSelectorResolver) getScaleSelector(ctx context.Context, key objectKey) (labels.Selector, error) {
 	scale, err := r.clients.Scale.Scales(key.namespace).Get(ctx, key.resource, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapSelectorError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
 	text := scale.Status.Selector
 	if err := validateSelectorSize(key, len(text), strings.Count(text, ",")+1); err != nil { // a set counts as its values
@@ -100,19 +100,19 @@ func (r *selectorResolver) getScaleSelector(ctx context.Context, key objectKey) 
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
 // getSpecSelector reads spec.selector of the object itself.
-func (r *selectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
+func (r *podSelectorResolver) getSpecSelector(ctx context.Context, key objectKey, version schema.GroupVersionResource) (labels.Selector, error) {
 	object, err := r.clients.Dynamic.Resource(version).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, wrapSelectorError(key, err)
+		return nil, wrapPodSelectorError(key, err)
 	}
-	return parseSpecSelector(key, object)
+	return parsePodSelectorSpec(key, object)
 }
 
-func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
+func parsePodSelectorSpec(key objectKey, object *unstructured.Unstructured) (labels.Selector, error) {
 	fields, _, err := unstructured.NestedMap(object.Object, "spec", "selector")
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
@@ -135,10 +135,10 @@ func parseSpecSelector(key objectKey, object *unstructured.Unstructured) (labels
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
-func convertSelectorSet(key objectKey, set map[string]string) (labels.Selector, error) {
+func convertPodSelectorSet(key objectKey, set map[string]string) (labels.Selector, error) {
 	if err := validateSelectorSize(key, measurePodLabels(set), len(set)); err != nil {
 		return nil, err
 	}
@@ -146,19 +146,19 @@ func convertSelectorSet(key objectKey, set map[string]string) (labels.Selector, 
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
-	return rejectEmptySelector(key, selector)
+	return rejectEmptyPodSelector(key, selector)
 }
 
-// rejectEmptySelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
-func rejectEmptySelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
+// rejectEmptyPodSelector rejects the empty selector: it would select every pod of the namespace, which is never intended.
+func rejectEmptyPodSelector(key objectKey, selector labels.Selector) (labels.Selector, error) {
 	if selector.Empty() {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: it has no pod selector", key)
 	}
 	return selector, nil
 }
 
-// wrapSelectorError adds the object and a kind to an error of the API server.
-func wrapSelectorError(key objectKey, err error) error {
+// wrapPodSelectorError adds the object and a kind to an error of the API server.
+func wrapPodSelectorError(key objectKey, err error) error {
 	kind := metric.KindUnavailable
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		kind = metric.KindNotFound

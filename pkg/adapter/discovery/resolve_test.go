@@ -116,7 +116,7 @@ func TestFetch(t *testing.T) {
 	objects.PrependReactor("get", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, forbidden
 	})
-	r := newSelectorResolver(Clients{
+	r := newPodSelectorResolver(Clients{
 		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil), newService("long", map[string]string{"app": strings.Repeat("x", 5000)})),
 		Scale: newFakeScales(func(name string) any {
 			return map[string]any{
@@ -188,7 +188,7 @@ func TestFetch(t *testing.T) {
 func TestResolveKind(t *testing.T) {
 	t.Parallel()
 	mapper := testMapper()
-	r := newSelectorResolver(Clients{Mapper: mapper})
+	r := newPodSelectorResolver(Clients{Mapper: mapper})
 	late := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Late"}
 	if _, err := r.mapDemandedKind(late.GroupKind()); !meta.IsNoMatchError(errors.Unwrap(err)) {
 		t.Errorf("resource of an unknown kind = %v, want no match", err)

@@ -50,7 +50,7 @@ func (d *Discovery) listRuleTargets() []RuleTarget {
 }
 
 // updateRuleTargets brings the table's pods of the sources up to date. A pod behind a Service is a pod of the source too.
-func (c *targetLoop) updateRuleTargets(now time.Time) {
+func (c *targetPlanLoop) updateRuleTargets(now time.Time) {
 	targets := c.listRuleTargets()
 	if len(targets) == 0 && !c.hasRuleTargets {
 		return
@@ -65,7 +65,7 @@ func (c *targetLoop) updateRuleTargets(now time.Time) {
 
 // listRuleTargetPods returns the pods of a source. While they are not known, a pod without an endpoint stands for them: nothing is
 // proved then.
-func (c *targetLoop) listRuleTargetPods(t RuleTarget) (pods []*storedPod) {
+func (c *targetPlanLoop) listRuleTargetPods(t RuleTarget) (pods []*storedPod) {
 	key, isService := t.ruleTargetService()
 	if !isService {
 		return []*storedPod{c.endpoints.newAddressTarget(t)}
@@ -164,7 +164,7 @@ func (e endpointPolicy) validateServiceTarget(p *storedPod) error {
 }
 
 // replaceRuleTargetPods makes pods the whole content of the sources.
-func (t *podTable) replaceRuleTargetPods(pods []*storedPod, now time.Time) {
+func (t *watchedPodTable) replaceRuleTargetPods(pods []*storedPod, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	keep := make(map[metric.Object]struct{}, len(pods))

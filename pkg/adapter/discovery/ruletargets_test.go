@@ -126,7 +126,7 @@ func (w *clusterWorld) createService(s *corev1.Service) {
 // TestPodOfTwoSources: a pod of the cluster that is annotated feeds its namespace's metrics and the rule with targets, each once.
 func TestPodOfTwoSources(t *testing.T) {
 	t.Parallel()
-	table := newPodTable()
+	table := newWatchedPodTable()
 	original := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(podpage.AnnotationPort, "9419")))
 	table.upsertWatchedObject(original)
 	policy := endpointPolicy{}

@@ -16,8 +16,8 @@ type podMark struct {
 	autoscaled bool
 }
 
-// targetSnapshot is the result of a plan and the pods at one moment. It is immutable.
-type targetSnapshot struct {
+// plannedTargets are the result of a plan and the pods at one moment. They are immutable.
+type plannedTargets struct {
 	// targets are sorted by namespace and name.
 	targets    []metric.Target
 	marks      map[*storedPod]podMark
@@ -32,12 +32,12 @@ type targetSnapshot struct {
 
 // chooseTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
 // it.
-func chooseTargets(p *demandPlan, pods *podTable) *targetSnapshot {
+func chooseTargets(p *demandPlan, pods *watchedPodTable) *plannedTargets {
 	if p.sets.exhausted { // pods that are gone have used up the bounds, maybe
 		p.sets = newFamilySets()
 	}
 	count, inserted := pods.countStoredPods()
-	s := &targetSnapshot{
+	s := &plannedTargets{
 		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved, standing: p.standing,
 		contested: map[metric.Object]string{},
 	}
@@ -54,7 +54,7 @@ func chooseTargets(p *demandPlan, pods *podTable) *targetSnapshot {
 
 // listSnapshotTargets returns the targets, sorted. It sorts the pods and not the targets, which are many times larger: sorting
 // targets would take half the time of the whole computation.
-func (s *targetSnapshot) listSnapshotTargets(pods *podTable, sets *familySets) []metric.Target {
+func (s *plannedTargets) listSnapshotTargets(pods *watchedPodTable, sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
 		if p.url == "" || m.claims == noClaims {
@@ -91,7 +91,7 @@ func explainEndpointRival(p, rival *storedPod) string {
 	return text
 }
 
-func (s *targetSnapshot) markDemandedTargets(c *demandedPods, pods *podTable, sets *familySets) {
+func (s *plannedTargets) markDemandedTargets(c *demandedPods, pods *watchedPodTable, sets *familySets) {
 	if !c.autoscaled && len(c.allPodsFamilies) == 0 {
 		return
 	}
@@ -106,7 +106,7 @@ func (s *targetSnapshot) markDemandedTargets(c *demandedPods, pods *podTable, se
 	})
 }
 
-func (s *targetSnapshot) markOptedInTargets(c *demandedPods, pods *podTable, sets *familySets) {
+func (s *plannedTargets) markOptedInTargets(c *demandedPods, pods *watchedPodTable, sets *familySets) {
 	if c.autoscaled || len(c.optedInFamilies) == 0 {
 		return
 	}
@@ -119,7 +119,7 @@ func (s *targetSnapshot) markOptedInTargets(c *demandedPods, pods *podTable, set
 }
 
 // isChosenPodTarget reports whether a pod is a target.
-func (s *targetSnapshot) isChosenPodTarget(key metric.Object) bool {
+func (s *plannedTargets) isChosenPodTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
 		return t.Key().Compare(key)
 	})
@@ -133,7 +133,7 @@ const overFamilyBudget = "its namespace demands too many different sets of metri
 const NotDemanded = "not demanded yet"
 
 // explainUntargetedPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.
-func (s *targetSnapshot) explainUntargetedPod(p *storedPod) metric.Omission {
+func (s *plannedTargets) explainUntargetedPod(p *storedPod) metric.Omission {
 	o := metric.Omission{Object: p.storedPodKey(), Reason: metric.ReasonNotScraped}
 	switch m := s.marks[p]; {
 	case !p.Live:

@@ -71,8 +71,8 @@ func knownSelectors(t testing.TB, selectors map[string]any) func(objectKey) reso
 
 // newShopTable is a namespace of two workloads, one annotated, and some pods that must never be scraped; a second
 // namespace has one annotated pod.
-func newShopTable() *podTable {
-	t := newPodTable()
+func newShopTable() *watchedPodTable {
+	t := newWatchedPodTable()
 	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
 	for _, p := range []*storedPod{
 		endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", web)),
@@ -223,7 +223,7 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods := newPodTable()
+	pods := newWatchedPodTable()
 	pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	got := chooseTargets(p.planDemands([]*storedAutoscaler{newStoredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
@@ -268,7 +268,7 @@ func TestContestedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods := newPodTable()
+			pods := newWatchedPodTable()
 			pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-1", at, tc.first)))
 			pods.upsertWatchedObject(endpointPolicy{}.newStoredPod(apiPod("shop", "web-2", at, tc.second)))
 			p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}

@@ -1,5 +1,5 @@
-// Package explain serves the API group explain: the adapter's knowledge of autoscalers, of the targets that it scrapes, and of
-// the metrics that are asked for.
+// Package explain serves the API group explain: explanations and recorded decisions of autoscalers, merged from all replicas, scrape
+// targets, metric families, and reviews of rules on trial.
 package explain
 
 import (

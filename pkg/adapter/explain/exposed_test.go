@@ -74,7 +74,7 @@ func (s *exposingShop) ReadFamilies(ctx context.Context, target metric.Object, _
 		}
 		return exposition.FamilyPage{}, errors.New("timeout after " + limits.Timeout.String())
 	}
-	l := exposition.NewFamilyLister(exposition.Text, limits.PageBytes, limits.ListBytes)
+	l := exposition.NewPageFamilyLister(exposition.Text, limits.PageBytes, limits.ListBytes)
 	n, err := l.Write([]byte(s.pages[target.Name]))
 	if err != nil {
 		return exposition.FamilyPage{Bytes: int64(n)}, err

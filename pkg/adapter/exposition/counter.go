@@ -38,17 +38,17 @@ const (
 	minBatchRatio = 2
 )
 
-// counterHistory is a parser's memory of the counters on its last pages.
-type counterHistory struct {
+// pageCounterHistory is a parser's memory of the counters on its last pages.
+type pageCounterHistory struct {
 	names   *Families
-	growths []familyGrowth // by family
-	held    []heldSample   // of the last accepted page
-	started time.Time      // the newest known start of the process
+	growths []pageFamilyGrowth // by family
+	held    []heldSample       // of the last accepted page
+	started time.Time          // the newest known start of the process
 	earlier []Sample
 }
 
-// familyGrowth is the growth of a family's counters. Times are in milliseconds, rates in events per millisecond.
-type familyGrowth struct {
+// pageFamilyGrowth is the growth of a family's counters. Times are in milliseconds, rates in events per millisecond.
+type pageFamilyGrowth struct {
 	acceptedAt int64      // time of the last accepted page with this demand; 0: none so far
 	rate       float64    // up to acceptedAt
 	batches    [2]float64 // the greatest of up to batchPages pages, and of as many before
@@ -83,13 +83,13 @@ func (u *unusualPages) recurWithinPages(page int32) bool {
 
 // isSamePodProcess reports whether the process behind the page has not started anew since the last accepted page. Started is
 // truncated to the second.
-func (g *familyGrowth) isSamePodProcess(page *PageOptions) bool {
+func (g *pageFamilyGrowth) isSamePodProcess(page *PageOptions) bool {
 	return !page.Started.IsZero() && page.Started.Add(time.Second).UnixMilli() <= g.acceptedAt
 }
 
 // detectSeveralProcesses ends a page, and returns whether several processes answer behind the port: a counter decreases again and again, or the
 // page has the counters of another process again and again, which have labels of their own.
-func (g *familyGrowth) detectSeveralProcesses(page *PageOptions) bool {
+func (g *pageFamilyGrowth) detectSeveralProcesses(page *PageOptions) bool {
 	g.pages++
 	if g.kept == 0 && g.returned > 0 && g.isSamePodProcess(page) {
 		g.swapped.addUnusualPage(g.pages)
@@ -98,7 +98,7 @@ func (g *familyGrowth) detectSeveralProcesses(page *PageOptions) bool {
 }
 
 // excuseProcessRestart forgets the newest decrease of each counter if the process has started anew: it may be known later than its page.
-func (h *counterHistory) excuseProcessRestart(p *Parser) {
+func (h *pageCounterHistory) excuseProcessRestart(p *Parser) {
 	started := p.options.Started
 	if started.IsZero() || started.Equal(h.started) {
 		return
@@ -121,7 +121,7 @@ type heldSample struct {
 
 // recordCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
 // the page to hold.
-func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
+func (h *pageCounterHistory) recordCounterPage(p *Parser) []Sample {
 	h.moveCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
 	h.releaseHeldCounters(p)
@@ -153,16 +153,16 @@ func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
 
 // measureFamilyRate returns the rate since the last page, which was passed milliseconds ago. Where traffic moves to new counters
 // on each page, the counters of the page before do not grow: new counters keep up the rate, but do not raise it, as no other growth proves it.
-func (g *familyGrowth) measureFamilyRate(passed float64) float64 {
+func (g *pageFamilyGrowth) measureFamilyRate(passed float64) float64 {
 	return max(g.grown/passed, min(g.rate, (g.grown+g.begun)/passed))
 }
 
 // moveCounterHistory moves the history to another set of families.
-func (h *counterHistory) moveCounterHistory(f *Families) {
+func (h *pageCounterHistory) moveCounterHistory(f *Families) {
 	if h.names == f {
 		return
 	}
-	growths := make([]familyGrowth, len(f.Names()))
+	growths := make([]pageFamilyGrowth, len(f.Names()))
 	for i, name := range h.names.Names() {
 		if now, ok := f.indexes[name]; ok {
 			growths[now] = h.growths[i]
@@ -179,7 +179,7 @@ func (h *counterHistory) moveCounterHistory(f *Families) {
 }
 
 // measureCounterGrowth adds a sample to the growth of its family.
-func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
+func (h *pageCounterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
 	if !s.isCounterSeries(p.families[sample.family].Type, h.names.names[sample.family]) || len(p.replaced) > 0 && s.isReplaced {
 		return
@@ -215,7 +215,7 @@ func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 
 // noteCounterDecrease notes the value from which a counter goes back although its process runs on. An exporter shows 0 while the
 // program behind it is away: as soon as the counter is back, the step is no count of events, and a staleness marker stands before it.
-func (s *Series) noteCounterDecrease(now float64, g *familyGrowth, page *PageOptions) {
+func (s *PageSeries) noteCounterDecrease(now float64, g *pageFamilyGrowth, page *PageOptions) {
 	switch {
 	case !(now < s.lastValue):
 	case g.isSamePodProcess(page):
@@ -228,7 +228,7 @@ func (s *Series) noteCounterDecrease(now float64, g *familyGrowth, page *PageOpt
 
 // decreasesRepeatedly reports whether the counter decreased on several of the last pages. The sum of a histogram is not judged: it
 // decreases with each negative observation.
-func (s *Series) decreasesRepeatedly(page int32) bool {
+func (s *PageSeries) decreasesRepeatedly(page int32) bool {
 	return s.decreased.recurWithinPages(page) && !strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_sum")
 }
 
@@ -236,7 +236,7 @@ func (s *Series) decreasesRepeatedly(page int32) bool {
 // a while and has not become smaller goes on, unless its process has started since, or pages lacked it and its rate does not explain the
 // step: a process that removed an idle counter begins it anew. Where nothing tells when a process started, its series must have ended without
 // a page: the cluster may tell late that a process ended.
-func (h *counterHistory) mayCounterBeginNow(p *Parser, sample *Sample) bool {
+func (h *pageCounterHistory) mayCounterBeginNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	since, _ := h.findCounterBeginning(p, sample)
 	acceptedAt := h.growths[sample.family].acceptedAt
@@ -246,12 +246,12 @@ func (h *counterHistory) mayCounterBeginNow(p *Parser, sample *Sample) bool {
 }
 
 // explainsCounterStep reports whether the counter's rate, as far as it is known, explains its step to a value since the last page that had it.
-func (s *Series) explainsCounterStep(now float64, at int64) bool {
+func (s *PageSeries) explainsCounterStep(now float64, at int64) bool {
 	return s.lastValue > 0 && now-s.lastValue <= max(maxBornValue, maxResumedRatio*s.rate*float64(at-s.seenAt))
 }
 
 // noteCounterRate notes the rate of a counter up to this page. It is known of a counter on two pages in a row.
-func (s *Series) noteCounterRate(now float64, at int64) {
+func (s *PageSeries) noteCounterRate(now float64, at int64) {
 	s.rate = math.Inf(1)
 	if s.alive {
 		s.rate = max(0, now-s.lastValue) / float64(max(1, at-s.seenAt))
@@ -260,7 +260,7 @@ func (s *Series) noteCounterRate(now float64, at int64) {
 
 // resumesEndedCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.
 // It then has its last value again right behind its staleness marker.
-func (h *counterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool {
+func (h *pageCounterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool {
 	s, before := sample.Series, h.growths[sample.family].acceptedAt
 	return s.seenAlive && s.markedAt > before && s.markedAt+1 < sample.Time && sample.Value >= s.lastValue &&
 		!p.options.Started.IsZero() && p.options.Started.UnixMilli() <= before
@@ -268,7 +268,7 @@ func (h *counterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool {
 
 // findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
 // unknown.
-func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
+func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
 	switch created, known := p.findCreatedTime(sample); {
@@ -289,12 +289,12 @@ func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since 
 }
 
 // lacksAcceptedPages reports whether a family of f has had no accepted page so far.
-func (h *counterHistory) lacksAcceptedPages(f *Families) bool {
-	return h.names != f || slices.ContainsFunc(h.growths, func(g familyGrowth) bool { return g.acceptedAt == 0 })
+func (h *pageCounterHistory) lacksAcceptedPages(f *Families) bool {
+	return h.names != f || slices.ContainsFunc(h.growths, func(g pageFamilyGrowth) bool { return g.acceptedAt == 0 })
 }
 
 // placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
-func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
+func (h *pageCounterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
 	if s.alive || !s.isCounter || len(p.replaced) > 0 && s.isReplaced {
 		return
@@ -324,7 +324,7 @@ func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 
 // addCounterGrowth keeps the rate of the counters since the last page, which was passed milliseconds ago, and their growth if it is a batch:
 // their rate does not explain it, as it explains the growth over a long time without pages.
-func (g *familyGrowth) addCounterGrowth(passed float64) {
+func (g *pageFamilyGrowth) addCounterGrowth(passed float64) {
 	if g.pages%batchPages == 0 {
 		g.batches, g.peaks = [2]float64{0, g.batches[0]}, [2]float64{0, g.peaks[0]}
 	}
@@ -336,7 +336,7 @@ func (g *familyGrowth) addCounterGrowth(passed float64) {
 
 // provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
 // rate, at about its rate on an earlier page, or in no larger batch than there.
-func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
+func (g *pageFamilyGrowth) provesCounterBeginning(now, since int64) bool {
 	if g.largest <= maxBornValue || g.born <= max(g.batches[0], g.batches[1]) {
 		return true
 	}
@@ -349,7 +349,7 @@ func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 
 // releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
 // a similar rate since then.
-func (h *counterHistory) releaseHeldCounters(p *Parser) {
+func (h *pageCounterHistory) releaseHeldCounters(p *Parser) {
 	if len(h.held) == 0 {
 		return
 	}
@@ -381,7 +381,7 @@ func (h *counterHistory) releaseHeldCounters(p *Parser) {
 }
 
 // isCounterSeries reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
-func (s *Series) isCounterSeries(familyType model.MetricType, family string) bool {
+func (s *PageSeries) isCounterSeries(familyType model.MetricType, family string) bool {
 	if s.familyType != familyType {
 		s.familyType = familyType
 		s.isCounter = isCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)

@@ -129,7 +129,7 @@ func (p *Parser) findCreatedTime(sample *Sample) (created int64, known bool) {
 // beginCountersAnew finds the counters that began again since their last page, with no less than before: their created samples moved. They
 // were 0 then. Outside OpenMetrics NAME_created may also be a gauge, such as the time of the newest backup: there the counts since then
 // must fit the rate of the family.
-func (h *counterHistory) beginCountersAnew(p *Parser) {
+func (h *pageCounterHistory) beginCountersAnew(p *Parser) {
 	if len(p.created.times) == 0 {
 		return
 	}
@@ -159,7 +159,7 @@ func (h *counterHistory) beginCountersAnew(p *Parser) {
 
 // movesCreatedTime notes the created sample about a counter. It reports whether the counter began again since its last page, and has no
 // less than before. The clock of the service may differ by maxFutureSkew.
-func (h *counterHistory) movesCreatedTime(p *Parser, sample *Sample) bool {
+func (h *pageCounterHistory) movesCreatedTime(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	created, known := p.findCreatedTime(sample)
 	if !known || !s.isCounterSeries(p.families[sample.family].Type, h.names.names[sample.family]) {

@@ -85,7 +85,7 @@ func describeWholePage(p *Parser, o PageOptions, body []byte) string {
 	for _, s := range r.Earlier {
 		text += fmt.Sprintln("earlier", s.Series.Labels, s.Time, s.Value)
 	}
-	for i, list := range [][]*Series{r.Vanished, p.AliveSeries()} {
+	for i, list := range [][]*PageSeries{r.Vanished, p.AliveSeries()} {
 		for _, s := range list {
 			text += fmt.Sprintln([]string{"vanished", "alive"}[i], s.Labels, s.lastValue, s.isCounter, s.familyType)
 		}

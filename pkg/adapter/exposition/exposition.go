@@ -1,4 +1,5 @@
-// Package exposition reads the needed lines of a /metrics page. It does no input or output: its callers hand over the bytes.
+// Package exposition parses the text of /metrics pages: the lines, families, series, counters and sample values of one scraped page
+// after the other. It does no input or output: its callers hand over the bytes.
 //
 // A Parser belongs to a target, and remembers its series from page to page. It reads a page line by line as it arrives, in pieces of any size,
 // and only the lines of wanted families. It
@@ -120,18 +121,18 @@ func (p *PageOptions) newPageSizeError(bytes int64) *Error {
 	return newPageError(KindTooLarge, "page over %s", formatPageSize(p.MaxBytes))
 }
 
-// Series is a wanted series of a target. Each page yields the same *Series for it.
-type Series struct {
+// PageSeries is a wanted series of a target. Each page yields the same *PageSeries for it.
+type PageSeries struct {
 	// Labels are the page's labels merged with the target's own.
 	Labels labels.Labels
 	// Ref belongs to the caller: the series' reference in its store, for example. It starts as 0.
 	Ref uint64
 
-	lastPage     uint64  // number of the last page with the series, accepted or not
-	sampleIndex  int     // of its sample among the samples of lastPage
-	family       int     // index of its family on the last accepted page
-	pageHash     uint64  // hash of its newest spelling on a page
-	nextSameHash *Series // another series with the same hash of its labels
+	lastPage     uint64      // number of the last page with the series, accepted or not
+	sampleIndex  int         // of its sample among the samples of lastPage
+	family       int         // index of its family on the last accepted page
+	pageHash     uint64      // hash of its newest spelling on a page
+	nextSameHash *PageSeries // another series with the same hash of its labels
 
 	lastValue float64 // on the last accepted page with the series
 	seenAt    int64   // time of that page
@@ -154,7 +155,7 @@ type Series struct {
 
 // Sample is a value of a series.
 type Sample struct {
-	Series *Series
+	Series *PageSeries
 	// Time is in milliseconds since the epoch: the page's own timestamp, else PageOptions.Now. It is never later than Now.
 	Time int64
 	// Value is the number on the page; it may be NaN or infinite.
@@ -171,14 +172,14 @@ type ParsedPage struct {
 	Time int64
 	// Replaced are series with earlier samples that do not belong to those of this page: the family has another type now, or the histogram
 	// other buckets. The caller forgets them before it appends a sample.
-	Replaced []*Series
+	Replaced []*PageSeries
 	// Earlier are samples before the page, to append before Samples and in this order: the zeros from which new counters
 	// began, and samples of the page before that waited for a proof of their beginning.
 	Earlier []Sample
 	// Samples are the wanted samples, in no fixed order, at most one of each series.
 	Samples []Sample
 	// Vanished are the series of the previous accepted page that this page does not have.
-	Vanished []*Series
+	Vanished []*PageSeries
 	// Families are the families, in the order of Families.Names.
 	Families []FamilyResult
 	// FirstName is the metric name of the first sample on the page, wanted or not; empty without PageOptions.FindFirstName.

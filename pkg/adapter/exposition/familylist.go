@@ -58,9 +58,9 @@ type FamilyPageLimits struct {
 	ListBytes int
 }
 
-// FamilyLister lists the families of a page that have samples: Write for each piece of the page, and then List. It must not be used
+// PageFamilyLister lists the families of a page that have samples: Write for each piece of the page, and then List. It must not be used
 // concurrently.
-type FamilyLister struct {
+type PageFamilyLister struct {
 	format           Format
 	maxBytes         int64 // of the page
 	maxListBytes     int
@@ -83,13 +83,13 @@ type listedFamily struct {
 	hasParts bool
 }
 
-// NewFamilyLister returns a lister for one page of at most maxBytes, of which it keeps about maxListBytes.
-func NewFamilyLister(format Format, maxBytes int64, maxListBytes int) *FamilyLister {
-	return &FamilyLister{format: format, maxBytes: maxBytes, maxListBytes: maxListBytes, families: map[string]*listedFamily{}}
+// NewPageFamilyLister returns a lister for one page of at most maxBytes, of which it keeps about maxListBytes.
+func NewPageFamilyLister(format Format, maxBytes int64, maxListBytes int) *PageFamilyLister {
+	return &PageFamilyLister{format: format, maxBytes: maxBytes, maxListBytes: maxListBytes, families: map[string]*listedFamily{}}
 }
 
 // Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected.
-func (l *FamilyLister) Write(piece []byte) (int, error) {
+func (l *PageFamilyLister) Write(piece []byte) (int, error) {
 	n := len(piece)
 	if l.byteCount += int64(n); l.err == nil {
 		limit := PageOptions{MaxBytes: l.maxBytes}
@@ -118,14 +118,14 @@ func (l *FamilyLister) Write(piece []byte) (int, error) {
 }
 
 // keepPartialListedLine appends a piece to the partial line, and leaves out what is beyond the part that is read.
-func (l *FamilyLister) keepPartialListedLine(piece []byte) {
+func (l *PageFamilyLister) keepPartialListedLine(piece []byte) {
 	room := maxListedLineBytes - len(l.partialLine)
 	l.partialLine, l.dropped = append(l.partialLine, piece[:min(len(piece), room)]...), l.dropped || len(piece) > room
 }
 
 // List ends the page and returns its families, sorted by name. truncated reports that the page has more. An error is an *Error: the page is
 // rejected, or it has text and no sample.
-func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err error) {
+func (l *PageFamilyLister) List() (families []ListedFamily, truncated bool, err error) {
 	if l.err == nil && len(l.partialLine) > 0 {
 		l.listFamilyLine(l.partialLine)
 	}
@@ -145,13 +145,13 @@ func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err erro
 }
 
 // repeatsListedFamilyName reports whether a line has the metric name of the last sample, as most lines have.
-func (l *FamilyLister) repeatsListedFamilyName(line []byte) bool {
+func (l *PageFamilyLister) repeatsListedFamilyName(line []byte) bool {
 	n := len(l.lastName)
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(l.lastName)
 }
 
 // listFamilyLine reads a line, without its line break.
-func (l *FamilyLister) listFamilyLine(line []byte) {
+func (l *PageFamilyLister) listFamilyLine(line []byte) {
 	clipped := len(line) >= maxListedLineBytes // the value may be beyond the part that is read
 	if !l.sawLine {
 		line = bytes.TrimPrefix(line, []byte("\ufeff"))
@@ -199,7 +199,7 @@ func findForeignPageFault(line []byte) *Error {
 }
 
 // listFamilyComment reads a HELP, TYPE or UNIT line, without its #.
-func (l *FamilyLister) listFamilyComment(line []byte) {
+func (l *PageFamilyLister) listFamilyComment(line []byte) {
 	rest := bytes.TrimLeft(line, " \t")
 	if len(rest) < 5 || rest[4] != ' ' && rest[4] != '\t' {
 		return
@@ -241,14 +241,14 @@ func cutListedName(b []byte) (name, text string) {
 }
 
 // setListedFamilyText sets a text of a family, if the list has room for it.
-func (l *FamilyLister) setListedFamilyText(to *string, text string) {
+func (l *PageFamilyLister) setListedFamilyText(to *string, text string) {
 	if more := len(text) - len(*to); l.listBytes+more <= l.maxListBytes {
 		*to, l.listBytes = text, l.listBytes+more
 	}
 }
 
 // ensureListedFamily returns the family of a name; nil if the list has no room for it.
-func (l *FamilyLister) ensureListedFamily(name string) *listedFamily {
+func (l *PageFamilyLister) ensureListedFamily(name string) *listedFamily {
 	if f := l.families[name]; f != nil || name == "" {
 		return f
 	}
@@ -273,7 +273,7 @@ func hasBucketLabel(line []byte) bool {
 }
 
 // ensureListedFamilyOfSample returns the family of the sample on a line; nil without one.
-func (l *FamilyLister) ensureListedFamilyOfSample(name string, line []byte) *listedFamily {
+func (l *PageFamilyLister) ensureListedFamilyOfSample(name string, line []byte) *listedFamily {
 	if f := l.families[name]; f != nil {
 		return f
 	}
@@ -301,7 +301,7 @@ func (l *FamilyLister) ensureListedFamilyOfSample(name string, line []byte) *lis
 
 // ensureOpenMetricsFamily is ensureListedFamily for a sample whose name has an ending that the TYPE line in OpenMetrics lacks: the family
 // of rules is NAME_total there. The times at which counters began are no family.
-func (l *FamilyLister) ensureOpenMetricsFamily(name string) *listedFamily {
+func (l *PageFamilyLister) ensureOpenMetricsFamily(name string) *listedFamily {
 	for suffix, kind := range map[string]model.MetricType{"_total": model.MetricTypeCounter, "_info": model.MetricTypeInfo} {
 		base, ok := strings.CutSuffix(name, suffix)
 		if about := l.families[base]; ok && about != nil && about.Type == kind {

@@ -12,7 +12,7 @@ import (
 )
 
 // listFamilies returns the families of a page in lines "name type unit: help".
-func listFamilies(t *testing.T, l *FamilyLister, page string) []string {
+func listFamilies(t *testing.T, l *PageFamilyLister, page string) []string {
 	t.Helper()
 	buffer := make([]byte, 7) // pieces end anywhere
 	r := iotest.OneByteReader(strings.NewReader(page))
@@ -68,7 +68,7 @@ func TestFamilyLister(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, listFamilies(t, NewFamilyLister(tc.format, 0, 1<<20), tc.page)); diff != "" {
+			if diff := cmp.Diff(tc.want, listFamilies(t, NewPageFamilyLister(tc.format, 0, 1<<20), tc.page)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -85,7 +85,7 @@ func TestFamilyListerRejects(t *testing.T) {
 		"# A page\nsorry\nor 1x": "text, not metrics: sorry",
 		strings.Repeat("a", 99):  "page over 64 bytes",
 	} {
-		l := NewFamilyLister(Text, 64, 1<<20)
+		l := NewPageFamilyLister(Text, 64, 1<<20)
 		_, err := l.Write([]byte(page))
 		_, _, listErr := l.List()
 		var fault *Error
@@ -106,7 +106,7 @@ func TestFamilyListIsBounded(t *testing.T) {
 		"long names":   func(i int) string { return fmt.Sprintf("%s%d 1\n", strings.Repeat("n", 400), i) },
 		"quoted names": func(i int) string { return fmt.Sprintf("{\"%s%d\"} 1\n", strings.Repeat("\\n", 100), i) },
 	} {
-		l := NewFamilyLister(Text, 0, limit)
+		l := NewPageFamilyLister(Text, 0, limit)
 		var page bytes.Buffer
 		for i := range 100_000 {
 			page.WriteString(line(i))

@@ -128,7 +128,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	if page.Format == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
 	}
-	own := newSeriesCache(testOwn)
+	own := newPageSeriesCache(testOwn)
 	names := page.Families.Names()
 	r := ParsedPage{Families: make([]FamilyResult, len(names))}
 	for {
@@ -153,7 +153,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 			return "", err
 		}
 		_, ts, v := p.Series()
-		s := Sample{Series: &Series{Labels: l}, Time: testNow.UnixMilli(), Value: v}
+		s := Sample{Series: &PageSeries{Labels: l}, Time: testNow.UnixMilli(), Value: v}
 		if ts != nil {
 			s.Time = *ts
 		}
@@ -253,8 +253,8 @@ func FuzzFamilyLister(f *testing.F) {
 }
 
 // listInPieces lists the families of a page in pieces.
-func listInPieces(format Format, body []byte, piece, listBytes int) (*FamilyLister, error) {
-	l := NewFamilyLister(format, 0, listBytes)
+func listInPieces(format Format, body []byte, piece, listBytes int) (*PageFamilyLister, error) {
+	l := NewPageFamilyLister(format, 0, listBytes)
 	for part := range slices.Chunk(body, max(piece, 1)) {
 		if _, err := l.Write(part); err != nil {
 			break
@@ -265,7 +265,7 @@ func listInPieces(format Format, body []byte, piece, listBytes int) (*FamilyList
 }
 
 // checkListedFamilies checks that the Parser finds samples or a fault of each listed family.
-func checkListedFamilies(t *testing.T, l *FamilyLister, listErr error, format Format, body []byte) {
+func checkListedFamilies(t *testing.T, l *PageFamilyLister, listErr error, format Format, body []byte) {
 	t.Helper()
 	var names []string
 	for name, f := range l.families {
@@ -286,7 +286,7 @@ func checkListedFamilies(t *testing.T, l *FamilyLister, listErr error, format Fo
 }
 
 // checkUnlistedFamilies checks that each sample that the Parser finds on the page belongs to a listed family.
-func checkUnlistedFamilies(t *testing.T, l *FamilyLister, listErr error, format Format, body []byte) {
+func checkUnlistedFamilies(t *testing.T, l *PageFamilyLister, listErr error, format Format, body []byte) {
 	t.Helper()
 	names := slices.Clone(fuzzFamilies)
 	for line := range bytes.SplitSeq(body, []byte("\n")) {

@@ -155,7 +155,7 @@ func (p *Parser) parseKnownSeriesLine(line []byte, family int) bool {
 }
 
 // parseSeriesValue adds the sample of a line with a known series.
-func (p *Parser) parseSeriesValue(s *Series, line, text []byte, family int) bool {
+func (p *Parser) parseSeriesValue(s *PageSeries, line, text []byte, family int) bool {
 	v, ok := parseSampleValue(text)
 	if !ok || len(line) > maxLineBytes {
 		return false

@@ -22,7 +22,7 @@ const (
 // Parser reads the pages of one target, one after the other: BeginPage, Write for each piece, EndPage. It remembers the series
 // of the target. It must not be used concurrently.
 type Parser struct {
-	cache   seriesCache
+	cache   pageSeriesCache
 	options PageOptions
 	now     int64 // PageOptions.Now in milliseconds
 
@@ -55,14 +55,14 @@ type Parser struct {
 	acceptedCount int      // the samples of families that are not rejected
 	rejectedCount int      // rejected families
 	families      []FamilyResult
-	aliveSeries   []*Series // series of the last accepted page
-	aliveFamilies *Families // wanted on that page
-	expected      []*Series // of this page, if it repeats the last; nil: the order is unknown
-	endedSeries   []*Series // ended by EndSeries since
-	replaced      []*Series // of ParsedPage
-	repeatsSeries bool      // see repeatsSeriesOfLastPage
-	vanished      []*Series
-	history       counterHistory
+	aliveSeries   []*PageSeries // series of the last accepted page
+	aliveFamilies *Families     // wanted on that page
+	expected      []*PageSeries // of this page, if it repeats the last; nil: the order is unknown
+	endedSeries   []*PageSeries // ended by EndSeries since
+	replaced      []*PageSeries // of ParsedPage
+	repeatsSeries bool          // see repeatsSeriesOfLastPage
+	vanished      []*PageSeries
+	history       pageCounterHistory
 	created       createdTimes
 	skew          clockSkew
 }
@@ -70,7 +70,7 @@ type Parser struct {
 // NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
 // becomes exported_NAME.
 func NewParser(own labels.Labels) *Parser {
-	return &Parser{cache: newSeriesCache(own)}
+	return &Parser{cache: newPageSeriesCache(own)}
 }
 
 // OwnLabels returns the labels that the parser adds to every series.
@@ -197,7 +197,7 @@ func (p *Parser) releaseRejectedSeries() {
 	if !slices.ContainsFunc(p.families, func(f FamilyResult) bool { return f.Err != nil && f.Err.Kind == KindNoRoom }) {
 		return
 	}
-	p.cache.forgetCachedSeries(func(s *Series) bool { return !s.seenAlive })
+	p.cache.forgetCachedSeries(func(s *PageSeries) bool { return !s.seenAlive })
 	if p.err != nil {
 		p.samples = nil
 	}
@@ -211,7 +211,7 @@ func (p *Parser) AbandonPage() {
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
-func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
+func (p *Parser) AliveSeries() []*PageSeries { return p.aliveSeries }
 
 // Release gives all memory of the series back to the budget of PageOptions.Reserve. The parser must not be used after it.
 func (p *Parser) Release() {
@@ -224,7 +224,7 @@ func (p *Parser) Release() {
 // EndSeries ends the series of the last page as of at, in milliseconds: nothing exposes them any more. It returns them; the
 // slice is valid until the next page. Of series that ended before, it knows that they were still away. A counter that comes
 // back smaller began at 0 since then.
-func (p *Parser) EndSeries(at int64) []*Series {
+func (p *Parser) EndSeries(at int64) []*PageSeries {
 	for _, s := range p.cache.byHash {
 		for ; s != nil; s = s.nextSameHash {
 			if s.alive {
@@ -333,7 +333,7 @@ func (p *Parser) acceptParsedPage() ParsedPage {
 }
 
 // isRejectedSeries reports whether the series belongs to a family that this page asked for and rejected.
-func (p *Parser) isRejectedSeries(s *Series) bool {
+func (p *Parser) isRejectedSeries(s *PageSeries) bool {
 	if p.rejectedCount == 0 {
 		return false
 	}

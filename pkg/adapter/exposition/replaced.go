@@ -51,7 +51,7 @@ func (p *Parser) repeatsSeriesOfLastPage() bool {
 	return true
 }
 
-func (p *Parser) addReplacedSeries(s *Series) {
+func (p *Parser) addReplacedSeries(s *PageSeries) {
 	if !s.isReplaced {
 		s.isReplaced = true
 		p.replaced = append(p.replaced, s)
@@ -59,7 +59,7 @@ func (p *Parser) addReplacedSeries(s *Series) {
 }
 
 // changesType reports whether a series that was known becomes a counter, or ceases to be one. A page that says no type changes nothing.
-func (s *Series) changesType(now model.MetricType, family string) bool {
+func (s *PageSeries) changesType(now model.MetricType, family string) bool {
 	before := s.familyType
 	if before == now || now == model.MetricTypeUnknown || now == "" {
 		return false
@@ -76,14 +76,14 @@ type histogramKey struct {
 
 // histogramBuckets are the buckets of a histogram on this page and the last.
 type histogramBuckets struct {
-	all           []*Series
+	all           []*PageSeries
 	kept, changed bool // a bucket is on both pages, and another on one alone
 }
 
 // findReplacedBuckets finds the histograms with other buckets than on the last page.
 func (p *Parser) findReplacedBuckets() {
 	histograms, buffer := map[histogramKey]*histogramBuckets{}, []byte(nil)
-	add := func(s *Series, kept bool) {
+	add := func(s *PageSeries, kept bool) {
 		var key histogramKey
 		key.labels, buffer = s.Labels.HashWithoutLabels(buffer, model.BucketLabel)
 		key.name = s.Labels.Get(model.MetricNameLabel)

@@ -15,53 +15,53 @@ import (
 // new parsing of its labels, no more.
 const forgetAfterPages = 16
 
-// seriesOverheadBytes is the memory that the parser needs for a series besides its labels: the Series itself, its two map entries,
+// seriesOverheadBytes is the memory that the parser needs for a series besides its labels: the PageSeries itself, its two map entries,
 // and its sample.
 const seriesOverheadBytes = 320
 
-// seriesCache holds the series of a target by a hash of their bytes on the page: the bytes themselves would take as much memory as the
+// pageSeriesCache holds the series of a target by a hash of their bytes on the page: the bytes themselves would take as much memory as the
 // labels once more. Pages of a program write a series the same way every time. Several ways to write a series all lead to the same
 // Series. The hash has 64 bits and a seed of its own: among 10,000 series, one new series in 10^15 would hit another.
-type seriesCache struct {
+type pageSeriesCache struct {
 	ownLabels labels.Labels
 
 	seed        maphash.Seed
-	byBytes     map[uint64]*Series
-	byHash      map[uint64]*Series // chained by nextSameHash
-	seriesCount int                // series in byHash
-	maxSeries   int                // limit of the series on a page; 0: no limit
-	pageNumber  uint64             // number of the page being read
+	byBytes     map[uint64]*PageSeries
+	byHash      map[uint64]*PageSeries // chained by nextSameHash
+	seriesCount int                    // series in byHash
+	maxSeries   int                    // limit of the series on a page; 0: no limit
+	pageNumber  uint64                 // number of the page being read
 
 	maxLabelBytes int               // limit of the labels of a series; 0: no limit
 	reserve       func(int64) error // of PageOptions.Reserve; nil: nobody counts
 	reservedBytes int64             // taken from reserve so far
 }
 
-func newSeriesCache(own labels.Labels) seriesCache {
-	return seriesCache{
+func newPageSeriesCache(own labels.Labels) pageSeriesCache {
+	return pageSeriesCache{
 		ownLabels: own,
 		seed:      maphash.MakeSeed(),
-		byBytes:   map[uint64]*Series{},
-		byHash:    map[uint64]*Series{},
+		byBytes:   map[uint64]*PageSeries{},
+		byHash:    map[uint64]*PageSeries{},
 	}
 }
 
-func (c *seriesCache) startPageOfSeries(page PageOptions) {
+func (c *pageSeriesCache) startPageOfSeries(page PageOptions) {
 	c.pageNumber++
 	c.maxSeries, c.maxLabelBytes = page.MaxSamples, page.MaxLabelBytes
 	c.reserve = page.Reserve
 }
 
 // findSeriesByBytes returns the series written as b, or nil.
-func (c *seriesCache) findSeriesByBytes(b []byte) *Series {
+func (c *pageSeriesCache) findSeriesByBytes(b []byte) *PageSeries {
 	return c.byBytes[c.hashPageSeries(b)]
 }
 
 // hashPageSeries returns the hash of a series written as b.
-func (c *seriesCache) hashPageSeries(b []byte) uint64 { return maphash.Bytes(c.seed, b) }
+func (c *pageSeriesCache) hashPageSeries(b []byte) uint64 { return maphash.Bytes(c.seed, b) }
 
 // markSeriesOnPage marks the series as present on the page. It returns false if the series was marked before.
-func (c *seriesCache) markSeriesOnPage(s *Series) bool {
+func (c *pageSeriesCache) markSeriesOnPage(s *PageSeries) bool {
 	if s.lastPage == c.pageNumber {
 		return false
 	}
@@ -70,10 +70,10 @@ func (c *seriesCache) markSeriesOnPage(s *Series) bool {
 }
 
 // isSeriesOnPage reports whether the page being read has the series.
-func (c *seriesCache) isSeriesOnPage(s *Series) bool { return s.lastPage == c.pageNumber }
+func (c *pageSeriesCache) isSeriesOnPage(s *PageSeries) bool { return s.lastPage == c.pageNumber }
 
 // addPageSeries adds the series of a decoded line, or a new way to write a known series.
-func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
+func (c *pageSeriesCache) addPageSeries(d decodedSample) (*PageSeries, error) {
 	l, err := c.mergeTargetLabels(d.copySortedLabels())
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
 		if err := c.reserveSeriesMemory(l); err != nil {
 			return nil, err
 		}
-		s = &Series{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel), isBucket: isBucketSeries(l)}
+		s = &PageSeries{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel), isBucket: isBucketSeries(l)}
 		c.byHash[hash] = s
 		c.seriesCount++
 	}
@@ -101,7 +101,7 @@ func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
 }
 
 // reserveSeriesMemory takes the memory of a series from the budget. Its error is a reason to reject the family.
-func (c *seriesCache) reserveSeriesMemory(l labels.Labels) error {
+func (c *pageSeriesCache) reserveSeriesMemory(l labels.Labels) error {
 	if c.reserve == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (c *seriesCache) reserveSeriesMemory(l labels.Labels) error {
 }
 
 // releaseSeriesMemory gives the memory of a forgotten series back to the budget.
-func (c *seriesCache) releaseSeriesMemory(s *Series) {
+func (c *pageSeriesCache) releaseSeriesMemory(s *PageSeries) {
 	if bytes := seriesOverheadBytes + int64(s.Labels.ByteSize()); c.reserve != nil && c.reservedBytes >= bytes {
 		c.reservedBytes -= bytes
 		_ = c.reserve(-bytes) // giving back does not fail
@@ -123,7 +123,7 @@ func (c *seriesCache) releaseSeriesMemory(s *Series) {
 
 // makePageSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
 // written differently each time.
-func (c *seriesCache) makePageSeriesRoom() {
+func (c *pageSeriesCache) makePageSeriesRoom() {
 	if c.maxSeries <= 0 {
 		return
 	}
@@ -137,7 +137,7 @@ func (c *seriesCache) makePageSeriesRoom() {
 
 // mergeTargetLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
 // exported_NAME, with as many exported_ as necessary.
-func (c *seriesCache) mergeTargetLabels(l labels.Labels) (labels.Labels, error) {
+func (c *pageSeriesCache) mergeTargetLabels(l labels.Labels) (labels.Labels, error) {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
 		return l, fmt.Errorf("label %s twice in %s", shortenPageDetail(name), formatPageSeries(l))
 	}
@@ -159,7 +159,7 @@ func (c *seriesCache) mergeTargetLabels(l labels.Labels) (labels.Labels, error) 
 }
 
 // forgetSeriesOffPages forgets, every forgetAfterPages pages, the series missing for as many.
-func (c *seriesCache) forgetSeriesOffPages() {
+func (c *pageSeriesCache) forgetSeriesOffPages() {
 	if c.pageNumber%forgetAfterPages == 0 {
 		c.forgetSeriesUnseenFor(forgetAfterPages)
 	}
@@ -167,15 +167,15 @@ func (c *seriesCache) forgetSeriesOffPages() {
 
 // forgetSeriesUnseenFor drops the series missing on the current page and on this many pages before it. It keeps alive series, which
 // still need their staleness marker.
-func (c *seriesCache) forgetSeriesUnseenFor(pages uint64) {
-	c.forgetCachedSeries(func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber })
+func (c *pageSeriesCache) forgetSeriesUnseenFor(pages uint64) {
+	c.forgetCachedSeries(func(s *PageSeries) bool { return !s.alive && s.lastPage+pages < c.pageNumber })
 }
 
 // forgetCachedSeries drops series.
-func (c *seriesCache) forgetCachedSeries(old func(*Series) bool) {
+func (c *pageSeriesCache) forgetCachedSeries(old func(*PageSeries) bool) {
 	dropped := false
 	for hash, s := range c.byHash {
-		var keep *Series
+		var keep *PageSeries
 		for s != nil {
 			next := s.nextSameHash
 			if old(s) {

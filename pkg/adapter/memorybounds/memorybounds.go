@@ -1,4 +1,4 @@
-// Package memorybounds has the bounds of the adapter's memory: together they take half of the shipped container's memory at most.
+// Package memorybounds lists the bounds of the adapter's memory: together they take half of the shipped container's memory at most.
 package memorybounds
 
 const (

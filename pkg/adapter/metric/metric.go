@@ -1,5 +1,5 @@
-// Package metric is the vocabulary that every other package shares: targets, values with their own time and window,
-// reasons for a missing value, and kinds of error. It uses the standard library only.
+// Package metric is the adapter's vocabulary: targets, values with their own time and window, reasons for a missing value, and kinds of
+// error. It uses the standard library only.
 package metric
 
 import (

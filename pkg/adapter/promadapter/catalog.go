@@ -71,8 +71,8 @@ type Catalog struct {
 	opts         Options
 	series       SeriesLister
 	resources    ResourceLookup
-	rules        []*ruleState // owned by Run
-	snapshot     atomic.Pointer[RuleSnapshot]
+	rules        []*catalogRule // owned by Run
+	snapshot     atomic.Pointer[CatalogSnapshot]
 	usageRuleSet atomic.Pointer[rule.UsageRuleSet]
 
 	resourceRules  *ResourceRules
@@ -94,17 +94,17 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	}
 	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
-		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
+		c.rules = append(c.rules, newCatalogRule(&cfg.Rules[i]))
 	}
 	for i := range cfg.ExternalRules {
-		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
+		c.rules = append(c.rules, newCatalogRule(&cfg.ExternalRules[i]))
 	}
 	c.publishCatalogSnapshot()
 	return c
 }
 
 // Rules returns the current snapshot: a new pointer after each change.
-func (c *Catalog) Rules() *RuleSnapshot { return c.snapshot.Load() }
+func (c *Catalog) Rules() *CatalogSnapshot { return c.snapshot.Load() }
 
 // Run lists the series until ctx is done: at once, then every RelistInterval. It retries a failed rule sooner.
 func (c *Catalog) Run(ctx context.Context) error {
@@ -116,7 +116,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 		due := c.listRulesToRetry(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterSeriesRelistTime(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterCatalogRelistTime(rng, c.opts.RelistInterval))
 		}
 		c.resolveUsageRules(ctx, now)
 		c.relistSeriesRules(ctx, now, due)
@@ -128,14 +128,14 @@ func (c *Catalog) Run(ctx context.Context) error {
 	return nil
 }
 
-// jitterSeriesRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterSeriesRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterCatalogRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterCatalogRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
 // listRulesToRetry returns the failed rules to retry now.
-func (c *Catalog) listRulesToRetry(now time.Time) []*ruleState {
-	var due []*ruleState
+func (c *Catalog) listRulesToRetry(now time.Time) []*catalogRule {
+	var due []*catalogRule
 	for _, r := range c.rules {
 		if r.err != nil && !now.Before(r.retryAt) {
 			due = append(due, r)
@@ -163,9 +163,9 @@ func (c *Catalog) Relist(ctx context.Context, now time.Time) {
 }
 
 // relistSeriesRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
-func (c *Catalog) relistSeriesRules(ctx context.Context, now time.Time, rules []*ruleState) {
-	l := newSeriesListing(c, now)
-	var quick, slow []*ruleState
+func (c *Catalog) relistSeriesRules(ctx context.Context, now time.Time, rules []*catalogRule) {
+	l := newCatalogListing(c, now)
+	var quick, slow []*catalogRule
 	for _, r := range rules {
 		if r.isFixedSeriesRule() {
 			quick = append(quick, r)
@@ -173,7 +173,7 @@ func (c *Catalog) relistSeriesRules(ctx context.Context, now time.Time, rules []
 			slow = append(slow, r)
 		}
 	}
-	for _, batch := range [][]*ruleState{quick, slow} {
+	for _, batch := range [][]*catalogRule{quick, slow} {
 		if len(batch) == 0 {
 			continue
 		}
@@ -202,7 +202,7 @@ func (c *Catalog) logRuleOddities(ctx context.Context) {
 }
 
 // listRuleSeries lists the series of the rules and records the results.
-func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
+func (c *Catalog) listRuleSeries(ctx context.Context, l *catalogListing, rules []*catalogRule) {
 	found := make([]listingResult, len(rules))
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentListings)
@@ -222,7 +222,7 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []
 }
 
 // recordRuleListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
-func (c *Catalog) recordRuleListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
+func (c *Catalog) recordRuleListing(ctx context.Context, r *catalogRule, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
 		r.failures++
@@ -243,7 +243,7 @@ func (c *Catalog) recordRuleListing(ctx context.Context, r *ruleState, d listing
 }
 
 // newAssociationRule returns the rule that serves an association.
-func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
+func (c *Catalog) newAssociationRule(r *catalogRule, a association) *rule.Rule {
 	var groupBy []string
 	if !r.external {
 		groupBy = []string{a.label}

@@ -44,7 +44,7 @@ func startCatalog(t *testing.T, cfg *Config, s SeriesLister, r ResourceLookup) *
 }
 
 // servedMetrics returns the metrics as lines of text.
-func servedMetrics(s *RuleSnapshot) []string {
+func servedMetrics(s *CatalogSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric

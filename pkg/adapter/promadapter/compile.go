@@ -15,9 +15,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// compiledRuleText is the compiled text of a rule.
-type compiledRuleText struct {
-	selector      seriesSelector
+// compiledSeriesRule is the compiled text of a rule.
+type compiledSeriesRule struct {
+	selector      seriesQuerySelector
 	filters       []compiledFilter
 	matches       *regexp.Regexp
 	metricAs      string
@@ -32,7 +32,7 @@ type compiledFilter struct {
 	mustMatch bool
 }
 
-func (c *compiledRuleText) servesSeriesName(name string) bool {
+func (c *compiledSeriesRule) servesSeriesName(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {
 			return false
@@ -47,7 +47,7 @@ var classicNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
 // mayHoldSeriesName reports whether a template may hold the name of a series. Templates put names into the query as
 // they are, so that a name of other characters would be a part of the query: whoever runs a pod could read the series of every
 // namespace. A name that the seriesQuery itself spells out is its author's.
-func (c *compiledRuleText) mayHoldSeriesName(name string) bool {
+func (c *compiledSeriesRule) mayHoldSeriesName(name string) bool {
 	return classicNameRegexp.MatchString(name) || slices.ContainsFunc(c.selector.matchers, func(m *labels.Matcher) bool {
 		return m.Name == model.MetricNameLabel && (m.Type == labels.MatchEqual && m.Value == name ||
 			m.Type == labels.MatchRegexp && slices.Contains(m.SetMatches(), name))
@@ -55,7 +55,7 @@ func (c *compiledRuleText) mayHoldSeriesName(name string) bool {
 }
 
 // expandMetricNameAs returns the metric name of a series. It is empty if name.matches does not match.
-func (c *compiledRuleText) expandMetricNameAs(series string) string {
+func (c *compiledSeriesRule) expandMetricNameAs(series string) string {
 	m := c.matches.FindStringSubmatchIndex(series)
 	if m == nil {
 		return ""
@@ -76,7 +76,7 @@ func (d *lenientDecoder) compileConfigRules(c *Config) {
 	}
 }
 
-func (d *lenientDecoder) compileSeriesRule(r *Rule) {
+func (d *lenientDecoder) compileSeriesRule(r *SeriesRule) {
 	if d.failed[r.path] {
 		return // not a mapping
 	}
@@ -100,7 +100,7 @@ func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	}
 }
 
-func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
+func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledSeriesRule) {
 	key, expr := "is", f.Is
 	if f.IsNot != "" {
 		key, expr = "isNot", f.IsNot
@@ -136,7 +136,7 @@ func (d *lenientDecoder) compileRuleRegexp(path, expr string) *regexp.Regexp {
 // anyNameRegexp is the default of name.matches.
 var anyNameRegexp = regexp.MustCompile(".*")
 
-func (d *lenientDecoder) compileNameMapping(r *Rule) {
+func (d *lenientDecoder) compileNameMapping(r *SeriesRule) {
 	c, path := &r.compiled, r.path+".name"
 	c.matches, c.metricAs = anyNameRegexp, r.Name.As
 	if r.Name.Matches != "" {
@@ -197,7 +197,7 @@ func (d *lenientDecoder) compileQueryTemplate(path, text string) *template.Templ
 	if text == "" {
 		return nil
 	}
-	t, err := parseRuleTemplate("metricsQuery", text)
+	t, err := parseSeriesRuleTemplate("metricsQuery", text)
 	if err != nil {
 		remedy := ""
 		if strings.Count(text, "<<") > strings.Count(text, ">>") {

@@ -1,4 +1,5 @@
-// Package promadapter serves the configuration of prometheus-adapter 0.12, unchanged, as rules.
+// Package promadapter reads prometheus-adapter's configuration leniently: it renders query templates, lists the server's series into a
+// catalog, resolves labels to resources, and imports rules.
 package promadapter
 
 import (
@@ -10,15 +11,15 @@ import (
 // concurrent reads are safe.
 type Config struct {
 	// Rules make metrics of custom.metrics.k8s.io, in file order.
-	Rules []Rule
+	Rules []SeriesRule
 	// ExternalRules make metrics of external.metrics.k8s.io, in file order.
-	ExternalRules []Rule
+	ExternalRules []SeriesRule
 	// ResourceRules make metrics.k8s.io; nil disables this API.
 	ResourceRules *ResourceRules
 }
 
-// Rule selects series, maps their names to metrics, and computes values from them.
-type Rule struct {
+// SeriesRule selects series, maps their names to metrics, and computes values from them.
+type SeriesRule struct {
 	// SeriesQuery is the series selector.
 	SeriesQuery string
 	// SeriesFilters restrict the names of the selected series. All must hold.
@@ -32,7 +33,7 @@ type Rule struct {
 
 	path     string
 	external bool
-	compiled compiledRuleText
+	compiled compiledSeriesRule
 }
 
 // SeriesFilter is a condition on the name of a series: a regular expression, without anchors. Exactly one field is set.

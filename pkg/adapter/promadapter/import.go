@@ -85,7 +85,7 @@ type mappedResource struct {
 	namespaced                  bool // queries match the namespace of the request
 }
 
-func (im *ruleImporter) importSeriesRule(r *Rule) {
+func (im *ruleImporter) importSeriesRule(r *SeriesRule) {
 	names, err := invertNameMapping(r)
 	if err != nil {
 		im.addRejectedImport(r.path, "%v", err)
@@ -113,7 +113,7 @@ func formatResourceSuffix(t mappedResource) string {
 }
 
 // mapSeriesRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
-func (im *ruleImporter) mapSeriesRuleResources(r *Rule) []mappedResource {
+func (im *ruleImporter) mapSeriesRuleResources(r *SeriesRule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, err := known.cluster.LookupResource(o.overriddenResource())
@@ -145,7 +145,7 @@ func (im *ruleImporter) mapSeriesRuleResources(r *Rule) []mappedResource {
 
 // collectMappedResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
 // own in the native format.
-func (im *ruleImporter) collectMappedResources(r *Rule, known resolvedMapping) []Resource {
+func (im *ruleImporter) collectMappedResources(r *SeriesRule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
 		im.addRejectedImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
@@ -233,7 +233,7 @@ func (im *ruleImporter) rejectInvalidImports() {
 }
 
 func (im *ruleImporter) formatImportHeader() string {
-	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteYAMLText(im.url) + "\n"
+	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteImportedYAML(im.url) + "\n"
 }
 
 func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
@@ -244,7 +244,7 @@ func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
 			notes = append(notes, i.path+": "+i.reason)
 			b.WriteString("# " + joinYAMLLines(i.path+": "+i.reason) + "\n")
 			if i.ambiguous {
-				b.WriteString(commentOutYAMLLines(i.narrowToSingleMetric().formatNativeRule()))
+				b.WriteString(commentOutImportedYAML(i.narrowToSingleMetric().formatNativeRule()))
 			}
 			continue
 		}
@@ -260,7 +260,7 @@ func (n nativeRule) narrowToSingleMetric() nativeRule {
 	return n
 }
 
-func commentOutYAMLLines(lines string) string {
+func commentOutImportedYAML(lines string) string {
 	return "#   " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n#   ") + "\n"
 }
 
@@ -271,7 +271,7 @@ func (n nativeRule) formatNativeRule() string {
 	var lines []string
 	add := func(key, value string) {
 		if value != "" {
-			lines = append(lines, key+": "+quoteYAMLText(value))
+			lines = append(lines, key+": "+quoteImportedYAML(value))
 		}
 	}
 	add("metric", n.names.metric)
@@ -285,7 +285,7 @@ func (n nativeRule) formatNativeRule() string {
 	if len(n.labels) > 0 {
 		var pairs []string
 		for _, l := range n.labels {
-			pairs = append(pairs, l[0]+": "+quoteYAMLText(l[1]))
+			pairs = append(pairs, l[0]+": "+quoteImportedYAML(l[1]))
 		}
 		lines = append(lines, "labels: {"+strings.Join(pairs, ", ")+"}")
 	}
@@ -303,8 +303,8 @@ var (
 	nonTextRegexp = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
 )
 
-// quoteYAMLText returns text as YAML, quoted only if necessary.
-func quoteYAMLText(s string) string {
+// quoteImportedYAML returns text as YAML, quoted only if necessary.
+func quoteImportedYAML(s string) string {
 	if plainYAMLRegexp.MatchString(s) && !nonTextRegexp.MatchString(s) {
 		return s
 	}

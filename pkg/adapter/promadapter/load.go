@@ -136,17 +136,17 @@ func (d *lenientDecoder) decodeLenientConfig(c *Config, root *yaml.Node) {
 	})
 }
 
-func (d *lenientDecoder) decodeSeriesRules(path string, n *yaml.Node, external bool) []Rule {
-	var rules []Rule
+func (d *lenientDecoder) decodeSeriesRules(path string, n *yaml.Node, external bool) []SeriesRule {
+	var rules []SeriesRule
 	d.decodeLenientSequence(path, n, func(path string, n *yaml.Node) {
-		r := Rule{path: path, external: external}
+		r := SeriesRule{path: path, external: external}
 		d.decodeSeriesRule(path, n, &r)
 		rules = append(rules, r)
 	})
 	return rules
 }
 
-func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *Rule) {
+func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *SeriesRule) {
 	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
 		"seriesQuery": d.newTextFieldDecoder(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {

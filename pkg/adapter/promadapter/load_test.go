@@ -71,19 +71,19 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 	no, yes := false, true
 	got := slices.Clone(c.Rules)
 	for i := range got {
-		got[i] = Rule{
+		got[i] = SeriesRule{
 			SeriesQuery: got[i].SeriesQuery, Name: got[i].Name, Resources: got[i].Resources, MetricsQuery: got[i].MetricsQuery,
 		}
 	}
 	pod := []LabelOverride{{Label: "pod", Resource: "pod"}}
-	want := []Rule{
+	want := []SeriesRule{
 		{
 			SeriesQuery: `up{pod!=""}`, Name: NameMapping{As: "5xx"}, MetricsQuery: "sum(up)",
 			Resources: ResourceMapping{Overrides: pod, Namespaced: &no},
 		},
 		{SeriesQuery: `up{pod!=""}`, MetricsQuery: "sum(up)", Resources: ResourceMapping{Overrides: pod, Namespaced: &yes}},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Rule{}, compiledRuleText{}, seriesSelector{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(SeriesRule{}, compiledSeriesRule{}, seriesQuerySelector{})); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
 	}
 	if c.ResourceRules.Window != 5*time.Minute || c.ResourceRules.CPU.ContainerLabel != "7" || c.ExternalRules != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // listSeriesQueryNames returns the names of series that seriesQuery spells out; none if it has a pattern.
-func (r *Rule) listSeriesQueryNames() []string {
+func (r *SeriesRule) listSeriesQueryNames() []string {
 	if own := r.compiled.selector.onlyName; own != "" {
 		return []string{own}
 	}
@@ -28,7 +28,7 @@ func (r *Rule) listSeriesQueryNames() []string {
 }
 
 // checkServedMetricNames judges whether seriesQuery selects any series, and whether the filters leave any name.
-func (c ruleChecker) checkServedMetricNames(r *Rule) {
+func (c seriesRuleChecker) checkServedMetricNames(r *SeriesRule) {
 	if err := rule.FindExcludingMatchers(r.compiled.selector.matchers, nil); err != nil {
 		c.addSeriesRuleFault(r.path+".seriesQuery", "%v", err)
 		return
@@ -54,7 +54,7 @@ func (c ruleChecker) checkServedMetricNames(r *Rule) {
 
 // excludesEverySeriesName reports whether no name of a series satisfies seriesQuery, seriesFilters and further expressions, which
 // match anywhere in it.
-func (r *Rule) excludesEverySeriesName(further ...string) bool {
+func (r *SeriesRule) excludesEverySeriesName(further ...string) bool {
 	const anywhere = "(?s:.*)(?:%s)(?s:.*)"
 	must := []string{"(?s:.+)"} // a name is not empty
 	for _, expr := range further {
@@ -73,7 +73,7 @@ func (r *Rule) excludesEverySeriesName(further ...string) bool {
 }
 
 // checkExpandedNames judges the metrics of series with known names.
-func (c ruleChecker) checkExpandedNames(path string, r *Rule) {
+func (c seriesRuleChecker) checkExpandedNames(path string, r *SeriesRule) {
 	for _, series := range r.listSeriesQueryNames() {
 		switch name := r.compiled.expandMetricNameAs(series); {
 		case !r.compiled.servesSeriesName(series):
@@ -98,7 +98,7 @@ var shortResourceNames = map[string]string{
 }
 
 // checkLabelOverrides judges the groups and the names of resources.
-func (c ruleChecker) checkLabelOverrides(path string, overrides []LabelOverride) {
+func (c seriesRuleChecker) checkLabelOverrides(path string, overrides []LabelOverride) {
 	for _, o := range overrides {
 		at, name := path+".overrides."+o.Label, strings.ToLower(o.Resource)
 		known, err := commonResources{}.LookupResource(o.Resource)

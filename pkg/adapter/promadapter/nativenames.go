@@ -54,7 +54,7 @@ var errAmbiguousSeries = errors.New("the series of a metric name are ambiguous")
 
 // invertNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
 // metric name, between fixed texts.
-func invertNameMapping(r *Rule) (nativeNames, error) {
+func invertNameMapping(r *SeriesRule) (nativeNames, error) {
 	c := &r.compiled
 	if series := c.selector.onlyName; series != "" {
 		if !c.servesSeriesName(series) {
@@ -81,7 +81,7 @@ func invertNameMapping(r *Rule) (nativeNames, error) {
 }
 
 // splitMetricNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
-func splitMetricNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
+func splitMetricNameAs(c *compiledSeriesRule) (before, after string, whole bool, err error) {
 	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
 	switch {
 	case len(refs) == 0:
@@ -135,7 +135,7 @@ func findFirstNameGroup(re *syntax.Regexp) *syntax.Regexp {
 
 // restrictNativeNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
 // metric names are before and after around it, and taken is the set of variable parts that name.matches permits.
-func restrictNativeNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
+func restrictNativeNames(r *SeriesRule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
 	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
 	var not []string
 	for _, f := range r.listNameConstraints() {
@@ -170,7 +170,7 @@ type nameConstraint struct {
 	anchored, mustMatch bool
 }
 
-func (r *Rule) listNameConstraints() []nameConstraint {
+func (r *SeriesRule) listNameConstraints() []nameConstraint {
 	var out []nameConstraint
 	for _, m := range r.compiled.selector.matchers {
 		if m.Name != model.MetricNameLabel {

@@ -6,7 +6,7 @@ import "github.com/tachometer-metrics/tachometer/pkg/strict"
 
 // suggestSimilarMetric returns a hint at a metric with a similar name on the resource (empty: external), or with this name elsewhere.
 // The hint is empty if no metric qualifies.
-func (s *RuleSnapshot) suggestSimilarMetric(resource, name string) string {
+func (s *CatalogSnapshot) suggestSimilarMetric(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // a larger distance makes it another word
 	for _, i := range s.infos {
 		if i.Metric == name {

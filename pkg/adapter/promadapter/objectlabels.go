@@ -53,7 +53,7 @@ func (c objectLabelChooser) sampleLabelValues(ctx context.Context, match []strin
 	sampled := 0
 	s := SeriesSelection{Match: match, Start: c.start, End: c.end, Limit: maxSampledValues}
 	err = c.series.LabelValues(ctx, label, s, func(v string) error {
-		counts[measureNameLikeness(v)]++
+		counts[measureObjectLabelLikeness(v)]++
 		if sampled++; sampled >= maxSampledValues {
 			return errEnoughValues
 		}
@@ -72,9 +72,9 @@ func (c objectLabelChooser) sampleLabelValues(ctx context.Context, match []strin
 
 var objectNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 
-// measureNameLikeness returns 1 for a text that names no object, such as an address with a port, 2 for an IP address, which few
+// measureObjectLabelLikeness returns 1 for a text that names no object, such as an address with a port, 2 for an IP address, which few
 // objects are named by, and 3 for any other name.
-func measureNameLikeness(v string) int {
+func measureObjectLabelLikeness(v string) int {
 	if !objectNameRegexp.MatchString(v) {
 		return 1
 	}
@@ -98,7 +98,7 @@ func (m resolvedMapping) listOverrideLabels(resource string) []string {
 // parseTemplateSelectors returns the selectors of a query as text, without the matchers of a request. It returns none if the query
 // is not PromQL.
 func parseTemplateSelectors(t *template.Template) []string {
-	text, err := renderRuleTemplate(t, queryArguments{
+	text, err := renderSeriesRuleTemplate(t, queryArguments{
 		Series: seriesMarker, LabelMatchers: labelMarker + `="x"`, GroupBy: groupMarker, GroupBySlice: []string{groupMarker},
 	})
 	if err != nil {

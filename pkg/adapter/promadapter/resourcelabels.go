@@ -47,14 +47,14 @@ type labelTemplate struct {
 type labelTemplateArguments struct{ Group, Resource string }
 
 func parseLabelTemplate(text string) (*labelTemplate, error) {
-	t, err := parseRuleTemplate("template", text)
+	t, err := parseSeriesRuleTemplate("template", text)
 	if err != nil {
 		return nil, err
 	}
 	l := &labelTemplate{labelText: t}
 	for _, group := range []string{"(?P<group>.+?)", "(?P<group>.+)"} {
 		// The rest of the template is part of the expression without quoting, like in prometheus-adapter.
-		expr, err := renderRuleTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
+		expr, err := renderSeriesRuleTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func formatRegexpError(err error) string {
 var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
 
 func (t *labelTemplate) renderResourceLabel(r Resource) (string, error) {
-	return renderRuleTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
+	return renderSeriesRuleTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
 }
 
 // parseResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the

@@ -50,27 +50,27 @@ func (c *Config) CheckRules() RuleReport {
 	return all
 }
 
-// ruleChecker judges a rule. The faults of the decoder are not repeated.
-type ruleChecker struct {
+// seriesRuleChecker judges a rule. The faults of the decoder are not repeated.
+type seriesRuleChecker struct {
 	*RuleReport
 	lines map[string]int
 }
 
-func (c ruleChecker) newSeriesRuleFault(path, format string, args ...any) config.Fault {
+func (c seriesRuleChecker) newSeriesRuleFault(path, format string, args ...any) config.Fault {
 	return config.Fault{Path: path, Line: strict.NearestLine(c.lines, path), Message: fmt.Sprintf(format, args...)}
 }
 
-func (c ruleChecker) addSeriesRuleFault(path, format string, args ...any) {
+func (c seriesRuleChecker) addSeriesRuleFault(path, format string, args ...any) {
 	c.Faults = append(c.Faults, c.newSeriesRuleFault(path, format, args...))
 }
 
-func (c ruleChecker) addSeriesRuleWarning(path, format string, args ...any) {
+func (c seriesRuleChecker) addSeriesRuleWarning(path, format string, args ...any) {
 	c.Warnings = append(c.Warnings, c.newSeriesRuleFault(path, format, args...))
 }
 
 // checkSeriesRule judges a rule that compiled without a fault.
-func (d *lenientDecoder) checkSeriesRule(r *Rule) {
-	c := ruleChecker{&r.compiled.report, d.lines}
+func (d *lenientDecoder) checkSeriesRule(r *SeriesRule) {
+	c := seriesRuleChecker{&r.compiled.report, d.lines}
 	c.checkServedMetricNames(r)
 	c.checkNameReferences(r)
 	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
@@ -128,7 +128,7 @@ type failingResource struct {
 }
 
 // checkNameReferences judges the references of name.as to groups of name.matches.
-func (c ruleChecker) checkNameReferences(r *Rule) {
+func (c seriesRuleChecker) checkNameReferences(r *SeriesRule) {
 	path, rest, empty := r.path+".name.as", r.compiled.metricAs, false
 	for _, ref := range groupReferenceRegexp.FindAllStringSubmatch(r.compiled.metricAs, -1) {
 		if name := ref[1] + ref[2]; ref[0] == "$$" || hasCaptureGroup(r.compiled.matches, name) {
@@ -162,7 +162,7 @@ func (c ruleChecker) checkNameReferences(r *Rule) {
 var backslashReferenceRegexp = regexp.MustCompile(`\\\d`)
 
 // checkSeriesRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
-func (c ruleChecker) checkSeriesRuleResources(r *Rule, resources []mappedResource) []failingResource {
+func (c seriesRuleChecker) checkSeriesRuleResources(r *SeriesRule, resources []mappedResource) []failingResource {
 	path := r.path + ".metricsQuery"
 	var failing []failingResource
 	warned := false
@@ -202,7 +202,7 @@ func (c ruleChecker) checkSeriesRuleResources(r *Rule, resources []mappedResourc
 }
 
 // checkQueryTemplateFor judges the query for made-up objects of a resource.
-func (r *Rule) checkQueryTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
+func (r *SeriesRule) checkQueryTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
 	q, groupBy := rule.Query{Namespace: "example"}, []string(nil)
 	checked := rule.Rule{
 		Name: r.path, Resource: res.Name, External: r.external, Namespaced: res.namespaced,
@@ -229,7 +229,7 @@ func (r *Rule) checkQueryTemplateFor(res mappedResource, objects ...string) rule
 
 // listRuleResourcesToCheck returns the resources to try: all resources of the overrides, and with a template the resources of every
 // cluster. An unknown resource may be cluster-scoped.
-func listRuleResourcesToCheck(r *Rule) []mappedResource {
+func listRuleResourcesToCheck(r *SeriesRule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, _ := known.cluster.LookupResource(o.overriddenResource())
@@ -267,7 +267,7 @@ func (anyResources) LookupResource(name string) (Resource, error) {
 
 // checkUsageRule judges the queries of a resource rule.
 func (d *lenientDecoder) checkUsageRule(r *ResourceRule) {
-	c := ruleChecker{&r.report, d.lines}
+	c := seriesRuleChecker{&r.report, d.lines}
 	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
 	known := resolvedMapping{template: r.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
@@ -283,7 +283,7 @@ func (d *lenientDecoder) checkUsageRule(r *ResourceRule) {
 }
 
 // checkUsageQuery judges a query for made-up objects. The first label of groupBy names them.
-func (c ruleChecker) checkUsageQuery(r *ResourceRule, key string, t *template.Template, namespaceLabel string, groupBy ...string) {
+func (c seriesRuleChecker) checkUsageQuery(r *ResourceRule, key string, t *template.Template, namespaceLabel string, groupBy ...string) {
 	path := r.path + "." + key
 	switch {
 	case t == nil:

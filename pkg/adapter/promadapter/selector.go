@@ -14,26 +14,26 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// seriesSelector is a parsed seriesQuery.
-type seriesSelector struct {
+// seriesQuerySelector is a parsed seriesQuery.
+type seriesQuerySelector struct {
 	text     string
 	matchers []*labels.Matcher
 	// onlyName is the only possible name of the series; empty if several are possible.
 	onlyName string
 }
 
-func parseSeriesQuery(text string) (seriesSelector, error) {
+func parseSeriesQuery(text string) (seriesQuerySelector, error) {
 	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
 	if err != nil {
-		return seriesSelector{}, findSeriesQueryError(err)
+		return seriesQuerySelector{}, findSeriesQueryError(err)
 	}
-	s := seriesSelector{text: text, matchers: matchers}
+	s := seriesQuerySelector{text: text, matchers: matchers}
 	restricts := false
 	for _, m := range matchers {
 		restricts = restricts || !m.Matches("")
 	}
 	if !restricts {
-		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
+		return seriesQuerySelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
 		if name := findOnlyMatchedLabelValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsSeriesName(name) {
@@ -64,7 +64,7 @@ func findOnlyMatchedLabelValue(m *labels.Matcher) string {
 }
 
 // admitsSeriesName reports whether the selector may select series with the name.
-func (s seriesSelector) admitsSeriesName(name string) bool {
+func (s seriesQuerySelector) admitsSeriesName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
@@ -74,7 +74,7 @@ func (s seriesSelector) admitsSeriesName(name string) bool {
 }
 
 // assertsSeriesLabel reports whether every selected series has the label.
-func (s seriesSelector) assertsSeriesLabel(label string) bool {
+func (s seriesQuerySelector) assertsSeriesLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
 			return true
@@ -84,14 +84,14 @@ func (s seriesSelector) assertsSeriesLabel(label string) bool {
 }
 
 // excludesSeriesLabel reports whether no selected series has the label.
-func (s seriesSelector) excludesSeriesLabel(label string) bool {
+func (s seriesQuerySelector) excludesSeriesLabel(label string) bool {
 	return slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool {
 		return label != "" && m.Name == label && m.Matches("") && rule.ExcludeEachOther([]*labels.Matcher{m}, "(?s:.+)")
 	})
 }
 
 // formatQueryWithLabel returns the selector, as text, restricted to series with the label.
-func (s seriesSelector) formatQueryWithLabel(label string) string {
+func (s seriesQuerySelector) formatQueryWithLabel(label string) string {
 	if s.assertsSeriesLabel(label) {
 		return s.text
 	}

@@ -20,8 +20,8 @@ import (
 // maxQueryBytes bounds the text of a template, which may loop.
 const maxQueryBytes = 1 << 20
 
-// parseRuleTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
-func parseRuleTemplate(name, text string) (*template.Template, error) {
+// parseSeriesRuleTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
+func parseSeriesRuleTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
 		return nil, errors.New(formatRuleTemplateError(name, err))
@@ -62,8 +62,8 @@ func formatRuleTemplateError(name string, err error) string {
 	return executingRegexp.ReplaceAllString(text, "<<$1>>: ")
 }
 
-// renderRuleTemplate returns the text of the template. Text of spaces alone is an error.
-func renderRuleTemplate(t *template.Template, data any) (string, error) {
+// renderSeriesRuleTemplate returns the text of the template. Text of spaces alone is an error.
+func renderSeriesRuleTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
 		return "", errors.New(formatRuleTemplateError(t.Name(), err))
@@ -171,7 +171,7 @@ func bracketMatcherDots(m *labels.Matcher) string {
 
 // newSeriesTemplate returns the template of a rule for a series. A template that branches by the name has no sample: it may have
 // another form for a made-up name.
-func (r *Rule) newSeriesTemplate(series string, groupBy []string) rule.Template {
+func (r *SeriesRule) newSeriesTemplate(series string, groupBy []string) rule.Template {
 	t := rule.Template{Render: r.newQueryRenderer(series, groupBy)}
 	if m := r.compiled.metricsQuery; m != nil && !templateBranchesBySeries(m) {
 		t.RenderSample = r.newQueryRenderer(sampleSeriesName, groupBy)
@@ -183,7 +183,7 @@ func (r *Rule) newSeriesTemplate(series string, groupBy []string) rule.Template 
 const sampleSeriesName = "example"
 
 // newQueryRenderer returns the function that renders the queries of a rule for a series.
-func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
+func (r *SeriesRule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
 		text, err := r.renderSeriesQuery(r.newQueryRequest(q, series, groupBy))
 		if err != nil {
@@ -193,7 +193,7 @@ func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query
 	}
 }
 
-func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
+func (r *SeriesRule) newQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
 	request := queryRequest{
 		series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
 		objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
@@ -208,14 +208,14 @@ func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) qu
 }
 
 // isNamespacedSeriesRule reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) isNamespacedSeriesRule(res Resource) bool {
+func (r *SeriesRule) isNamespacedSeriesRule(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}
 	return res.Namespaced
 }
 
-func (r *Rule) renderSeriesQuery(q queryRequest) (string, error) {
+func (r *SeriesRule) renderSeriesQuery(q queryRequest) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("missing")
 	}
@@ -223,5 +223,5 @@ func (r *Rule) renderSeriesQuery(q queryRequest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return renderRuleTemplate(r.compiled.metricsQuery, args)
+	return renderSeriesRuleTemplate(r.compiled.metricsQuery, args)
 }

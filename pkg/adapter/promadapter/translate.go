@@ -29,7 +29,7 @@ var nameMarkers = strings.NewReplacer(labelMarker+`="x"`, "<<.LabelMatchers>>", 
 
 // translateQueryTemplate returns the native query of a rule. It renders the template with markers, parses the text, and removes the markers
 // from the syntax tree. The native format itself adds matchers to every selector.
-func translateQueryTemplate(r *Rule, n nativeNames, t mappedResource) (string, error) {
+func translateQueryTemplate(r *SeriesRule, n nativeNames, t mappedResource) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("metricsQuery: missing")
 	}
@@ -43,7 +43,7 @@ func translateQueryTemplate(r *Rule, n nativeNames, t mappedResource) (string, e
 	if !r.external {
 		args.GroupBy = groupMarker
 	}
-	text, err := renderRuleTemplate(r.compiled.metricsQuery, args)
+	text, err := renderSeriesRuleTemplate(r.compiled.metricsQuery, args)
 	if err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}

@@ -30,7 +30,7 @@ func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 	if c.resourceRules == nil || c.usageRuleSet.Load() != nil && c.usageUnsettled == "" {
 		return
 	}
-	r := usageResolver{
+	r := resourceRulesResolver{
 		ctx: ctx, cluster: c.resources, opts: c.opts,
 		chooser: objectLabelChooser{c.series, now.Add(-c.opts.Lookback), now},
 	}
@@ -48,8 +48,8 @@ func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 	c.opts.Metrics.setSeriesRuleFailing("resourceRules", err)
 }
 
-// usageResolver resolves resourceRules once.
-type usageResolver struct {
+// resourceRulesResolver resolves resourceRules once.
+type resourceRulesResolver struct {
 	ctx     context.Context //nolint:containedctx // it lives no longer than a call
 	cluster ResourceLookup
 	opts    Options
@@ -58,7 +58,7 @@ type usageResolver struct {
 	unsettled string
 }
 
-func (r *usageResolver) resolveUsageRuleSet(rules *ResourceRules) (*rule.UsageRuleSet, error) {
+func (r *resourceRulesResolver) resolveUsageRuleSet(rules *ResourceRules) (*rule.UsageRuleSet, error) {
 	u := &rule.UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
@@ -71,7 +71,7 @@ func (r *usageResolver) resolveUsageRuleSet(rules *ResourceRules) (*rule.UsageRu
 	return u, nil
 }
 
-func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *rule.UsageRules) error {
+func (r *resourceRulesResolver) resolveUsageRule(rule *ResourceRule, u *rule.UsageRules) error {
 	m, err := resolveResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *rule.UsageRules)
 
 // resolveUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
 // series of the query to the first override.
-func (r *usageResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
+func (r *resourceRulesResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
 	candidates := m.listOverrideLabels(resource)
 	if len(candidates) < 2 || query == nil {
 		return m.findResourceLabel(resource, func(string) bool { return false })
@@ -147,7 +147,7 @@ func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return renderRuleTemplate(t, args)
+	return renderSeriesRuleTemplate(t, args)
 }
 
 // describeUsageRules returns lines for people about resourceRules.

@@ -23,7 +23,7 @@ const (
 )
 
 // aggregateObjectFromPods computes the value of an object from its pods.
-func (p *Provider) aggregateObjectFromPods(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) aggregateObjectFromPods(ctx context.Context, req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pods, err := p.Pods.PodsOf(ctx, req.kind.resource, object)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (p *Provider) aggregateObjectFromPods(ctx context.Context, req request, obj
 }
 
 // respondWithSingleValue validates the value of a single object and returns it as a response.
-func (p *Provider) respondWithSingleValue(req request, v *metric.Value) (*custom_metrics.MetricValue, error) {
+func (p *Provider) respondWithSingleValue(req metricRequest, v *metric.Value) (*custom_metrics.MetricValue, error) {
 	n, reason := validateComputedValue(req.rule, v, req.now)
 	if reason == "" {
 		return new(p.newCustomMetricValue(&req, v, n)), nil
@@ -111,7 +111,7 @@ func sumPodValues(values []*metric.Value) float64 {
 }
 
 // checkAggregateComplete returns an error if the values of the pods give no right value of their object.
-func (req request) checkAggregateComplete(result podValues, counted string) error {
+func (req metricRequest) checkAggregateComplete(result podValues, counted string) error {
 	how := req.rule.Aggregate
 	if how == config.AggregateSum && req.rule.NonAdditive != "" {
 		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over pods: write a rule with aggregate: max or avg", req.rule.NonAdditive)
@@ -136,7 +136,7 @@ func (req request) checkAggregateComplete(result podValues, counted string) erro
 
 // listPodsMissingFromExtreme returns the omitted live pods without which a maximum or an average may be too low: ready pods that
 // do not answer, which may be the slowest.
-func (req request) listPodsMissingFromExtreme(result podValues) []metric.Omission {
+func (req metricRequest) listPodsMissingFromExtreme(result podValues) []metric.Omission {
 	return slices.DeleteFunc(slices.Clone(result.omitted), func(o metric.Omission) bool {
 		return !isEmbeddedRule(req.rule) || o.Reason != metric.ReasonScrapeFailed && o.Reason != metric.ReasonStale
 	})
@@ -146,7 +146,7 @@ func (req request) listPodsMissingFromExtreme(result podValues) []metric.Omissio
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
 //   - in a sum of rates, a pod that is not ready, with failing scrapes: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
-func (req request) listPodsMissingFromSum(result podValues) []metric.Omission {
+func (req metricRequest) listPodsMissingFromSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes
 	var out []metric.Omission
 	for _, o := range result.omitted {

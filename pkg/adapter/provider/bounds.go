@@ -46,7 +46,7 @@ func validateRequestBounds(s requestSubject, selectors ...k8slabels.Selector) er
 }
 
 func validateSelectorBounds(s k8slabels.Selector) error {
-	size, requirements, values := measureSelector(s)
+	size, requirements, values := measureRequestSelector(s)
 	switch {
 	case requirements > maxSelectorRequirements:
 		return metric.Errorf(metric.KindInvalid, "a selector has %d requirements; the limit is %d", requirements, maxSelectorRequirements)
@@ -58,8 +58,8 @@ func validateSelectorBounds(s k8slabels.Selector) error {
 	return nil
 }
 
-// measureSelector returns the bytes of the keys and values of a selector, and the numbers of its requirements and values.
-func measureSelector(s k8slabels.Selector) (size, requirements, values int) {
+// measureRequestSelector returns the bytes of the keys and values of a selector, and the numbers of its requirements and values.
+func measureRequestSelector(s k8slabels.Selector) (size, requirements, values int) {
 	if s == nil {
 		return 0, 0, 0
 	}
@@ -75,6 +75,6 @@ func measureSelector(s k8slabels.Selector) (size, requirements, values int) {
 
 // isSelectorRepeatable reports whether a response has the selector for each of its items.
 func isSelectorRepeatable(s k8slabels.Selector) bool {
-	size, requirements, _ := measureSelector(s)
+	size, requirements, _ := measureRequestSelector(s)
 	return requirements > 0 && requirements <= maxRepeatedRequirements && size <= maxRepeatedSelectorBytes
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// request is one read of the API after parsing: its demand, rule, matchers and time.
-type request struct {
+// metricRequest is one read of the API after parsing: its demand, rule, matchers and time.
+type metricRequest struct {
 	kind     resourceKind // zero for an external metric
 	rule     *rule.Rule
 	demand   discovery.Demand
@@ -77,29 +77,29 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 }
 
 // newCustomMetricRequest returns the request for the objects of d, with the resource and metric of info.
-func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (request, error) {
+func (p *Provider) newCustomMetricRequest(info metricsprovider.CustomMetricInfo, d discovery.Demand, selector k8slabels.Selector) (metricRequest, error) {
 	k, err := p.resolveResourceKind(info.GroupResource)
 	if err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
 	if err := k.checkResourceScope(d.Namespace, info.Metric); err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
 	r, err := p.Rules().LookupFor(d.Namespace, d.Resource, d.Metric)
 	if err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
 	if err := p.checkPodsListed(); err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
-	req := request{
+	req := metricRequest{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
 	}
 	req.first = p.newFirstDemandCheck(req)
 	if req.matchers, err = convertSelectorToMatchers(selector); err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
 	if isSelectorRepeatable(selector) {
 		req.identifier.Selector = convertToLabelSelector(selector)
@@ -124,7 +124,7 @@ func (p *Provider) getMetricOfNamedObject(ctx context.Context, name types.Namesp
 }
 
 // computeObjectMetric returns the value of an object: a pod's, of its pods, of the rule's targets, or by a label of the rule's result.
-func (p *Provider) computeObjectMetric(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) computeObjectMetric(ctx context.Context, req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	switch {
 	case req.kind == podKind:
 		return p.getMetricOfPod(ctx, req, object)
@@ -141,7 +141,7 @@ func (p *Provider) computeObjectMetric(ctx context.Context, req request, object 
 // scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
 // later ones. It skips objects and rules that do not exist. Where a bound rejects the demand, no scrape will bring a value: the error
 // is the bound.
-func (p *Provider) recordRequestDemand(req request, err error) error {
+func (p *Provider) recordRequestDemand(req metricRequest, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
@@ -179,7 +179,7 @@ func (p *Provider) listMetricsOfSelector(ctx context.Context, namespace string, 
 	return list, p.recordRequestDemand(req, err)
 }
 
-func (p *Provider) getMetricOfPod(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) getMetricOfPod(ctx context.Context, req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	pod, ok := p.Pods.Pod(object.Namespace, object.Name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindNotFound, "there is no pod %q in namespace %q", object.Name, object.Namespace)
@@ -194,7 +194,7 @@ func (p *Provider) getMetricOfPod(ctx context.Context, req request, object metri
 	return new(p.newCustomMetricValue(&req, result.values[0], result.quantities[0])), nil
 }
 
-func (p *Provider) listMetricsOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) listMetricsOfPods(ctx context.Context, req metricRequest, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {
 	pods := p.Pods.Pods(req.demand.Namespace, selector)
 	if len(pods) == 0 {
 		return nil, newNoSelectedPodsError(req.demand.Namespace, selector)

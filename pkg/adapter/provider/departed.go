@@ -12,7 +12,7 @@ import (
 
 // countsDepartedPods reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
 // up the values of the pods, and the sum is the total of their counts.
-func (req request) countsDepartedPods() bool {
+func (req metricRequest) countsDepartedPods() bool {
 	return req.group && isEmbeddedRule(req.rule) && req.rule.Conserves()
 }
 

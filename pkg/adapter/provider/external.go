@@ -57,7 +57,7 @@ func (p *Provider) getExternalValueList(ctx context.Context, namespace string, s
 }
 
 // evaluateExternalSeries evaluates an external rule and returns every series or an error, never a part.
-func (p *Provider) evaluateExternalSeries(ctx context.Context, req request, namespace string) (*external_metrics.ExternalMetricValueList, error) {
+func (p *Provider) evaluateExternalSeries(ctx context.Context, req metricRequest, namespace string) (*external_metrics.ExternalMetricValueList, error) {
 	found, err := p.evaluateSumOverPods(ctx, req, namespace)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (p *Provider) evaluateExternalSeries(ctx context.Context, req request, name
 
 // evaluateSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod. Values that
 // the rule excludes have a reason.
-func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
+func (p *Provider) evaluateSumOverPods(ctx context.Context, req metricRequest, namespace string) ([]metric.Value, error) {
 	if !isEmbeddedRule(req.rule) {
 		return p.evaluateRuleOnBackend(ctx, req, namespace, nil)
 	}
@@ -123,12 +123,12 @@ func (p *Provider) evaluateSumOverPods(ctx context.Context, req request, namespa
 	return values, p.checkSeriesAbsenceProven(req, pods)
 }
 
-func (p *Provider) newExternalMetricRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
+func (p *Provider) newExternalMetricRequest(namespace string, selector k8slabels.Selector, name string) (metricRequest, error) {
 	r, err := p.Rules().ExternalFor(namespace, name)
 	if err != nil {
-		return request{}, err
+		return metricRequest{}, err
 	}
-	req := request{rule: r, demand: discovery.Demand{Metric: name, Selector: selector, External: true}, now: p.Now()}
+	req := metricRequest{rule: r, demand: discovery.Demand{Metric: name, Selector: selector, External: true}, now: p.Now()}
 	if sources := r.SourceNamespaces(namespace); len(sources) == 1 {
 		req.demand.Namespace = sources[0]
 	}
@@ -138,7 +138,7 @@ func (p *Provider) newExternalMetricRequest(namespace string, selector k8slabels
 }
 
 // listRequestSourceNamespaces returns the namespaces of the pods that feed the rule; a single empty name: all namespaces.
-func (req request) listRequestSourceNamespaces() []string {
+func (req metricRequest) listRequestSourceNamespaces() []string {
 	if req.demand.External || req.rule.HasTargets {
 		return req.rule.SourceNamespaces(req.demand.Namespace)
 	}
@@ -146,14 +146,14 @@ func (req request) listRequestSourceNamespaces() []string {
 }
 
 // newFirstDemandCheck returns a function that reports whether a demand of the request is new.
-func (p *Provider) newFirstDemandCheck(req request) func() bool {
+func (p *Provider) newFirstDemandCheck(req metricRequest) func() bool {
 	return sync.OnceValue(func() bool {
 		return slices.ContainsFunc(req.listRequestDemands(), func(d discovery.Demand) bool { return !p.isRequestDemanded(d) })
 	})
 }
 
 // listRequestDemands returns the demands of a request: one for each namespace with pods that feed the rule.
-func (req request) listRequestDemands() []discovery.Demand {
+func (req metricRequest) listRequestDemands() []discovery.Demand {
 	var all []discovery.Demand
 	for _, source := range req.listRequestSourceNamespaces() {
 		d := req.demand
@@ -168,7 +168,7 @@ func (req request) listRequestDemands() []discovery.Demand {
 
 // substituteMissingSeries returns the rule's onMissing as one series without labels, or an error if the rule has none. The detail says that
 // the rule excludes all series; it is empty if there are none.
-func (p *Provider) substituteMissingSeries(req request, excluded string) (*external_metrics.ExternalMetricValueList, error) {
+func (p *Provider) substituteMissingSeries(req metricRequest, excluded string) (*external_metrics.ExternalMetricValueList, error) {
 	o := metric.Omission{Reason: metric.ReasonAbsent, Detail: excluded}
 	v, n, reason := p.substituteOmittedValue(req, o)
 	if reason == "" {
@@ -191,7 +191,7 @@ func (p *Provider) substituteMissingSeries(req request, excluded string) (*exter
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }
 
-func (p *Provider) newExternalValueList(req request, result podValues) (*external_metrics.ExternalMetricValueList, error) {
+func (p *Provider) newExternalValueList(req metricRequest, result podValues) (*external_metrics.ExternalMetricValueList, error) {
 	if err := checkQuantitySumInRange(result.quantities); err != nil {
 		return nil, err
 	}

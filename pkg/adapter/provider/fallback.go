@@ -150,7 +150,7 @@ func (f *fallbacks) countActiveFallbacks(now time.Time) float64 {
 
 // findDueFallback returns the rule's fallback, if there is one and requests have failed for long enough. An invalid request and an
 // unknown metric stay errors.
-func (p *Provider) findDueFallback(ctx context.Context, req request, err error) (n resource.Quantity, isServed bool) {
+func (p *Provider) findDueFallback(ctx context.Context, req metricRequest, err error) (n resource.Quantity, isServed bool) {
 	if req.rule.Fallback == nil {
 		return n, false
 	}
@@ -179,11 +179,11 @@ func (p *Provider) findDueFallback(ctx context.Context, req request, err error) 
 }
 
 // newFallbackKey returns the key of the metric that a request reads.
-func newFallbackKey(req request, selector string) fallbackKey {
+func newFallbackKey(req metricRequest, selector string) fallbackKey {
 	return fallbackKey{req.demand.Metric, req.demand.Resource, req.demand.Namespace, req.demand.Object, maphash.String(fallbackSeed, selector)}
 }
 
-func formatFallbackSelector(req request) string {
+func formatFallbackSelector(req metricRequest) string {
 	var selector []string
 	for _, m := range req.matchers {
 		selector = append(selector, m.String())

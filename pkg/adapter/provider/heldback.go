@@ -35,7 +35,7 @@ func lacksHeldBackEvents(r *rule.Rule, held, counted float64) bool {
 func countEventsOfRate(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
 
 // checkNoEventsHeldBack returns an error if values over all pods lack events that are held back.
-func (p *Provider) checkNoEventsHeldBack(req request, pods []discovery.Pod, values []metric.Value) error {
+func (p *Provider) checkNoEventsHeldBack(req metricRequest, pods []discovery.Pod, values []metric.Value) error {
 	held := 0.0
 	var missing []metric.Omission
 	for i := range pods {

@@ -80,7 +80,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 
 // countFinishedRequest counts one finished request.
 func (m *metrics) countFinishedRequest(api string, took time.Duration, err error) {
-	m.requests.WithLabelValues(api, getRequestOutcome(err)).Inc()
+	m.requests.WithLabelValues(api, getMetricRequestOutcome(err)).Inc()
 	m.duration.WithLabelValues(api).Observe(took.Seconds())
 }
 
@@ -91,7 +91,7 @@ func (m *metrics) countOmissionReasons(omissions []metric.Omission) {
 	}
 }
 
-func getRequestOutcome(err error) string {
+func getMetricRequestOutcome(err error) string {
 	if err == nil {
 		return "success"
 	}

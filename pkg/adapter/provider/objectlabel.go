@@ -13,7 +13,7 @@ import (
 )
 
 // evaluateLabelledObject returns the value of an object that a label of the rule's result names.
-func (p *Provider) evaluateLabelledObject(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) evaluateLabelledObject(ctx context.Context, req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	values, err := p.evaluateRuleOnBackend(ctx, req, object.Namespace, []string{object.Name})
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func findValueExclusion(values []metric.Value) (detail string, none bool) {
 
 // respondForUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods, unless the rule
 // excludes the object, as the detail says.
-func (p *Provider) respondForUnlabelledObject(req request, object metric.Object, pods []discovery.Pod, excluded string) (*custom_metrics.MetricValue, error) {
+func (p *Provider) respondForUnlabelledObject(req metricRequest, object metric.Object, pods []discovery.Pod, excluded string) (*custom_metrics.MetricValue, error) {
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
@@ -82,7 +82,7 @@ func (p *Provider) respondForUnlabelledObject(req request, object metric.Object,
 }
 
 // substituteOrRejectOmission returns the rule's substitute for an omission, else an error with the reasons. noun counts the objects.
-func (p *Provider) substituteOrRejectOmission(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
+func (p *Provider) substituteOrRejectOmission(req metricRequest, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
 	v, n, reason := p.substituteOmittedValue(req, o)
 	if reason == "" {
 		return new(p.newCustomMetricValue(&req, v, n)), nil
@@ -92,7 +92,7 @@ func (p *Provider) substituteOrRejectOmission(req request, o metric.Omission, no
 }
 
 // evaluateLabelledObjects returns the values of every object that a label of the rule's result names.
-func (p *Provider) evaluateLabelledObjects(ctx context.Context, req request) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) evaluateLabelledObjects(ctx context.Context, req metricRequest) (*custom_metrics.MetricValueList, error) {
 	found, err := p.evaluateSumOverPods(ctx, req, req.demand.Namespace)
 	if err != nil {
 		return nil, err

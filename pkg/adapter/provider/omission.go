@@ -24,7 +24,7 @@ const youngIntervals = 3
 
 // explainPodOmission returns the omission of a live pod for the reason, with the backend's detail. For an absent or stale value it adds the cause
 // that discovery or the last scrape knows.
-func (p *Provider) explainPodOmission(req request, pod *discovery.Pod, reason metric.Reason, detail string) metric.Omission {
+func (p *Provider) explainPodOmission(req metricRequest, pod *discovery.Pod, reason metric.Reason, detail string) metric.Omission {
 	o := newObjectOmission(req.rule, pod.Object(), reason, detail)
 	switch {
 	case reason == metric.ReasonStale:
@@ -61,7 +61,7 @@ func newObjectOmission(r *rule.Rule, object metric.Object, reason metric.Reason,
 }
 
 // diagnosePodOmission returns why the embedded backend has no value for a live pod.
-func (p *Provider) diagnosePodOmission(req request, pod *discovery.Pod) metric.Omission {
+func (p *Provider) diagnosePodOmission(req metricRequest, pod *discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -79,7 +79,7 @@ func (p *Provider) diagnosePodOmission(req request, pod *discovery.Pod) metric.O
 
 // explainEvaluationError returns the error of a backend. If it is that a sum lacks pods, each gets the cause that discovery or the
 // last scrape knows. The fallback of the rule may apply to such an error, its onMissing does not.
-func (p *Provider) explainEvaluationError(req request, err error) error {
+func (p *Provider) explainEvaluationError(req metricRequest, err error) error {
 	var missing *metric.MissingError
 	if !errors.As(err, &missing) {
 		return err
@@ -94,7 +94,7 @@ func (p *Provider) explainEvaluationError(req request, err error) error {
 
 // explainPodMissingFromSum returns the omission of a pod that a sum lacks, with the cause of the last scrape. The engine's reason
 // remains if the scrape has none: the pod has series.
-func (p *Provider) explainPodMissingFromSum(req request, o metric.Omission) metric.Omission {
+func (p *Provider) explainPodMissingFromSum(req metricRequest, o metric.Omission) metric.Omission {
 	if o.Reason != metric.ReasonStale && o.Reason != metric.ReasonWarmingUp {
 		return o
 	}
@@ -135,7 +135,7 @@ const maxFirstPageWait = time.Minute
 // has no page of late and another pod of its workload has the family, if it never answered and the adapter started lately, or if
 // several processes share its counters. A pod without a fresh sample in its series is the backend's error. Any other pod with
 // failing scrapes may be another service of the namespace.
-func (p *Provider) checkExpectedSeriesComplete(req request, pods []discovery.Pod) error {
+func (p *Provider) checkExpectedSeriesComplete(req metricRequest, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
@@ -160,7 +160,7 @@ func (p *Provider) checkExpectedSeriesComplete(req request, pods []discovery.Pod
 
 // isExposingPodSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
 // because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
-func (p *Provider) isExposingPodSilent(req request, pod *discovery.Pod) bool {
+func (p *Provider) isExposingPodSilent(req metricRequest, pod *discovery.Pod) bool {
 	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	idle := !pod.Ready && req.rule.Conserves() && !p.Scrapes.CountsUnseen(pod.Namespace, pod.Name)
 	if page.IsZero() || idle || !ended && req.now.Sub(page) <= req.rule.MaxAge {
@@ -170,7 +170,7 @@ func (p *Provider) isExposingPodSilent(req request, pod *discovery.Pod) bool {
 }
 
 // lacksFreshPodPage reports whether the page of a ready pod fails, and no page within maxAge proves that it lacks the families of the rule.
-func (p *Provider) lacksFreshPodPage(req request, pod *discovery.Pod) bool {
+func (p *Provider) lacksFreshPodPage(req metricRequest, pod *discovery.Pod) bool {
 	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !pod.Ready || !page.IsZero() && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
@@ -205,7 +205,7 @@ func (p *Provider) hasPodEndedFamily(r *rule.Rule, pod *discovery.Pod) bool {
 
 // isPodFamilyRejected reports whether the pages of a pod have a family of the rule that is rejected, for longer than maxAge or because
 // the store has no room. The backend does not know of it for ever.
-func (p *Provider) isPodFamilyRejected(req request, pod *discovery.Pod) bool {
+func (p *Provider) isPodFamilyRejected(req metricRequest, pod *discovery.Pod) bool {
 	since, ended := p.Scrapes.RejectedSince(pod.Namespace, pod.Name, req.rule.ReadFamilies())
 	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }

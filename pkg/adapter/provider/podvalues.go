@@ -37,7 +37,7 @@ func (v podValues) newMissingPodValuesError(noun string) error {
 // evaluatePods computes the values of the pods, each by the first rule that reads a family of its page. It fails if
 // the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
 // is of a type that no rule takes.
-func (p *Provider) evaluatePods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
+func (p *Provider) evaluatePods(ctx context.Context, req metricRequest, pods []discovery.Pod) (podValues, error) {
 	sortPodsByName(pods)
 	results := make([]podResult, len(pods))
 	for i := range pods {
@@ -65,7 +65,7 @@ func sortPodsByName(pods []discovery.Pod) {
 }
 
 // collectPodValues sorts the results of pods into values and omissions.
-func (p *Provider) collectPodValues(req request, results []podResult) (podValues, error) {
+func (p *Provider) collectPodValues(req metricRequest, results []podResult) (podValues, error) {
 	out := podValues{values: make([]*metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
 	for i := range results {
 		r := &results[i]
@@ -136,7 +136,7 @@ func requestNeedsFurtherRule(results []podResult) bool {
 }
 
 // evaluateRuleForPods evaluates a single rule for the pods that are open.
-func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
+func (p *Provider) evaluateRuleForPods(ctx context.Context, req metricRequest, pods []discovery.Pod, results []podResult) error {
 	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
 	req.unseen = p.findUnseenPodCounts(req.rule, pods, func(*discovery.Pod, metric.TimeSpan) bool { return true })
 	pods = p.listPodsToEvaluate(req, pods, results)
@@ -179,7 +179,7 @@ func (p *Provider) evaluateRuleForPods(ctx context.Context, req request, pods []
 
 // validatePodValue returns the value that the rule has for a pod, with a reason if it is not right; nil if the pod has none. It adds
 // the counts that the pod leaves behind to departed.
-func (p *Provider) validatePodValue(req request, pod *discovery.Pod, computed *metric.Value, departed *departedCounts) *metric.Value {
+func (p *Provider) validatePodValue(req metricRequest, pod *discovery.Pod, computed *metric.Value, departed *departedCounts) *metric.Value {
 	if computed == nil {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (p *Provider) validatePodValue(req request, pod *discovery.Pod, computed *m
 
 // listPodsToEvaluate returns the open pods with families of fit types, and the departed pods that count; pods itself if that is all
 // of them. It records families of unfit types.
-func (p *Provider) listPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
+func (p *Provider) listPodsToEvaluate(req metricRequest, pods []discovery.Pod, results []podResult) []discovery.Pod {
 	out, complete := pods, true
 	for i := range results {
 		if p.isPodToEvaluate(&req, &results[i]) {
@@ -218,7 +218,7 @@ func (p *Provider) listPodsToEvaluate(req request, pods []discovery.Pod, results
 }
 
 // isPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
-func (p *Provider) isPodToEvaluate(req *request, r *podResult) bool {
+func (p *Provider) isPodToEvaluate(req *metricRequest, r *podResult) bool {
 	if r.done { // a pod that does not run yet may have the name of a departed pod
 		return !r.pod.Live && req.countsDepartedPods()
 	}
@@ -230,7 +230,7 @@ func (p *Provider) isPodToEvaluate(req *request, r *podResult) bool {
 }
 
 // recordPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
-func (p *Provider) recordPodResult(req *request, r *podResult, computed *metric.Value) error {
+func (p *Provider) recordPodResult(req *metricRequest, r *podResult, computed *metric.Value) error {
 	reason, detail := metric.ReasonAbsent, ""
 	if computed != nil {
 		reason, detail = computed.Reason, computed.Detail
@@ -381,7 +381,7 @@ func findOwnerOfValue(r *rule.Rule, v *metric.Value, pod *discovery.Pod) valueOw
 
 // evaluateRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
 // would add up pods with the same name. The values are sorted by object, at most one for each.
-func (p *Provider) evaluateRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) ([]metric.Value, error) {
+func (p *Provider) evaluateRuleByNamespace(ctx context.Context, req metricRequest, pods []discovery.Pod) ([]metric.Value, error) {
 	var found []metric.Value
 	for len(pods) > 0 {
 		namespace, n := pods[0].Namespace, 1
@@ -438,7 +438,7 @@ func takeNextPodValue(values []metric.Value, pod *discovery.Pod) (*metric.Value,
 }
 
 // evaluateRuleOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.
-func (p *Provider) evaluateRuleOnBackend(ctx context.Context, req request, namespace string, objects []string) ([]metric.Value, error) {
+func (p *Provider) evaluateRuleOnBackend(ctx context.Context, req metricRequest, namespace string, objects []string) ([]metric.Value, error) {
 	if objects != nil && len(objects) == 0 {
 		return nil, nil
 	}

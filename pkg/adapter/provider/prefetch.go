@@ -60,7 +60,7 @@ func (p *Provider) prefetchStandingDemands(ctx context.Context) {
 
 // prefetchDemandedMetric evaluates a demand as a request for it would.
 func (p *Provider) prefetchDemandedMetric(ctx context.Context, d discovery.Demand) (err error) {
-	req := request{demand: d, now: p.Now()}
+	req := metricRequest{demand: d, now: p.Now()}
 	subject := requestSubject{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object, d.Metric}
 	defer p.panics.Catch(ctx, &err, subject.listRequestLogKeys)
 	err = validateRequestBounds(subject, d.Selector, d.MetricSelector)
@@ -95,7 +95,7 @@ func (p *Provider) prefetchDemandedMetric(ctx context.Context, d discovery.Deman
 }
 
 // listPodsToPrefetch returns the pods of a demand, or none if the rule has no value for each pod.
-func (p *Provider) listPodsToPrefetch(ctx context.Context, req request) ([]discovery.Pod, error) {
+func (p *Provider) listPodsToPrefetch(ctx context.Context, req metricRequest) ([]discovery.Pod, error) {
 	d := req.demand
 	switch {
 	case d.External || !req.rule.PerPod():

@@ -11,7 +11,7 @@ import (
 
 // proveSeriesAbsence makes the omissions of pods that warm up absences, where the store proves it. The scraper itself is sure only
 // after the retention, because it knows families and not selectors: a family with errors by code needs no code 500.
-func (p *Provider) proveSeriesAbsence(ctx context.Context, req request, results []*podResult) error {
+func (p *Provider) proveSeriesAbsence(ctx context.Context, req metricRequest, results []*podResult) error {
 	probe := req
 	if probe.rule = req.rule.Presence(); probe.rule == nil {
 		return nil
@@ -40,13 +40,13 @@ func (p *Provider) proveSeriesAbsence(ctx context.Context, req request, results 
 
 // hasPodShownAllSeries reports whether a pod that warms up has shown all series of the rule that its pages have: the scraper says warming
 // up until the retention is over.
-func (p *Provider) hasPodShownAllSeries(req *request, pod *discovery.Pod, o *metric.Omission) bool {
+func (p *Provider) hasPodShownAllSeries(req *metricRequest, pod *discovery.Pod, o *metric.Omission) bool {
 	return o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked && !p.mayStoreLackPodSeries(req.rule, pod, req.now)
 }
 
 // checkSeriesAbsenceProven returns an error unless the page of every pod proves that the rule has no series, so that its onMissing
 // applies. Of a pod that does not answer it is unknown. A pod that is not ready gets no traffic to count.
-func (p *Provider) checkSeriesAbsenceProven(req request, pods []discovery.Pod) error {
+func (p *Provider) checkSeriesAbsenceProven(req metricRequest, pods []discovery.Pod) error {
 	if req.rule.OnMissing == nil {
 		return nil
 	}

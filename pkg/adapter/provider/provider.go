@@ -1,5 +1,5 @@
-// Package provider serves the custom and external metrics APIs from rules, and rejects every number that the autoscaler
-// must not trust.
+// Package provider answers each read of the custom and external metrics APIs: it finds the rule and the pods, rejects untrustworthy
+// values, and explains every omission.
 package provider
 
 import (

@@ -14,7 +14,7 @@ import (
 )
 
 // newCustomMetricValue returns a value in the type of the custom metrics API.
-func (p *Provider) newCustomMetricValue(req *request, v *metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+func (p *Provider) newCustomMetricValue(req *metricRequest, v *metric.Value, n resource.Quantity) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
 		DescribedObject: req.kind.newDescribedObjectReference(v.Object),
 		Metric:          req.identifier,
@@ -25,7 +25,7 @@ func (p *Provider) newCustomMetricValue(req *request, v *metric.Value, n resourc
 }
 
 // newCustomMetricValueList returns the values of several objects, or an error if their sum is out of range.
-func (p *Provider) newCustomMetricValueList(req request, values []*metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) newCustomMetricValueList(req metricRequest, values []*metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
 	if err := checkQuantitySumInRange(quantities); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 
 // checkRuleTargetsAnswer returns an error unless every target that the rule itself names answers. The author of the rule has said that
 // they feed it, so that a missing page is a missing number, and never a zero.
-func (p *Provider) checkRuleTargetsAnswer(req request, pods []discovery.Pod) error {
+func (p *Provider) checkRuleTargetsAnswer(req metricRequest, pods []discovery.Pod) error {
 	if !req.rule.HasTargets {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (p *Provider) checkRuleTargetsAnswer(req request, pods []discovery.Pod) err
 }
 
 // findRuleTargetOmission returns why a target gives no number; the zero Omission means that its page is young enough.
-func (p *Provider) findRuleTargetOmission(req request, pod *discovery.Pod) metric.Omission {
+func (p *Provider) findRuleTargetOmission(req metricRequest, pod *discovery.Pod) metric.Omission {
 	if o := p.Targets.Explain(pod.Namespace, pod.Name); o.Reason != "" {
 		return o
 	}
@@ -62,7 +62,7 @@ func (p *Provider) findRuleTargetOmission(req request, pod *discovery.Pod) metri
 }
 
 // evaluateObjectFromRuleTargets returns the value of an object with its series on the pages of the rule's targets.
-func (p *Provider) evaluateObjectFromRuleTargets(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) evaluateObjectFromRuleTargets(ctx context.Context, req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	series, of := req, req.rule.TargetLabels
 	series.rule = req.rule.Series
 	series.matchers = append(slices.Clone(req.matchers), &labels.Matcher{Type: labels.MatchEqual, Name: of.Namespace, Value: object.Namespace},
@@ -90,7 +90,7 @@ func areAllPodsEnding(pods []discovery.Pod) bool {
 }
 
 // substituteWhenNoPods returns the rule's value of an object that has no pods.
-func (p *Provider) substituteWhenNoPods(req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+func (p *Provider) substituteWhenNoPods(req metricRequest, object metric.Object) (*custom_metrics.MetricValue, error) {
 	v := &metric.Value{Object: object, Value: *req.rule.WhenNoPods, Time: req.now}
 	p.metrics.substituted.Inc()
 	return p.respondWithSingleValue(req, v)

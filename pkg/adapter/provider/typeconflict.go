@@ -16,7 +16,7 @@ import (
 
 // findFamilyTypeConflict returns a family of the pod with a type that does not fit the rule. The selected states of a state set are gauges, the
 // selected buckets of a histogram counters.
-func (p *Provider) findFamilyTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
+func (p *Provider) findFamilyTypeConflict(req *metricRequest, pod *discovery.Pod) (rule.TypeConflict, bool) {
 	if !isEmbeddedRule(req.rule) {
 		return rule.TypeConflict{}, false
 	}
@@ -34,7 +34,7 @@ func (p *Provider) findFamilyTypeConflict(req *request, pod *discovery.Pod) (rul
 }
 
 // selectsLabelValues reports whether the selector chooses values of a label.
-func (req *request) selectsLabelValues(label string) bool {
+func (req *metricRequest) selectsLabelValues(label string) bool {
 	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches("") })
 }
 

@@ -29,7 +29,7 @@ func validateComputedValue(r *rule.Rule, v *metric.Value, now time.Time) (resour
 }
 
 // validateComputedValues validates computed values in their order.
-func (p *Provider) validateComputedValues(req request, found []metric.Value) (podValues, error) {
+func (p *Provider) validateComputedValues(req metricRequest, found []metric.Value) (podValues, error) {
 	var result podValues
 	for i := range found {
 		v := &found[i]
@@ -75,7 +75,7 @@ func (p *Provider) rejectNegativeValue(r *rule.Rule, v *metric.Value) error {
 //   - an error of the backend;
 //   - a pod that does not answer, warms up, has old samples, or is not scraped so far: it may have a number, and
 //     `onMissing: zero` means a 0 neither for a pod too busy to answer nor for every pod after each start of the adapter.
-func (p *Provider) substituteOmittedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteOmittedValue(req metricRequest, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return nil, resource.Quantity{}, o.Reason
 	}

@@ -19,7 +19,7 @@ func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error
 	group := schema.ParseGroupResource(d.Resource)
 	subject := requestSubject{group, d.Namespace, d.Object, d.Metric}
 	defer p.panics.Catch(ctx, &err, subject.listRequestLogKeys)
-	var req request
+	var req metricRequest
 	if d.External {
 		req, err = p.newExternalMetricRequest(d.Namespace, d.Selector, d.Metric)
 	} else {
@@ -36,7 +36,7 @@ func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error
 
 // evaluateStandingDemand evaluates the request of a demand. It returns an error where an autoscaler would get one, or would get the values of
 // a part of the pods.
-func (p *Provider) evaluateStandingDemand(ctx context.Context, req request) error {
+func (p *Provider) evaluateStandingDemand(ctx context.Context, req metricRequest) error {
 	d := req.demand
 	if d.External {
 		_, err := p.evaluateExternalSeries(ctx, req, d.Namespace)

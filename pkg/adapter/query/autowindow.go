@@ -74,7 +74,7 @@ func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.
 
 // quantileHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
 // the bucket that has it, and the events in this bucket or beyond. The number of all events does not tell how slow they are.
-func (s *seriesScan) quantileHistories(selectors []exprSelector) (counters []window.Counter) {
+func (s *evaluationScan) quantileHistories(selectors []exprSelector) (counters []window.Counter) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {
 			counters = append(counters, bucketTailHistories(s.seriesBySelector[i], sel.quantile)...)
@@ -83,13 +83,13 @@ func (s *seriesScan) quantileHistories(selectors []exprSelector) (counters []win
 	return counters
 }
 
-func bucketTailHistories(series []scannedSeries, quantile float64) (counters []window.Counter) {
-	byBound := map[string][]scannedSeries{}
+func bucketTailHistories(series []evaluatedSeries, quantile float64) (counters []window.Counter) {
+	byBound := map[string][]evaluatedSeries{}
 	for _, s := range series {
 		bound := s.labels.Get(labels.BucketLabel)
 		byBound[bound] = append(byBound[bound], s)
 	}
-	histories := map[string]map[*scannedPod]*window.History{}
+	histories := map[string]map[*evaluatedPod]*window.History{}
 	totals := map[string]float64{}
 	var bounds []string
 	for bound, of := range byBound {
@@ -114,8 +114,8 @@ func bucketTailHistories(series []scannedSeries, quantile float64) (counters []w
 }
 
 // bucketHistoriesByPod returns the history of each pod for the series of a bucket, and their events.
-func bucketHistoriesByPod(series []scannedSeries) (byPod map[*scannedPod]*window.History, events float64) {
-	byPod = map[*scannedPod]*window.History{}
+func bucketHistoriesByPod(series []evaluatedSeries) (byPod map[*evaluatedPod]*window.History, events float64) {
+	byPod = map[*evaluatedPod]*window.History{}
 	for _, s := range series {
 		if byPod[s.pod] == nil {
 			byPod[s.pod] = &window.History{}
@@ -131,8 +131,8 @@ func bucketHistoriesByPod(series []scannedSeries) (byPod map[*scannedPod]*window
 }
 
 // subtractHistories returns the events of all that are not among those of the part, for each pod, in the order of pods.
-func subtractHistories(all, part map[*scannedPod]*window.History) (rest []window.History) {
-	pods := slices.SortedFunc(maps.Keys(all), func(a, b *scannedPod) int { return cmp.Compare(a.id, b.id) })
+func subtractHistories(all, part map[*evaluatedPod]*window.History) (rest []window.History) {
+	pods := slices.SortedFunc(maps.Keys(all), func(a, b *evaluatedPod) int { return cmp.Compare(a.id, b.id) })
 	for _, p := range pods {
 		counted := map[int64]float64{}
 		if part[p] != nil {

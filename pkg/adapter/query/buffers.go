@@ -16,11 +16,11 @@ type evalBuffers struct {
 	times      sliceArena[int64]
 	values     sliceArena[float64]
 	increments sliceArena[window.Increment]
-	pods       sliceArena[scannedPod]
-	objects    sliceArena[scannedObject]
+	pods       sliceArena[evaluatedPod]
+	objects    sliceArena[evaluatedObject]
 	elements   sliceArena[vectorElement]
 	points     []promql.FPoint
-	series     [][]scannedSeries
+	series     [][]evaluatedSeries
 	totals     []aggregateTotal
 	results    []evalResult
 	byKey      map[uint64]int
@@ -44,7 +44,7 @@ func (b *evalBuffers) resetQueryEvalBuffers() {
 }
 
 // resetScannedSeries returns n empty lists of series.
-func (b *evalBuffers) resetScannedSeries(n int) [][]scannedSeries {
+func (b *evalBuffers) resetScannedSeries(n int) [][]evaluatedSeries {
 	for len(b.series) < n {
 		b.series = append(b.series, nil)
 	}
@@ -61,7 +61,7 @@ type keyPositions struct {
 }
 
 // newPromQLVectorKeyPositions returns an empty map for the keys of a grouping.
-func (in *formulaInput) newPromQLVectorKeyPositions(g labelGrouping) keyPositions {
+func (in *fastPathInput) newPromQLVectorKeyPositions(g labelGrouping) keyPositions {
 	if g.byPod {
 		in.byPod = slices.Grow(in.byPod[:0], len(in.orderedPods))[:len(in.orderedPods)]
 		clear(in.byPod)

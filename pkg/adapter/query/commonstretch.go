@@ -33,7 +33,7 @@ import (
 // is its share of that: its count, divided by the whole stretch.
 
 // missesScrapeOfPod reports whether a scrape of the pod is missing, until now or before.
-func (p *scannedPod) missesScrapeOfPod(now, interval int64) bool {
+func (p *evaluatedPod) missesScrapeOfPod(now, interval int64) bool {
 	if missesScrapeWithin(now-p.newest, interval) {
 		return true
 	}
@@ -42,7 +42,7 @@ func (p *scannedPod) missesScrapeOfPod(now, interval int64) bool {
 
 // pausesAroundTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its
 // counts in the pause came at an unknown time.
-func (p *scannedPod) pausesAroundTime(at, interval int64) bool {
+func (p *evaluatedPod) pausesAroundTime(at, interval int64) bool {
 	for _, t := range p.sampleTimes {
 		if last := len(t.times) - 1; float64(t.times[last]-t.times[0]) < (float64(last)+1)*float64(interval) {
 			continue // no scrape is missing
@@ -99,7 +99,7 @@ func (ev *evaluation) hasLateScannedPod() bool {
 	return slices.ContainsFunc(ev.scan.orderedPods, ev.isLateScannedPod)
 }
 
-func (ev *evaluation) isLateScannedPod(p *scannedPod) bool {
+func (ev *evaluation) isLateScannedPod(p *evaluatedPod) bool {
 	return p.newest > 0 && isPauseBetweenSamples(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
 }
 
@@ -139,7 +139,7 @@ func newPodEvents(tracks []trackSpan) (e podEvents) {
 
 // planQueryStretch plans the stretch of a group that moved; false if no pod is current. The newest samples of punctual pods have an interval of
 // their own.
-func (s *seriesScan) planQueryStretch(now, interval, newestInterval int64) (c commonStretch, ok bool) {
+func (s *evaluationScan) planQueryStretch(now, interval, newestInterval int64) (c commonStretch, ok bool) {
 	c.end = math.MaxInt64
 	newest := int64(0)
 	for _, p := range s.orderedPods {
@@ -168,7 +168,7 @@ func (s *seriesScan) planQueryStretch(now, interval, newestInterval int64) (c co
 }
 
 // podCountsKnownSince returns the time since which the pod's counts are known; math.MinInt64 if it began at zero.
-func (p *scannedPod) podCountsKnownSince() int64 {
+func (p *evaluatedPod) podCountsKnownSince() int64 {
 	since := int64(math.MinInt64)
 	for _, t := range p.sampleTimes {
 		if !t.fromZero {
@@ -179,10 +179,10 @@ func (p *scannedPod) podCountsKnownSince() int64 {
 }
 
 // hasLivingCounter reports whether a counter of the pod goes on. Of another pod the expression reads only gauges, up to the rule's maxAge.
-func (p *scannedPod) hasLivingCounter() bool { return len(p.sampleTimes) > 0 }
+func (p *evaluatedPod) hasLivingCounter() bool { return len(p.sampleTimes) > 0 }
 
 // hasCounterIncrement reports whether the pod has a series with two samples of a process, also at another URL before.
-func (p *scannedPod) hasCounterIncrement() bool {
+func (p *evaluatedPod) hasCounterIncrement() bool {
 	for _, t := range p.sampleTimes {
 		if len(t.times) > 1 || t.hasIncrement {
 			return true
@@ -199,7 +199,7 @@ func (c commonStretch) commonStretchMillis() int64 {
 	return c.end - c.begin
 }
 
-func (s *seriesScan) scannedTrackSpans(interval int64) (tracks []trackSpan) {
+func (s *evaluationScan) scannedTrackSpans(interval int64) (tracks []trackSpan) {
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {
 			tracks = s.seriesBySelector[i][j].appendTrackSpans(tracks, interval)
@@ -258,7 +258,7 @@ func (c commonStretch) trimStretchToPodBegin(window int64) int64 {
 }
 
 // addEndedPodsAsObjects gives pods that ended objects of their own, so that they have values, which are parts of a sum.
-func (s *seriesScanner) addEndedPodsAsObjects() {
+func (s *evaluationScanner) addEndedPodsAsObjects() {
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil && p.newest == 0 && p.ended > 0 {
 			s.linkPodToMetricObject(p)
@@ -268,7 +268,7 @@ func (s *seriesScanner) addEndedPodsAsObjects() {
 }
 
 // planMovedGroup evaluates all objects at one point, over a common stretch.
-func (ev *evaluation) planMovedGroup(s *seriesScanner, auto bool) error {
+func (ev *evaluation) planMovedGroup(s *evaluationScanner, auto bool) error {
 	if !s.keepSamples {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
@@ -344,7 +344,7 @@ func (ev *evaluation) windowBesidePodPauses(c commonStretch) time.Duration {
 
 // leaveSampleGaps moves a time to an edge of each gap of a pod in which it lies, until it lies in none. find returns the gap
 // around the sample with an index and the sample before, if there is one.
-func (s *seriesScan) leaveSampleGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
+func (s *evaluationScan) leaveSampleGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
 	for again := true; again; {
 		before := at
 		for _, p := range s.orderedPods {
@@ -373,7 +373,7 @@ func leaveCounterSampleGaps(all []namedSampleTimes, at int64, find func(namedSam
 
 // extendPodHistories returns the counters, where pods that are watched only since a later time than begin, or have newest increments that
 // are late, have the same rate in the missing time. An unknown part is then no step of the total.
-func (s *seriesScan) extendPodHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
+func (s *evaluationScan) extendPodHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
 	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
 		since := p.podCountsKnownSince()
@@ -408,7 +408,7 @@ func extendHistoryAtMeanRate(h window.History, since, begin, end, settled int64)
 }
 
 // extendHistoryToPodEnd gives the history of a pod that ended an increment until its end, as countUntilTrackEnd counts it.
-func (p *scannedPod) extendHistoryToPodEnd(h window.History, end, interval int64) window.History {
+func (p *evaluatedPod) extendHistoryToPodEnd(h window.History, end, interval int64) window.History {
 	last, until := h[len(h)-1], min(p.ended, end)
 	if until <= last.To || float64(p.ended-last.To) > minHoleIntervals*float64(interval) {
 		return h
@@ -449,7 +449,7 @@ func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 // groupAllQueryObjects puts all objects that are not omitted into one group.
 func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 	g := evalGroup{evalPoint: at}
-	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *evaluatedObject) {
 		ev.objectCount++
 		if !s.hasValue {
 			s.groupIndex = 0

@@ -39,7 +39,7 @@ func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i
 		if ev.missingQueryResultLabel(r) != "" {
 			continue
 		}
-		object := objectOfQueryResult(ev.Rule, r.labels)
+		object := findEvaluatedObject(ev.Rule, r.labels)
 		if s := ev.scan.findScannedObject(object); s != nil && s.groupIndex == i && !s.hasValue {
 			s.hasValue = true
 			ev.values = append(ev.values, metric.Value{Object: object, Time: time.UnixMilli(s.newest), Reason: metric.ReasonAbsent, Detail: ev.filters})
@@ -51,7 +51,7 @@ func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i
 // lacksQueryResult reports whether an object of a group has no value.
 func (ev *evaluation) lacksQueryResult(group int) bool {
 	lacks := false
-	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *evaluatedObject) {
 		lacks = lacks || s.groupIndex == group && !s.hasValue
 	})
 	return lacks
@@ -66,7 +66,7 @@ func withoutQueryFilters(text string) (string, error) {
 	}
 	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
 		switch b, ok := node.(*parser.BinaryExpr); {
-		case isPromQLFilter(node):
+		case isFastPathFilter(node):
 			b.ReturnBool = true
 		case ok && b.Op == parser.LUNLESS:
 			b.Op, b.RHS = parser.LAND, b.LHS

@@ -69,7 +69,7 @@ func newBucketGrouping(e *parser.AggregateExpr) *bucketGrouping {
 }
 
 // groupKeyOfBucket returns the group of a series.
-func (g *bucketGrouping) groupKeyOfBucket(s *scannedSeries, buffer []byte) (key uint64, _ []byte) {
+func (g *bucketGrouping) groupKeyOfBucket(s *evaluatedSeries, buffer []byte) (key uint64, _ []byte) {
 	switch {
 	case g.without != nil:
 		return s.labels.HashWithoutLabels(buffer, g.without...)
@@ -137,14 +137,14 @@ func (ev *evaluation) rejectDifferentBuckets() error {
 }
 
 // findUnequalBuckets returns the groups with bounds that not all of their histograms have.
-func findUnequalBuckets(g *bucketGrouping, series []scannedSeries) (unequal []uint64) {
+func findUnequalBuckets(g *bucketGrouping, series []evaluatedSeries) (unequal []uint64) {
 	bounds := bucketBounds{byText: map[string]int{}, byValue: map[float64]int{}}
 	var (
 		keys    []uint64
 		counts  [][]int // by group and the number of the bound
 		indexes = map[uint64]int{}
 		buffer  []byte
-		pod     *scannedPod
+		pod     *evaluatedPod
 		group   int
 	)
 	for i := range series {
@@ -189,7 +189,7 @@ func areBucketCountsEqual(counts []int) bool {
 
 // bucketHistogram is a histogram with its bounds, as they are written, by value.
 type bucketHistogram struct {
-	pod    *scannedPod
+	pod    *evaluatedPod
 	bounds map[float64]string
 	twice  string // a bound that equals another
 }
@@ -231,7 +231,7 @@ func firstBoundMissingIn(h, other *bucketHistogram) (text string, found bool) {
 }
 
 // describeUnequalBuckets returns the difference of the histograms of a group: between the most frequent buckets and the first others.
-func describeUnequalBuckets(g *bucketGrouping, key uint64, series []scannedSeries) (d bucketDifference) {
+func describeUnequalBuckets(g *bucketGrouping, key uint64, series []evaluatedSeries) (d bucketDifference) {
 	histograms, frequency := collectBucketHistograms(g, key, series), map[string]int{}
 	text := func(h *bucketHistogram) string { return fmt.Sprint(slices.Sorted(maps.Keys(h.bounds))) }
 	for _, h := range histograms {
@@ -253,7 +253,7 @@ func describeUnequalBuckets(g *bucketGrouping, key uint64, series []scannedSerie
 }
 
 // collectBucketHistograms returns the histograms of a group, in the order of their pods: that of the store changes.
-func collectBucketHistograms(g *bucketGrouping, key uint64, series []scannedSeries) []*bucketHistogram {
+func collectBucketHistograms(g *bucketGrouping, key uint64, series []evaluatedSeries) []*bucketHistogram {
 	byLabels, buffer := map[uint64]*bucketHistogram{}, []byte(nil)
 	var all []*bucketHistogram
 	for i := range series {

@@ -11,7 +11,7 @@ import (
 
 // noteTrackEnds keeps the ends of a counter's tracks, and the tracks that ended. A window must not begin in a pause between the samples of
 // a track, even if its counter began again.
-func (p *scannedPod) noteTrackEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
+func (p *evaluatedPod) noteTrackEnds(sel exprSelector, track currentCounterTrack, times []int64, values []float64) {
 	p.ended = max(p.ended, times[track.start-1])
 	first := 0
 	for i, v := range values[:track.start] {
@@ -30,7 +30,7 @@ func (p *scannedPod) noteTrackEnds(sel exprSelector, track currentTrack, times [
 }
 
 // endedTrackSampleTimes returns the times of a track that ended, the track itself or one before it, from the sample with an index on.
-func (t currentTrack) endedTrackSampleTimes(sel exprSelector, first int, times []int64, values []float64) namedSampleTimes {
+func (t currentCounterTrack) endedTrackSampleTimes(sel exprSelector, first int, times []int64, values []float64) namedSampleTimes {
 	if first == t.first {
 		return t.namedTrackSampleTimes(sel, times)
 	}
@@ -41,7 +41,7 @@ func (t currentTrack) endedTrackSampleTimes(sel exprSelector, first int, times [
 
 // extendPodSampleTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
 // since their first samples, although they are gone.
-func (p *scannedPod) extendPodSampleTimes() {
+func (p *evaluatedPod) extendPodSampleTimes() {
 	slices.Sort(p.ends)
 	p.ends = slices.Compact(p.ends)
 	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {

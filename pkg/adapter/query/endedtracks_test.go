@@ -24,11 +24,11 @@ func TestPausesOfEndedTracks(t *testing.T) {
 		"began again after a page": {[]int64{0, 2000, 20000, 22000, 40000, 42000}, []float64{1, 2, 20, 22, 0, 3}, 9000, 2000},
 		"without a pause":          {[]int64{0, 2000, 4000, 5000, 6000, 8000}, []float64{1, 2, 20, end, 0, 3}, 3000, 3000},
 	} {
-		p := &scannedPod{}
+		p := &evaluatedPod{}
 		if track := findCurrentTrack(sel, tc.times, tc.values, 2000); track.start > 0 {
 			p.noteTrackEnds(sel, track, tc.times, tc.values)
 		}
-		s := seriesScan{orderedPods: []*scannedPod{p}}
+		s := evaluationScan{orderedPods: []*evaluatedPod{p}}
 		got := s.leaveSampleGaps(tc.at, func(t namedSampleTimes, i int) (timeSpan, bool) {
 			return timeSpan{t.times[i-1], t.times[i]}, isPauseBetweenSamples(t.times[i]-t.times[i-1], 2000)
 		}, func(gap timeSpan) int64 { return gap.from })

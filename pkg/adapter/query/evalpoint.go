@@ -67,7 +67,7 @@ type pointPlanner struct {
 
 // planQueryEvalPoint returns the evalPoint of an object with pods that have these sample times, none of them empty; false without
 // any.
-func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planQueryEvalPoint(podTimes []evaluatedTimes) (evalPoint, bool) {
 	freshest := podTimes[0]
 	first := podTimes[0][0]
 	for _, t := range podTimes[1:] {
@@ -89,7 +89,7 @@ func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, boo
 
 // chooseQueryEvalTime returns now, or a time soon after the newest sample if it is late. This is a whole number of half
 // intervals ago, so that objects share evalPoints; less if samples are denser.
-func (p pointPlanner) chooseQueryEvalTime(t sampleTimes) int64 {
+func (p pointPlanner) chooseQueryEvalTime(t evaluatedTimes) int64 {
 	span := p.span(p.window)
 	if p.reachesQueryEvalEnd(t, p.now, span) {
 		return p.now
@@ -104,13 +104,13 @@ func (p pointPlanner) chooseQueryEvalTime(t sampleTimes) int64 {
 }
 
 // reachesQueryEvalEnd returns whether the samples of a range that ends at at reach its end, by the rule of PromQL's rate.
-func (p pointPlanner) reachesQueryEvalEnd(t sampleTimes, at, span int64) bool {
+func (p pointPlanner) reachesQueryEvalEnd(t evaluatedTimes, at, span int64) bool {
 	return float64(at-t.lastSampleTime()) < maxEdgeSteps*t[min(t.sampleIndexAfter(at-span), len(t)-1):].meanSampleStep()
 }
 
 // planYoungQueryEvalPoint returns the evalPoint of an object with samples that begin at first, within the span of the expression. Only the span of
 // an object that is late reaches so far: a group with a young pod is read over a common stretch.
-func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []evaluatedTimes) (evalPoint, bool) {
 	if p.fixedWindow || !p.queryEvalPointHasPair(podTimes, first-1) {
 		return evalPoint{}, false
 	}
@@ -124,7 +124,7 @@ func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sample
 }
 
 // planCoveredQueryEvalPoint returns the evalPoint of an object with samples that reach back to start or further.
-func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []evaluatedTimes) (evalPoint, bool) {
 	plain := evalPoint{at: at, window: p.window}
 	begin, cut, found := start, 0.0, false
 	for _, t := range podTimes {
@@ -152,7 +152,7 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 
 // extrapolatesShortQuery reports whether a rate would extrapolate too much of a short window with a missing scrape, in which the sample with
 // an index is the first, and less with the sample before. A window that begins at a change must have no more.
-func (p pointPlanner) extrapolatesShortQuery(at, start int64, t sampleTimes, i int) bool {
+func (p pointPlanner) extrapolatesShortQuery(at, start int64, t evaluatedTimes, i int) bool {
 	if p.fixedWindow || p.anchored || p.span(p.window) != p.window || at-start > shortWindowIntervals*p.interval || !t[i-1:].missesScrapeBetweenSamples(p.interval) {
 		return false
 	}
@@ -161,7 +161,7 @@ func (p pointPlanner) extrapolatesShortQuery(at, start int64, t sampleTimes, i i
 }
 
 // planStretchedQueryEvalPoint returns the evalPoint of an object with a missed scrape at start; begin is the sample before.
-func (p pointPlanner) planStretchedQueryEvalPoint(at, begin, start int64, podTimes []sampleTimes) (evalPoint, bool) {
+func (p pointPlanner) planStretchedQueryEvalPoint(at, begin, start int64, podTimes []evaluatedTimes) (evalPoint, bool) {
 	from := begin
 	if float64(at-begin) > maxStretch*float64(p.window) && p.queryEvalPointHasPair(podTimes, start) {
 		// The gap is too long to reach across, and the samples behind it suffice.
@@ -176,7 +176,7 @@ func (p pointPlanner) planStretchedQueryEvalPoint(at, begin, start int64, podTim
 }
 
 // queryEvalPointHasPair returns whether some pod has two samples after start.
-func (p pointPlanner) queryEvalPointHasPair(podTimes []sampleTimes, start int64) bool {
+func (p pointPlanner) queryEvalPointHasPair(podTimes []evaluatedTimes, start int64) bool {
 	for _, t := range podTimes {
 		if t.sampleIndexAfter(start)+1 < len(t) {
 			return true
@@ -192,7 +192,7 @@ func roundUpWindowMillis(ms int64) int64 {
 }
 
 // missesScrapeBetweenSamples reports whether a scrape is missing between two of the samples.
-func (t sampleTimes) missesScrapeBetweenSamples(interval int64) bool {
+func (t evaluatedTimes) missesScrapeBetweenSamples(interval int64) bool {
 	for i := 1; i < len(t); i++ {
 		if missesScrapeWithin(t[i]-t[i-1], interval) {
 			return true
@@ -201,15 +201,15 @@ func (t sampleTimes) missesScrapeBetweenSamples(interval int64) bool {
 	return false
 }
 
-func (t sampleTimes) lastSampleTime() int64 { return t[len(t)-1] }
+func (t evaluatedTimes) lastSampleTime() int64 { return t[len(t)-1] }
 
 // sampleIndexAfter returns the index of the first sample after start.
-func (t sampleTimes) sampleIndexAfter(start int64) int {
+func (t evaluatedTimes) sampleIndexAfter(start int64) int {
 	return sort.Search(len(t), func(i int) bool { return t[i] > start })
 }
 
 // meanSampleStep returns the mean step between samples; 0 for a single sample.
-func (t sampleTimes) meanSampleStep() float64 {
+func (t evaluatedTimes) meanSampleStep() float64 {
 	if len(t) < 2 {
 		return 0
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // regularSampleTimes returns a sample every 2 s from the first time to the last, except at missing.
-func regularSampleTimes(first, last int64, missing ...int64) (t sampleTimes) {
+func regularSampleTimes(first, last int64, missing ...int64) (t evaluatedTimes) {
 samples:
 	for at := first; at <= last; at += 2000 {
 		for _, m := range missing {
@@ -26,7 +26,7 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	itself := func(window int64) int64 { return window }
 	for name, tc := range map[string]struct {
-		tracks []sampleTimes
+		tracks []evaluatedTimes
 		now    int64
 		window int64
 		fixed  bool
@@ -35,44 +35,44 @@ func TestPlan(t *testing.T) {
 		want   evalPoint
 		none   bool
 	}{
-		"covered":                                 {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
-		"the newest sample comes in time":         {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 102_199, window: 10_000, want: evalPoint{102_199, 10_000}},
-		"the newest sample is late":               {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 102_200, window: 10_000, want: evalPoint{100_200, 10_000}},
-		"it is very late":                         {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 108_900, window: 10_000, want: evalPoint{100_900, 10_000}},
-		"late, and the window begins at a change": {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 102_200, window: 10_000, change: true, want: evalPoint{100_200, 8000}},
-		"very late, and it begins at a change":    {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 108_900, window: 10_000, change: true, want: evalPoint{100_900, 2912}},
-		"in time, and it begins at a change":      {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 10_000, change: true, want: evalPoint{101_000, 10_000}},
-		"one pod of several is late":              {tracks: []sampleTimes{regularSampleTimes(0, 90_000), regularSampleTimes(1, 100_001)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
-		"a scrape is missing in the midst":        {tracks: []sampleTimes{regularSampleTimes(0, 100_000, 96_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
-		"a scrape is missing at the start":        {tracks: []sampleTimes{regularSampleTimes(0, 100_000, 92_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 11_008}},
-		"one is, of a short window":               {tracks: []sampleTimes{regularSampleTimes(0, 100_000, 96_000)}, now: 101_900, window: 6000, want: evalPoint{101_900, 7936}},
-		"a short window has one pair, on time":    {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 101_900, window: 5900, want: evalPoint{101_900, 5900}},
-		"a short window has them all":             {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 101_400, window: 6000, want: evalPoint{101_400, 6000}},
+		"covered":                                 {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
+		"the newest sample comes in time":         {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 102_199, window: 10_000, want: evalPoint{102_199, 10_000}},
+		"the newest sample is late":               {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 102_200, window: 10_000, want: evalPoint{100_200, 10_000}},
+		"it is very late":                         {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 108_900, window: 10_000, want: evalPoint{100_900, 10_000}},
+		"late, and the window begins at a change": {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 102_200, window: 10_000, change: true, want: evalPoint{100_200, 8000}},
+		"very late, and it begins at a change":    {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 108_900, window: 10_000, change: true, want: evalPoint{100_900, 2912}},
+		"in time, and it begins at a change":      {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 10_000, change: true, want: evalPoint{101_000, 10_000}},
+		"one pod of several is late":              {tracks: []evaluatedTimes{regularSampleTimes(0, 90_000), regularSampleTimes(1, 100_001)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
+		"a scrape is missing in the midst":        {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 96_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 10_000}},
+		"a scrape is missing at the start":        {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 92_000)}, now: 101_000, window: 10_000, want: evalPoint{101_000, 11_008}},
+		"one is, of a short window":               {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 96_000)}, now: 101_900, window: 6000, want: evalPoint{101_900, 7936}},
+		"a short window has one pair, on time":    {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 101_900, window: 5900, want: evalPoint{101_900, 5900}},
+		"a short window has them all":             {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 101_400, window: 6000, want: evalPoint{101_400, 6000}},
 		"several are: start behind them": {
-			tracks: []sampleTimes{regularSampleTimes(0, 100_000, 80_000, 82_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000)},
+			tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 80_000, 82_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000)},
 			now:    101_000, window: 10_000, want: evalPoint{101_000, 5056},
 		},
 		"all but one are: start before them": {
-			tracks: []sampleTimes{regularSampleTimes(0, 100_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000, 96_000, 98_000)},
+			tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 84_000, 86_000, 88_000, 90_000, 92_000, 94_000, 96_000, 98_000)},
 			now:    100_000, window: 10_000, want: evalPoint{100_000, 18_176},
 		},
-		"watched for less than the window": {tracks: []sampleTimes{regularSampleTimes(60_000, 100_000)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 41_472}},
-		"two samples":                      {tracks: []sampleTimes{{98_300, 100_000}}, now: 100_500, window: 60_000, want: evalPoint{100_500, 2208}},
-		"two samples, and late":            {tracks: []sampleTimes{{98_300, 100_000}}, now: 101_900, window: 60_000, want: evalPoint{100_900, 2624}},
-		"one sample":                       {tracks: []sampleTimes{{100_000}}, now: 100_500, window: 60_000, none: true},
-		"one sample each":                  {tracks: []sampleTimes{{100_000}, {99_000}}, now: 100_500, window: 60_000, none: true},
-		"the eldest pod decides":           {tracks: []sampleTimes{regularSampleTimes(60_000, 100_000), regularSampleTimes(80_001, 100_001)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 41_472}},
-		"one covered pod is enough":        {tracks: []sampleTimes{regularSampleTimes(0, 100_000), regularSampleTimes(80_001, 100_001)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 60_000}},
-		"fixed and covered":                {tracks: []sampleTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 60_000, fixed: true, want: evalPoint{101_000, 60_000}},
-		"fixed and not covered":            {tracks: []sampleTimes{regularSampleTimes(60_000, 100_000)}, now: 101_000, window: 60_000, fixed: true, none: true},
-		"fixed, a little too low":          {tracks: []sampleTimes{regularSampleTimes(0, 100_000, 42_000)}, now: 101_000, window: 60_000, fixed: true, want: evalPoint{101_000, 60_000}},
-		"fixed, much too low":              {tracks: []sampleTimes{regularSampleTimes(0, 100_000, 92_000)}, now: 101_000, window: 10_000, fixed: true, none: true},
+		"watched for less than the window": {tracks: []evaluatedTimes{regularSampleTimes(60_000, 100_000)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 41_472}},
+		"two samples":                      {tracks: []evaluatedTimes{{98_300, 100_000}}, now: 100_500, window: 60_000, want: evalPoint{100_500, 2208}},
+		"two samples, and late":            {tracks: []evaluatedTimes{{98_300, 100_000}}, now: 101_900, window: 60_000, want: evalPoint{100_900, 2624}},
+		"one sample":                       {tracks: []evaluatedTimes{{100_000}}, now: 100_500, window: 60_000, none: true},
+		"one sample each":                  {tracks: []evaluatedTimes{{100_000}, {99_000}}, now: 100_500, window: 60_000, none: true},
+		"the eldest pod decides":           {tracks: []evaluatedTimes{regularSampleTimes(60_000, 100_000), regularSampleTimes(80_001, 100_001)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 41_472}},
+		"one covered pod is enough":        {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000), regularSampleTimes(80_001, 100_001)}, now: 101_000, window: 60_000, want: evalPoint{101_000, 60_000}},
+		"fixed and covered":                {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000)}, now: 101_000, window: 60_000, fixed: true, want: evalPoint{101_000, 60_000}},
+		"fixed and not covered":            {tracks: []evaluatedTimes{regularSampleTimes(60_000, 100_000)}, now: 101_000, window: 60_000, fixed: true, none: true},
+		"fixed, a little too low":          {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 42_000)}, now: 101_000, window: 60_000, fixed: true, want: evalPoint{101_000, 60_000}},
+		"fixed, much too low":              {tracks: []evaluatedTimes{regularSampleTimes(0, 100_000, 92_000)}, now: 101_000, window: 10_000, fixed: true, none: true},
 		"wider than the window": {
-			tracks: []sampleTimes{regularSampleTimes(60_000, 100_000)}, now: 100_000, window: 30_000,
+			tracks: []evaluatedTimes{regularSampleTimes(60_000, 100_000)}, now: 100_000, window: 30_000,
 			span: func(w int64) int64 { return w + 20_000 }, want: evalPoint{100_000, 20_448},
 		},
 		"wider than the window, and too young": {
-			tracks: []sampleTimes{regularSampleTimes(80_000, 100_000)}, now: 100_000, window: 30_000,
+			tracks: []evaluatedTimes{regularSampleTimes(80_000, 100_000)}, now: 100_000, window: 30_000,
 			span: func(w int64) int64 { return w + 20_000 }, none: true,
 		},
 	} {
@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 
 // prometheusRate returns the rate of a counter that grows by 1 a millisecond since zero: 1 if all is well. It follows
 // the documentation of the function, independent of the engine.
-func prometheusRate(t sampleTimes, zero int64, s evalPoint) (float64, bool) {
+func prometheusRate(t evaluatedTimes, zero int64, s evalPoint) (float64, bool) {
 	start := s.at - s.window
 	in := t[t.sampleIndexAfter(start):]
 	for len(in) > 0 && in.lastSampleTime() > s.at {
@@ -130,7 +130,7 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 99))
 	interval := 1000 + r.Int64N(14_000)
-	tr := sampleTimes{r.Int64N(1000)}
+	tr := evaluatedTimes{r.Int64N(1000)}
 	for range 1 + r.IntN(60) {
 		step := interval * (8 + r.Int64N(5)) / 10 // jitter
 		if r.IntN(6) == 0 {
@@ -144,7 +144,7 @@ func checkDrawnPlan(t *testing.T, seed uint64) {
 	if r.IntN(5) == 0 {
 		p.interval *= 1 + r.Int64N(5) // as reconfigured
 	}
-	s, ok := p.planQueryEvalPoint([]sampleTimes{tr})
+	s, ok := p.planQueryEvalPoint([]evaluatedTimes{tr})
 	if !ok {
 		t.Fatalf("seed %d: no slot for %v at %d, window %d", seed, tr, now, p.window)
 	}

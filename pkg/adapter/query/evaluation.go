@@ -37,7 +37,7 @@ type evaluation struct {
 	moved          bool      // all objects have one evalPoint, over a common stretch
 	fastPath       *fastPath // computes the expression; nil if only the engine can
 	buffers        *evalBuffers
-	scan           *seriesScan
+	scan           *evaluationScan
 	selectors      []exprSelector
 	evalGroups     []evalGroup
 	values         []metric.Value
@@ -72,11 +72,11 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
 	ev.selectors = parsed.selectors
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	s := evaluationScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.mustFindLoadMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0 || parsed.mergesBuckets(), e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	if ev.Reviewed {
-		s.budget = &reviewBudget{cost: ev.Rule.EvaluationCost()}
+		s.budget = &reviewSampleBudget{cost: ev.Rule.EvaluationCost()}
 	}
 	moved, err := ev.scanQueryGroup(ctx, e, &s)
 	if err != nil {
@@ -94,12 +94,12 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 
 // scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
 // pause of a pod, its last sample before tells its count, and a window may become so short that it has too few events.
-func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
+func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *evaluationScanner) (moved bool, err error) {
 	reach := ev.scanReachOfWindow()
 	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 		return false, err
 	}
-	ev.scan = &s.seriesScan
+	ev.scan = &s.evaluationScan
 	ev.markSilentPods()
 	ev.noteUnseenQueriedPods()
 	moved = ev.span > 0 && ev.groupLoadMoved()
@@ -159,7 +159,7 @@ func (ev *evaluation) mustFindLoadMoves() bool {
 }
 
 // planQueryGroups chooses the window and groups the objects.
-func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
+func (ev *evaluation) planQueryGroups(s *evaluationScanner, auto, moved bool) error {
 	if moved && auto && ev.groupLoadSteppedSinceMove(s) {
 		ev.groupQueryObjects()
 		return nil
@@ -258,8 +258,8 @@ func (ev *evaluation) groupQueryObjects() {
 		span:     func(ms int64) int64 { return ev.Rule.Span(evalMillisToDuration(ms)).Milliseconds() },
 	}
 	byPoint := map[evalPoint]int{}
-	var podTimes []sampleTimes
-	ev.scan.forEachScannedObject(func(_ metric.Object, s *scannedObject) {
+	var podTimes []evaluatedTimes
+	ev.scan.forEachScannedObject(func(_ metric.Object, s *evaluatedObject) {
 		ev.objectCount++
 		if s.hasValue {
 			return // omitted
@@ -316,7 +316,7 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 		return nil, err
 	}
 	if ev.fastPath != nil {
-		in := formulaInput{seriesScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.promQLSelectorLookback().Milliseconds()}
+		in := fastPathInput{evaluationScan: ev.scan, evalBuffers: ev.buffers, groupIndex: i, at: g.at, window: g.window, lookback: ev.promQLSelectorLookback().Milliseconds()}
 		in.now, in.interval, in.interpolatesRangeEnds = ev.now.UnixMilli(), ev.interval.Milliseconds(), ev.interpolatesRangeEnds()
 		if results, ok := ev.fastPath.computePromQLFastPath(&in, ev.Rule); ok {
 			return results, nil
@@ -345,7 +345,7 @@ func (ev *evaluation) queryGroupObjectNames(group int) []string {
 		return nil
 	}
 	names := make([]string, 0, n)
-	ev.scan.forEachScannedObject(func(object metric.Object, scanned *scannedObject) {
+	ev.scan.forEachScannedObject(func(object metric.Object, scanned *evaluatedObject) {
 		if scanned.groupIndex == group {
 			names = append(names, object.Name)
 		}
@@ -361,19 +361,19 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		v.Detail = "no events in " + span.Round(time.Second).String()
 	}
 	if ev.Rule.External {
-		v.Labels = queryResultLabels(r.labels)
+		v.Labels = listEvaluatedLabels(r.labels)
 		ev.setQueryValueTime(&v, ev.scan.newestQuerySample(r.labels), ev.evalGroups[group].at)
 		ev.values = append(ev.values, v)
 		return nil
 	}
-	var s *scannedObject
+	var s *evaluatedObject
 	if r.pod != nil {
 		v.Object, s = r.pod.object, r.pod.scannedObject
 	} else {
 		if label := ev.missingQueryResultLabel(r); label != "" {
 			return fmt.Errorf("the result %s has no label %s to name its %s", r.labels, label, ev.Rule.ObjectLabel)
 		}
-		v.Object = objectOfQueryResult(ev.Rule, r.labels)
+		v.Object = findEvaluatedObject(ev.Rule, r.labels)
 		s = ev.scan.findScannedObject(v.Object)
 	}
 	switch {
@@ -412,7 +412,7 @@ func (ev *evaluation) resultCountsNoEvents(r evalResult, at int64, span time.Dur
 	for _, series := range ev.scan.seriesBySelector {
 		for i := range series {
 			s := &series[i]
-			if !s.isCounter || r.pod != nil && s.pod != r.pod || r.pod == nil && !hasQueryResultLabels(r.labels, s.labels) {
+			if !s.isCounter || r.pod != nil && s.pod != r.pod || r.pod == nil && !hasEvaluatedLabels(r.labels, s.labels) {
 				continue
 			}
 			if n, _ := increaseBetweenSamples(s.times, s.values, within); n != 0 {
@@ -442,5 +442,5 @@ func compareQueryValues(a, b metric.Value) int {
 	if c := strings.Compare(a.Object.Name, b.Object.Name); c != 0 {
 		return c
 	}
-	return compareQueryResultLabels(a.Labels, b.Labels)
+	return compareEvaluatedLabels(a.Labels, b.Labels)
 }

@@ -65,7 +65,7 @@ func parsePromQLExpression(text string) (*parsedExpression, error) {
 	parser.Inspect(root, func(node parser.Node, path []parser.Node) error {
 		if v, ok := node.(*parser.VectorSelector); ok {
 			order[v] = len(e.selectors)
-			s := newPromQLSelector(v, path)
+			s := newEvaluatedSelector(v, path)
 			e.selectors = append(e.selectors, s)
 			e.readsCounters = e.readsCounters || s.isCounter
 		}
@@ -73,7 +73,7 @@ func parsePromQLExpression(text string) (*parsedExpression, error) {
 			e.extensive = true
 		}
 		switch b, ok := node.(*parser.BinaryExpr); {
-		case isPromQLFilter(node):
+		case isFastPathFilter(node):
 			e.filters = excludedByComparison
 		case ok && b.Op == parser.LUNLESS:
 			e.filters = cmp.Or(e.filters, excludedByUnless)
@@ -84,8 +84,8 @@ func parsePromQLExpression(text string) (*parsedExpression, error) {
 	return e, nil
 }
 
-// isPromQLFilter reports whether a node is a comparison that drops elements.
-func isPromQLFilter(node parser.Node) bool {
+// isFastPathFilter reports whether a node is a comparison that drops elements.
+func isFastPathFilter(node parser.Node) bool {
 	b, ok := node.(*parser.BinaryExpr)
 	return ok && b.Op.IsComparisonOperator() && !b.ReturnBool
 }
@@ -93,8 +93,8 @@ func isPromQLFilter(node parser.Node) bool {
 // lastBucketBound is the bound of the last bucket of a histogram, which counts all events.
 const lastBucketBound = "+Inf"
 
-func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
-	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedPromQLLabel(v, model.MetricNameLabel)}
+func newEvaluatedSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
+	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: findEvaluatedLabelValue(v, model.MetricNameLabel)}
 	readsBuckets := false
 	for i, node := range path {
 		switch n := node.(type) {
@@ -105,7 +105,7 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 			case "rate", "increase", "irate":
 				s.isCounter = true
 			case "histogram_quantile":
-				s.quantile, _ = promQLNumber(n.Args[0])
+				s.quantile, _ = evaluateFastPathNumber(n.Args[0])
 				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
 			case "histogram_fraction":
 				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
@@ -114,7 +114,7 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
 	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
-	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || readsBuckets) && fixedPromQLLabel(v, labels.BucketLabel) == "" {
+	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || readsBuckets) && findEvaluatedLabelValue(v, labels.BucketLabel) == "" {
 		s.countPromQLBuckets(v)
 	}
 	return s
@@ -142,8 +142,8 @@ func isExtensivePromQLFunction(function string) bool {
 	return false
 }
 
-// fixedPromQLLabel returns the only possible value of a label, or an empty string.
-func fixedPromQLLabel(v *parser.VectorSelector, label string) string {
+// findEvaluatedLabelValue returns the only possible value of a label, or an empty string.
+func findEvaluatedLabelValue(v *parser.VectorSelector, label string) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == label && m.Type == labels.MatchEqual {
 			return m.Value

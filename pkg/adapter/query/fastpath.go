@@ -23,7 +23,7 @@ import (
 // arithmetic among these and with numbers.
 type fastPath struct {
 	formula fastFormula
-	labelShape
+	fastPathLabels
 	readsInstant bool    // some selector reads the newest samples
 	rangeWidths  []int64 // of the ranges, milliseconds; 0 stands for the window
 }
@@ -32,21 +32,21 @@ type fastPath struct {
 type fastFormula interface {
 	// computePromQLElements returns the elements of the instant vector, in the engine's order, without elements of equal
 	// labels.
-	computePromQLElements(m *formulaInput) []vectorElement
+	computePromQLElements(m *fastPathInput) []vectorElement
 }
 
 // vectorElement is an element of an instant vector.
 type vectorElement struct {
 	// labels are the labels of a series behind the element. They include the element's labels and maybe others: see
-	// labelShape.
+	// fastPathLabels.
 	labels labels.Labels
-	pod    *scannedPod // the pod of the series
-	key    uint64      // equal for elements of two vectors with equal labels, if their shapes are equal
+	pod    *evaluatedPod // the pod of the series
+	key    uint64        // equal for elements of two vectors with equal labels, if their shapes are equal
 	value  float64
 }
 
-// labelShape says which labels elements have: all labels of their series, or only the labels in by, which ascend.
-type labelShape struct {
+// fastPathLabels say which labels elements have: all labels of their series, or only the labels in by, which ascend.
+type fastPathLabels struct {
 	all bool
 	by  []string
 }
@@ -59,7 +59,7 @@ func newQueryFastPath(root parser.Expr, order map[*parser.VectorSelector]int) *f
 	p := &fastPath{}
 	c := fastPathCompiler{fastPath: p, selectorIndex: order}
 	var ok bool
-	if p.formula, p.labelShape, ok = c.compilePromQLVector(root); !ok {
+	if p.formula, p.fastPathLabels, ok = c.compilePromQLVector(root); !ok {
 		return nil
 	}
 	return p
@@ -72,13 +72,13 @@ type fastPathCompiler struct {
 }
 
 // compilePromQLVector compiles an instant vector; false for unknown shapes.
-func (c *fastPathCompiler) compilePromQLVector(expr parser.Expr) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLVector(expr parser.Expr) (fastFormula, fastPathLabels, bool) {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return c.compilePromQLVector(e.Expr)
 	case *parser.VectorSelector:
 		c.readsInstant = true
-		return instantSelector{c.selectorIndex[e]}, labelShape{all: true}, isPlainPromQLSelector(e)
+		return instantSelector{c.selectorIndex[e]}, fastPathLabels{all: true}, isFastPathSelector(e)
 	case *parser.Call:
 		return c.compilePromQLCall(e)
 	case *parser.AggregateExpr:
@@ -86,34 +86,34 @@ func (c *fastPathCompiler) compilePromQLVector(expr parser.Expr) (fastFormula, l
 	case *parser.BinaryExpr:
 		return c.compilePromQLArithmetic(e)
 	}
-	return nil, labelShape{}, false
+	return nil, fastPathLabels{}, false
 }
 
-// isPlainPromQLSelector returns whether a selector reads one metric as of the evaluation's time. Series of one metric
+// isFastPathSelector returns whether a selector reads one metric as of the evaluation's time. Series of one metric
 // differ in other labels, so that they do without its name.
-func isPlainPromQLSelector(v *parser.VectorSelector) bool {
-	return fixedPromQLLabel(v, model.MetricNameLabel) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
+func isFastPathSelector(v *parser.VectorSelector) bool {
+	return findEvaluatedLabelValue(v, model.MetricNameLabel) != "" && v.OriginalOffset == 0 && v.OriginalOffsetExpr == nil && v.Offset == 0 &&
 		v.Timestamp == nil && v.StartOrEnd == 0 && !v.Anchored && !v.Smoothed
 }
 
-func (c *fastPathCompiler) compilePromQLCall(e *parser.Call) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLCall(e *parser.Call) (fastFormula, fastPathLabels, bool) {
 	switch e.Func.Name {
 	case "rate", "increase", "irate", "delta", "idelta", "avg_over_time", "max_over_time", "min_over_time", "sum_over_time", "last_over_time":
 		return c.compilePromQLRangeFunction(e)
 	case "histogram_quantile":
 		return c.compilePromQLQuantile(e)
 	}
-	return nil, labelShape{}, false
+	return nil, fastPathLabels{}, false
 }
 
-func (c *fastPathCompiler) compilePromQLRangeFunction(e *parser.Call) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLRangeFunction(e *parser.Call) (fastFormula, fastPathLabels, bool) {
 	matrix, ok := e.Args[0].(*parser.MatrixSelector)
 	if !ok || matrix.RangeExpr != nil {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
 	v, ok := matrix.VectorSelector.(*parser.VectorSelector)
-	if !ok || !isPlainPromQLSelector(v) {
-		return nil, labelShape{}, false
+	if !ok || !isFastPathSelector(v) {
+		return nil, fastPathLabels{}, false
 	}
 	width := matrix.Range.Milliseconds()
 	if width == placeholderMillis {
@@ -122,25 +122,25 @@ func (c *fastPathCompiler) compilePromQLRangeFunction(e *parser.Call) (fastFormu
 	c.rangeWidths = append(c.rangeWidths, width)
 	f := rangeFunction{selector: c.selectorIndex[v], vector: v, width: width, call: promql.FunctionCalls[e.Func.Name]}
 	f.isIncrease = e.Func.Name == "rate" || e.Func.Name == "increase"
-	return f, labelShape{all: true}, true
+	return f, fastPathLabels{all: true}, true
 }
 
-func (c *fastPathCompiler) compilePromQLAggregation(e *parser.AggregateExpr) (fastFormula, labelShape, bool) {
+func (c *fastPathCompiler) compilePromQLAggregation(e *parser.AggregateExpr) (fastFormula, fastPathLabels, bool) {
 	switch e.Op {
 	case parser.SUM, parser.AVG, parser.MAX, parser.MIN, parser.COUNT:
 	default:
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
 	operand, inner, ok := c.compilePromQLVector(e.Expr)
 	by := slices.Compact(slices.Sorted(slices.Values(e.Grouping)))
 	if !ok || e.Without || !inner.hasPromQLVectorLabels(by) {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
-	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newPromQLVectorGrouping(by)}, labelShape{by: by}, true
+	return labelAggregation{op: e.Op, operand: operand, labelGrouping: newFastPathGrouping(by)}, fastPathLabels{by: by}, true
 }
 
 // hasPromQLVectorLabels returns whether elements have at least the labels in by.
-func (s labelShape) hasPromQLVectorLabels(by []string) bool {
+func (s fastPathLabels) hasPromQLVectorLabels(by []string) bool {
 	for _, name := range by {
 		if strings.HasPrefix(name, "__") || !s.all && !slices.Contains(s.by, name) {
 			return false
@@ -149,44 +149,44 @@ func (s labelShape) hasPromQLVectorLabels(by []string) bool {
 	return true
 }
 
-func (c *fastPathCompiler) compilePromQLQuantile(e *parser.Call) (fastFormula, labelShape, bool) {
-	q, ok := promQLNumber(e.Args[0])
+func (c *fastPathCompiler) compilePromQLQuantile(e *parser.Call) (fastFormula, fastPathLabels, bool) {
+	q, ok := evaluateFastPathNumber(e.Args[0])
 	if !ok {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
 	operand, inner, ok := c.compilePromQLVector(e.Args[1])
 	at, buckets := slices.BinarySearch(inner.by, labels.BucketLabel)
 	if !ok || !buckets {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
 	by := slices.Delete(slices.Clone(inner.by), at, at+1)
-	return histogramQuantile{q: q, operand: operand, labelGrouping: newPromQLVectorGrouping(by)}, labelShape{by: by}, true
+	return histogramQuantile{q: q, operand: operand, labelGrouping: newFastPathGrouping(by)}, fastPathLabels{by: by}, true
 }
 
-func (c *fastPathCompiler) compilePromQLArithmetic(e *parser.BinaryExpr) (fastFormula, labelShape, bool) {
-	f, ok := promQLOperator(e.Op)
+func (c *fastPathCompiler) compilePromQLArithmetic(e *parser.BinaryExpr) (fastFormula, fastPathLabels, bool) {
+	f, ok := chooseFastPathOperator(e.Op)
 	if !ok || e.ReturnBool {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
-	if n, ok := promQLNumber(e.RHS); ok {
+	if n, ok := evaluateFastPathNumber(e.RHS); ok {
 		operand, s, ok := c.compilePromQLVector(e.LHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(v, n) }}, s, ok
 	}
-	if n, ok := promQLNumber(e.LHS); ok {
+	if n, ok := evaluateFastPathNumber(e.LHS); ok {
 		operand, s, ok := c.compilePromQLVector(e.RHS)
 		return scalarArithmetic{operand, func(v float64) float64 { return f(n, v) }}, s, ok
 	}
 	left, ls, ok := c.compilePromQLVector(e.LHS)
 	if !ok {
-		return nil, labelShape{}, false
+		return nil, fastPathLabels{}, false
 	}
 	right, rs, ok := c.compilePromQLVector(e.RHS)
-	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && promQLVectorMatchesAllLabels(e.VectorMatching, ls.by)
-	return vectorArithmetic{left, right, f, newPromQLVectorGrouping(ls.by)}, ls, ok && same
+	same := !ls.all && !rs.all && slices.Equal(ls.by, rs.by) && fastPathMatchesAllLabels(e.VectorMatching, ls.by)
+	return vectorArithmetic{left, right, f, newFastPathGrouping(ls.by)}, ls, ok && same
 }
 
-// promQLVectorMatchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
-func promQLVectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
+// fastPathMatchesAllLabels returns whether elements match by equality of all labels, which are the labels in by.
+func fastPathMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	if m == nil {
 		return true
 	}
@@ -199,17 +199,17 @@ func promQLVectorMatchesAllLabels(m *parser.VectorMatching, by []string) bool {
 	return len(m.MatchingLabels) == 0
 }
 
-// promQLNumber returns the value of an expression of number literals.
-func promQLNumber(expr parser.Expr) (float64, bool) {
+// evaluateFastPathNumber returns the value of an expression of number literals.
+func evaluateFastPathNumber(expr parser.Expr) (float64, bool) {
 	switch e := expr.(type) {
 	case *parser.NumberLiteral:
 		return e.Val, true
 	case *parser.ParenExpr:
-		return promQLNumber(e.Expr)
+		return evaluateFastPathNumber(e.Expr)
 	case *parser.BinaryExpr:
-		f, known := promQLOperator(e.Op)
-		left, leftOK := promQLNumber(e.LHS)
-		right, rightOK := promQLNumber(e.RHS)
+		f, known := chooseFastPathOperator(e.Op)
+		left, leftOK := evaluateFastPathNumber(e.LHS)
+		right, rightOK := evaluateFastPathNumber(e.RHS)
 		if known && leftOK && rightOK {
 			return f(left, right), true
 		}

@@ -17,9 +17,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// formulaInput is the input of a formula: the objects of a group, at a time, over a window.
-type formulaInput struct {
-	*seriesScan
+// fastPathInput is the input of a formula: the objects of a group, at a time, over a window.
+type fastPathInput struct {
+	*evaluationScan
 	*evalBuffers
 	groupIndex            int
 	at, window, lookback  int64 // milliseconds
@@ -32,7 +32,7 @@ type formulaInput struct {
 // computePromQLFastPath computes the expression; false if only the engine can. The expression may need samples older than the
 // scan's, or the newest sample as of an earlier time than now. If elements have the labels that name the rule's objects,
 // results carry their pods instead of labels of their own. The slice is valid until the next call.
-func (p *fastPath) computePromQLFastPath(in *formulaInput, r *rule.Rule) ([]evalResult, bool) {
+func (p *fastPath) computePromQLFastPath(in *fastPathInput, r *rule.Rule) ([]evalResult, bool) {
 	if p.readsInstant && in.at != in.now {
 		return nil, false
 	}
@@ -49,7 +49,7 @@ func (p *fastPath) computePromQLFastPath(in *formulaInput, r *rule.Rule) ([]eval
 	b := labels.NewScratchBuilder(len(p.by))
 	named := p.canNameQueryObjects(r)
 	for _, e := range elements {
-		if named && isQueryResultFullyNamed(r, e.pod.object) {
+		if named && isEvaluatedObjectNamed(r, e.pod.object) {
 			results = append(results, evalResult{labels: e.labels, value: e.value, pod: e.pod})
 		} else {
 			results = append(results, evalResult{labels: p.buildPromQLVectorLabels(e, &b), value: e.value})
@@ -60,11 +60,11 @@ func (p *fastPath) computePromQLFastPath(in *formulaInput, r *rule.Rule) ([]eval
 }
 
 // canNameQueryObjects returns whether elements have the labels that name a rule's objects.
-func (s labelShape) canNameQueryObjects(r *rule.Rule) bool {
+func (s fastPathLabels) canNameQueryObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-func (s labelShape) buildPromQLVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
+func (s fastPathLabels) buildPromQLVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels
 	}
@@ -78,7 +78,7 @@ func (s labelShape) buildPromQLVectorLabels(e vectorElement, b *labels.ScratchBu
 }
 
 // promQLRangeMillis returns the width of a range, with the window for 0.
-func (in *formulaInput) promQLRangeMillis(ms int64) int64 {
+func (in *fastPathInput) promQLRangeMillis(ms int64) int64 {
 	if ms == 0 {
 		return max(1, in.window)
 	}
@@ -86,14 +86,14 @@ func (in *formulaInput) promQLRangeMillis(ms int64) int64 {
 }
 
 // isInQueryGroup returns whether a series belongs to the group.
-func (in *formulaInput) isInQueryGroup(s *scannedSeries) bool {
+func (in *fastPathInput) isInQueryGroup(s *evaluatedSeries) bool {
 	return s.pod.scannedObject != nil && s.pod.scannedObject.groupIndex == in.groupIndex
 }
 
 // instantSelector returns the newest samples of its series, without samples older than lookback.
 type instantSelector struct{ selector int }
 
-func (f instantSelector) computePromQLElements(in *formulaInput) []vectorElement {
+func (f instantSelector) computePromQLElements(in *fastPathInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
 	out := in.elements.allocArenaSlice(len(series))
 	for i := range series {
@@ -118,7 +118,7 @@ type rangeFunction struct {
 	isIncrease bool // rate or increase
 }
 
-func (f rangeFunction) computePromQLElements(in *formulaInput) []vectorElement {
+func (f rangeFunction) computePromQLElements(in *fastPathInput) []vectorElement {
 	series := in.seriesBySelector[f.selector]
 	width := in.promQLRangeMillis(f.width)
 	args := parser.Expressions{&parser.MatrixSelector{VectorSelector: f.vector, Range: time.Duration(width) * time.Millisecond}}
@@ -147,8 +147,8 @@ func (f rangeFunction) computePromQLElements(in *formulaInput) []vectorElement {
 }
 
 // collectPromQLRangePoints returns the samples of a series after start, valid until the next call.
-func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
-	times := sampleTimes(s.times)
+func (in *fastPathInput) collectPromQLRangePoints(s *evaluatedSeries, start int64) []promql.FPoint {
+	times := evaluatedTimes(s.times)
 	begin, end := times.sampleIndexAfter(start), len(times)
 	if times[end-1] > in.at {
 		end = times.sampleIndexAfter(in.at)
@@ -163,7 +163,7 @@ func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) 
 }
 
 // stretchedPromQLRangePoints returns the samples that stretchQueryable has for a series, valid until the next call.
-func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
+func (in *fastPathInput) stretchedPromQLRangePoints(s *evaluatedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
 	r := countedRange{from: start, to: in.at, interval: in.interval}
 	r.setSeriesCountedRange(s.pod, s.labels, in.edgeCounts)
@@ -180,11 +180,11 @@ type labelGrouping struct {
 	byPod bool
 }
 
-func newPromQLVectorGrouping(by []string) labelGrouping {
+func newFastPathGrouping(by []string) labelGrouping {
 	return labelGrouping{by: by, byPod: slices.Equal(by, []string{namespaceLabel, podLabel})}
 }
 
-func (g labelGrouping) promQLVectorElementKey(in *formulaInput, e *vectorElement) (key uint64) {
+func (g labelGrouping) promQLVectorElementKey(in *fastPathInput, e *vectorElement) (key uint64) {
 	switch {
 	case g.byPod:
 		return e.pod.id
@@ -208,7 +208,7 @@ type aggregateTotal struct {
 	count     float64
 }
 
-func (f labelAggregation) computePromQLElements(in *formulaInput) []vectorElement {
+func (f labelAggregation) computePromQLElements(in *fastPathInput) []vectorElement {
 	operands := f.operand.computePromQLElements(in)
 	positions := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	totals := in.totals[:0]
@@ -230,7 +230,7 @@ func (f labelAggregation) computePromQLElements(in *formulaInput) []vectorElemen
 }
 
 // accumulatePromQLElement adds a value to a group, as the engine does.
-func (t *aggregateTotal) accumulatePromQLElement(op parser.ItemType, v float64, in *formulaInput) {
+func (t *aggregateTotal) accumulatePromQLElement(op parser.ItemType, v float64, in *fastPathInput) {
 	t.count++
 	switch op {
 	case parser.SUM:
@@ -273,7 +273,7 @@ type histogramQuantile struct {
 	labelGrouping
 }
 
-func (f histogramQuantile) computePromQLElements(in *formulaInput) []vectorElement {
+func (f histogramQuantile) computePromQLElements(in *fastPathInput) []vectorElement {
 	operands := f.operand.computePromQLElements(in)
 	positions := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	var buckets []promql.Buckets
@@ -302,7 +302,7 @@ type scalarArithmetic struct {
 	operate func(float64) float64
 }
 
-func (f scalarArithmetic) computePromQLElements(in *formulaInput) []vectorElement {
+func (f scalarArithmetic) computePromQLElements(in *fastPathInput) []vectorElement {
 	operands := f.operand.computePromQLElements(in)
 	for i := range operands {
 		operands[i].value = f.operate(operands[i].value)
@@ -317,7 +317,7 @@ type vectorArithmetic struct {
 	labelGrouping
 }
 
-func (f vectorArithmetic) computePromQLElements(in *formulaInput) []vectorElement {
+func (f vectorArithmetic) computePromQLElements(in *fastPathInput) []vectorElement {
 	left, right := f.left.computePromQLElements(in), f.right.computePromQLElements(in)
 	keys := in.newPromQLVectorKeyPositions(f.labelGrouping)
 	for i := range right {
@@ -333,8 +333,8 @@ func (f vectorArithmetic) computePromQLElements(in *formulaInput) []vectorElemen
 	return out
 }
 
-// promQLOperator returns the function of an arithmetic operator.
-func promQLOperator(op parser.ItemType) (func(a, b float64) float64, bool) {
+// chooseFastPathOperator returns the function of an arithmetic operator.
+func chooseFastPathOperator(op parser.ItemType) (func(a, b float64) float64, bool) {
 	switch op {
 	case parser.ADD:
 		return func(a, b float64) float64 { return a + b }, true

@@ -67,7 +67,7 @@ func (ev *evaluation) omitBrieflyWatchedPods() {
 	if ev.neverCountedInWindow() {
 		return
 	}
-	seriesByPod := map[int]map[*scannedPod][]*scannedSeries{} // of the selectors that need it
+	seriesByPod := map[int]map[*evaluatedPod][]*evaluatedSeries{} // of the selectors that need it
 	for _, p := range ev.scan.orderedPods {
 		watched := timeSpan{p.podCountsKnownSince(), p.newest}
 		if p.newest == 0 || p.silent || watched.from == math.MinInt64 || 2*(watched.to-watched.from) >= ev.window.Milliseconds() {
@@ -79,7 +79,7 @@ func (ev *evaluation) omitBrieflyWatchedPods() {
 				if seriesByPod[selector] == nil {
 					seriesByPod[selector] = ev.scan.counterSeriesByPod(selector)
 				}
-				return !slices.ContainsFunc(seriesByPod[selector][p], func(c *scannedSeries) bool { return !c.mayBeFewBatches(watched.from) })
+				return !slices.ContainsFunc(seriesByPod[selector][p], func(c *evaluatedSeries) bool { return !c.mayBeFewBatches(watched.from) })
 			})
 			if few != "" {
 				ev.omitScannedPod(p, metric.ReasonWarmingUp, few+" in "+evalMillisToDuration(watched.to-watched.from).Round(time.Second).String())
@@ -140,8 +140,8 @@ func countBatchMoments(full []window.Increment) (moments int) {
 }
 
 // counterSeriesByPod returns the series of a selector by their pods.
-func (s *seriesScan) counterSeriesByPod(selector int) map[*scannedPod][]*scannedSeries {
-	byPod := map[*scannedPod][]*scannedSeries{}
+func (s *evaluationScan) counterSeriesByPod(selector int) map[*evaluatedPod][]*evaluatedSeries {
+	byPod := map[*evaluatedPod][]*evaluatedSeries{}
 	for i := range s.seriesBySelector[selector] {
 		c := &s.seriesBySelector[selector][i]
 		byPod[c.pod] = append(byPod[c.pod], c)
@@ -150,13 +150,13 @@ func (s *seriesScan) counterSeriesByPod(selector int) map[*scannedPod][]*scanned
 }
 
 // mayBeFewBatches reports whether few batches explain each counter of a selector.
-func (s *seriesScan) mayBeFewBatches(selector int) bool {
-	return !slices.ContainsFunc(s.seriesBySelector[selector], func(c scannedSeries) bool { return !c.mayBeFewBatches(math.MinInt64) })
+func (s *evaluationScan) mayBeFewBatches(selector int) bool {
+	return !slices.ContainsFunc(s.seriesBySelector[selector], func(c evaluatedSeries) bool { return !c.mayBeFewBatches(math.MinInt64) })
 }
 
 // mayBeFewBatches reports whether fewer than minBatches batches of equal size explain all that a counter has counted since a time: its
 // values are multiples of that size. Values of single events hardly ever are.
-func (s *scannedSeries) mayBeFewBatches(since int64) bool {
+func (s *evaluatedSeries) mayBeFewBatches(since int64) bool {
 	size, counted := 0.0, 0.0
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) || v != math.Trunc(v) {
@@ -171,7 +171,7 @@ func (s *scannedSeries) mayBeFewBatches(since int64) bool {
 
 // countQueriedBatches returns the number of batches within a time that explain the counts of a selector; infinity if each counter grows evenly,
 // as far as its samples tell, or not in whole events.
-func (s *seriesScan) countQueriedBatches(selector int, within timeSpan) float64 {
+func (s *evaluationScan) countQueriedBatches(selector int, within timeSpan) float64 {
 	batches, uneven := 0.0, false
 	for i := range s.seriesBySelector[selector] {
 		c := &s.seriesBySelector[selector][i]
@@ -191,7 +191,7 @@ func (s *seriesScan) countQueriedBatches(selector int, within timeSpan) float64 
 
 // queriedBatchSize returns the greatest number of events of which all increments of a counter are multiples, 0 without one, and whether all
 // increments are equal.
-func (s *scannedSeries) queriedBatchSize() (size float64, even bool) {
+func (s *evaluatedSeries) queriedBatchSize() (size float64, even bool) {
 	least, most := math.Inf(1), 0.0
 	for i := 1; i < len(s.values); i++ {
 		n := s.values[i] - s.values[i-1]

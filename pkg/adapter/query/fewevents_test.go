@@ -20,9 +20,9 @@ func TestCountQueriedBatches(t *testing.T) {
 		"an error of one page": {[][]float64{{0, 20, math.Inf(1), 60, 80}}, math.Inf(1)},
 		"none":                 {[][]float64{{5, 5, 5, 5, 5}}, math.Inf(1)},
 	} {
-		s := seriesScan{seriesBySelector: make([][]scannedSeries, 1)}
+		s := evaluationScan{seriesBySelector: make([][]evaluatedSeries, 1)}
 		for _, values := range tc.counters {
-			s.seriesBySelector[0] = append(s.seriesBySelector[0], scannedSeries{times: []int64{0, 2000, 4000, 6000, 8000}, values: values})
+			s.seriesBySelector[0] = append(s.seriesBySelector[0], evaluatedSeries{times: []int64{0, 2000, 4000, 6000, 8000}, values: values})
 		}
 		if got := s.countQueriedBatches(0, timeSpan{0, 8000}); got != tc.want {
 			t.Errorf("%s: %v batches, want %v", name, got, tc.want)

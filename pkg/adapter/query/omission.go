@@ -24,7 +24,7 @@ func (ev *evaluation) querySumsPods() bool {
 }
 
 // omitScannedPod gives a reason instead of a value for the pod's object, or for the sum that lacks the pod.
-func (ev *evaluation) omitScannedPod(p *scannedPod, reason metric.Reason, detail string) {
+func (ev *evaluation) omitScannedPod(p *evaluatedPod, reason metric.Reason, detail string) {
 	if ev.querySumsPods() {
 		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
 		ev.missing = append(ev.missing, metric.Omission{Object: pod, Reason: reason, Detail: detail})
@@ -128,7 +128,7 @@ func (ev *evaluation) omitPodsOfBriefStretch(c commonStretch) {
 	for _, p := range ev.scan.orderedPods {
 		readied = max(readied, p.readied)
 	}
-	if covered < ev.interval.Milliseconds() && slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
+	if covered < ev.interval.Milliseconds() && slices.ContainsFunc(ev.scan.orderedPods, func(p *evaluatedPod) bool {
 		since := p.podCountsKnownSince()
 		return p.newest > 0 && since > math.MinInt64 && since < readied
 	}) {

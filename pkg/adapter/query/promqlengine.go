@@ -28,7 +28,7 @@ type evalResult struct {
 	value  float64
 	// pod is set if the pod, and not the labels, names the object of the result. The labels are then the labels of a
 	// series behind the result.
-	pod *scannedPod
+	pod *evaluatedPod
 }
 
 func (e *Engine) choosePromQLEngine(q rule.Query) *promqlEngine {
@@ -40,14 +40,14 @@ func (e *Engine) choosePromQLEngine(q rule.Query) *promqlEngine {
 
 // promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from the samples of
 // a scan until until, in milliseconds; see commonstretch.go.
-func (e *promqlEngine) promQLOverCommonStretch(s *seriesScan, until, interval int64) *promqlEngine {
-	pods := map[metric.Object]*scannedPod{}
+func (e *promqlEngine) promQLOverCommonStretch(s *evaluationScan, until, interval int64) *promqlEngine {
+	pods := map[metric.Object]*evaluatedPod{}
 	for _, p := range s.orderedPods {
 		pods[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p
 	}
 	return &promqlEngine{promql: e.promql, data: stretchQueryable{
 		data: e.data, since: s.since, until: until, interval: interval, edgeCounts: s.edgeCounts,
-		pod: func(l labels.Labels) *scannedPod {
+		pod: func(l labels.Labels) *evaluatedPod {
 			return pods[metric.Object{Namespace: l.Get(namespaceLabel), Name: l.Get(podLabel)}]
 		},
 	}}

@@ -1,7 +1,7 @@
 // Engine: its options, its settings and Evaluate.
 
-// Package query evaluates rules over the store's samples, with Prometheus's own engine, over windows that the samples
-// fill.
+// Package query evaluates rules over the store's samples: resets, pauses and spikes of counters, increments, rates, bucket quantiles,
+// and a fast path beside Prometheus's engine.
 //
 // It reads float samples only (no native histograms): the store holds no others.
 package query

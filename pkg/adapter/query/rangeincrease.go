@@ -15,7 +15,7 @@ type rangeIncrease struct {
 	track, all            float64 // the track's increase within the range, and in all
 	firstRate, newestRate float64 // of the track's increments, per millisecond
 
-	before   endedTrack
+	before   endedCounterTrack
 	ended    int64   // the newest sample of the tracks before
 	increase float64 // of the tracks before
 	isKnown  bool    // an increment tells something of the range
@@ -48,7 +48,7 @@ func increaseBetweenSamples(times []int64, values []float64, r countedRange) (in
 // endTrack ends the track at the staleness marker with an index.
 func (c *rangeIncrease) endTrack(marker int) {
 	if c.last >= 0 {
-		next := endedTrack{to: c.times[c.last], marker: c.times[marker], newestRate: c.newestRate, hasRate: true}
+		next := endedCounterTrack{to: c.times[c.last], marker: c.times[marker], newestRate: c.newestRate, hasRate: true}
 		if c.first == c.last && !c.fromZero { // it tells no rate
 			next.marker = next.to // nor does it tell its counts until its end
 			next.newestRate, next.hasRate, c.firstRate = c.before.newestRate, c.before.hasRate, c.before.newestRate

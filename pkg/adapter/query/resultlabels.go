@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// objectOfQueryResult returns the object named by the labels.
-func objectOfQueryResult(r *rule.Rule, l labels.Labels) metric.Object {
+// findEvaluatedObject returns the object named by the labels.
+func findEvaluatedObject(r *rule.Rule, l labels.Labels) metric.Object {
 	o := metric.Object{Name: l.Get(r.ObjectLabel)}
 	if r.Namespaced && r.ObjectLabel != namespaceLabel {
 		o.Namespace = l.Get(namespaceLabel)
@@ -24,13 +24,13 @@ func objectOfQueryResult(r *rule.Rule, l labels.Labels) metric.Object {
 	return o
 }
 
-// isQueryResultFullyNamed returns whether an object has a name, and a namespace if the rule needs it.
-func isQueryResultFullyNamed(r *rule.Rule, o metric.Object) bool {
+// isEvaluatedObjectNamed returns whether an object has a name, and a namespace if the rule needs it.
+func isEvaluatedObjectNamed(r *rule.Rule, o metric.Object) bool {
 	return o.Name != "" && (o.Namespace != "" || !r.Namespaced || r.ObjectLabel == namespaceLabel)
 }
 
-// queryResultLabels returns the labels of a result, without the metric name.
-func queryResultLabels(l labels.Labels) map[string]string {
+// listEvaluatedLabels returns the labels of a result, without the metric name.
+func listEvaluatedLabels(l labels.Labels) map[string]string {
 	m := make(map[string]string, l.Len())
 	l.Range(func(l labels.Label) {
 		if l.Name != model.MetricNameLabel {
@@ -40,7 +40,7 @@ func queryResultLabels(l labels.Labels) map[string]string {
 	return m
 }
 
-func compareQueryResultLabels(a, b map[string]string) int {
+func compareEvaluatedLabels(a, b map[string]string) int {
 	for _, name := range slices.Sorted(maps.Keys(a)) {
 		if c := strings.Compare(a[name], b[name]); c != 0 {
 			return c
@@ -51,11 +51,11 @@ func compareQueryResultLabels(a, b map[string]string) int {
 
 // newestQuerySample returns the time of the newest sample behind a result of an external metric: of the series with
 // all labels of the result. If no series has them, as after label_replace, it considers all series.
-func (s *seriesScan) newestQuerySample(result labels.Labels) time.Time {
+func (s *evaluationScan) newestQuerySample(result labels.Labels) time.Time {
 	var behind, all int64
 	for _, src := range s.externalSeries {
 		all = max(all, src.newest)
-		if src.newest > behind && hasQueryResultLabels(result, src.labels) {
+		if src.newest > behind && hasEvaluatedLabels(result, src.labels) {
 			behind = src.newest
 		}
 	}
@@ -65,7 +65,7 @@ func (s *seriesScan) newestQuerySample(result labels.Labels) time.Time {
 	return time.UnixMilli(behind)
 }
 
-func hasQueryResultLabels(result, series labels.Labels) bool {
+func hasEvaluatedLabels(result, series labels.Labels) bool {
 	same := true
 	result.Range(func(l labels.Label) {
 		same = same && (l.Name == model.MetricNameLabel || series.Get(l.Name) == l.Value)

@@ -18,22 +18,22 @@ const (
 	maxReviewedLabelBytes = memorybounds.ReviewedLabels
 )
 
-// reviewBudget counts the samples that a scan reads. A nil budget has no bound.
-type reviewBudget struct {
+// reviewSampleBudget counts the samples that a scan reads. A nil budget has no bound.
+type reviewSampleBudget struct {
 	cost rule.EvaluationCost
 
 	series, samples          int
 	labelBytes, longestBytes int
 }
 
-func (b *reviewBudget) resetReviewBudget() {
+func (b *reviewSampleBudget) resetReviewBudget() {
 	if b != nil {
-		*b = reviewBudget{cost: b.cost}
+		*b = reviewSampleBudget{cost: b.cost}
 	}
 }
 
 // spendReviewBudget counts a series, and returns false beyond the budget.
-func (b *reviewBudget) spendReviewBudget(l labels.Labels, samples int) bool {
+func (b *reviewSampleBudget) spendReviewBudget(l labels.Labels, samples int) bool {
 	if b == nil {
 		return true
 	}
@@ -44,7 +44,7 @@ func (b *reviewBudget) spendReviewBudget(l labels.Labels, samples int) bool {
 }
 
 // reviewBudgetError returns the bound that is exceeded, or nil.
-func (b *reviewBudget) reviewBudgetError() error {
+func (b *reviewSampleBudget) reviewBudgetError() error {
 	if b == nil {
 		return nil
 	}

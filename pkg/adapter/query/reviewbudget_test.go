@@ -46,14 +46,14 @@ func TestReviewedEvaluationIsBounded(t *testing.T) {
 func TestReviewBudget(t *testing.T) {
 	t.Parallel()
 	l := labels.FromStrings("x", "y")
-	b := &reviewBudget{}
+	b := &reviewSampleBudget{}
 	if !b.spendReviewBudget(l, maxReviewedSamples) || b.spendReviewBudget(l, 1) || b.reviewBudgetError() == nil {
 		t.Errorf("after %d samples: %v", b.samples, b.reviewBudgetError())
 	}
 	if b.resetReviewBudget(); !b.spendReviewBudget(l, 1) {
 		t.Error("a new scan has no budget")
 	}
-	var none *reviewBudget
+	var none *reviewSampleBudget
 	if none.resetReviewBudget(); !none.spendReviewBudget(l, 1<<40) || none.reviewBudgetError() != nil {
 		t.Error("a rule of the configuration has a bound")
 	}

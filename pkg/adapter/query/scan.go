@@ -22,18 +22,18 @@ const (
 	nodeLabel      = "node"
 )
 
-// seriesScan holds the store's data for a query: the sample times of its series, and the events between them. The
+// evaluationScan holds the store's data for an evaluation: the sample times of its series, and the events between them. The
 // window comes from the events, the time of a value from the sample times. On the fast path the number of a value
 // comes from it too.
-type seriesScan struct {
-	orderedPods []*scannedPod // in the order of the store
+type evaluationScan struct {
+	orderedPods []*evaluatedPod // in the order of the store
 	// objects and pods are nil if series come pod by pod, each pod an object of its own: no look-up is needed then.
-	objects map[metric.Object]*scannedObject
-	pods    map[podKey]*scannedPod
+	objects map[metric.Object]*evaluatedObject
+	pods    map[podKey]*evaluatedPod
 	// externalSeries are all series of an external metric; its results may have any labels.
 	externalSeries []externalSeries
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
-	seriesBySelector [][]scannedSeries
+	seriesBySelector [][]evaluatedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
 	holes            []timeSpan // see appendCounterHoles
 	// edgeCounts are counts of series until the edges of a common stretch, from the sample before; nil where each series tells its own.
@@ -43,13 +43,13 @@ type seriesScan struct {
 	hasEnded, hasBegun, hasWoken bool
 }
 
-// scannedObject is an object of a value. An external metric has a single object without a name.
-type scannedObject struct {
+// evaluatedObject is an object of a value. An external metric has a single object without a name.
+type evaluatedObject struct {
 	newest     int64
-	pods       []*scannedPod
+	pods       []*evaluatedPod
 	groupIndex int // index in evalGroups; −1 without a group
 	hasValue   bool
-	inlinePods [1]*scannedPod
+	inlinePods [1]*evaluatedPod
 }
 
 // podKey identifies a pod among the pods of all objects.
@@ -58,12 +58,12 @@ type podKey struct {
 	node            string // only if nodes are the objects: a pod may return on another node
 }
 
-// scannedPod holds the data of a pod.
-type scannedPod struct {
+// evaluatedPod holds the data of a pod.
+type evaluatedPod struct {
 	id     uint64 // index in orderedPods
 	object metric.Object
 	// scannedObject belongs to object; it is nil while no series of the pod is current.
-	scannedObject *scannedObject
+	scannedObject *evaluatedObject
 	labels        labels.Labels // of its first series
 	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
 	newest int64
@@ -103,7 +103,7 @@ type scannedPod struct {
 
 type namedSampleTimes struct {
 	name  string
-	times sampleTimes
+	times evaluatedTimes
 	// pagedSince is the first of times, or the first sample of a counter of the same process that ended since.
 	pagedSince int64
 	// since is pagedSince, or the first sample of the tracks that these continue. hasIncrement is set if two samples of
@@ -112,9 +112,9 @@ type namedSampleTimes struct {
 	hasIncrement, fromZero bool
 }
 
-// sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
+// evaluatedTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
 // The series of a metric name in a pod come from the same pages: the times of one stand for all.
-type sampleTimes []int64
+type evaluatedTimes []int64
 
 // externalSeries is a series of an external metric.
 type externalSeries struct {
@@ -122,10 +122,10 @@ type externalSeries struct {
 	newest int64
 }
 
-// scannedSeries is a series with all its samples within reach.
-type scannedSeries struct {
+// evaluatedSeries is a series with all its samples within reach.
+type evaluatedSeries struct {
 	labels labels.Labels
-	pod    *scannedPod
+	pod    *evaluatedPod
 	times  []int64
 	values []float64
 	// hasMarkers is set if staleness markers are among the samples.
@@ -133,8 +133,8 @@ type scannedSeries struct {
 	isCounter  bool
 }
 
-// seriesScanner fills a seriesScan.
-type seriesScanner struct {
+// evaluationScanner fills a evaluationScan.
+type evaluationScanner struct {
 	rule *rule.Rule
 	// objectNames are the requested names, ascending; nil means all.
 	objectNames []string
@@ -144,14 +144,14 @@ type seriesScanner struct {
 	// samplesLeft is the room for further samples, of maxSamples. If it is exceeded, the scan keeps no samples.
 	samplesLeft, maxSamples int
 	selectors               []exprSelector
-	budget                  *reviewBudget // nil for a rule of the configuration
+	budget                  *reviewSampleBudget // nil for a rule of the configuration
 
 	data  SampleSource
 	until int64 // the scan has samples up to then, milliseconds
 
-	seriesScan
-	latestKey podKey      // of latestPod
-	latestPod *scannedPod // the pod of the previous series
+	evaluationScan
+	latestKey podKey        // of latestPod
+	latestPod *evaluatedPod // the pod of the previous series
 	*evalBuffers
 }
 
@@ -161,13 +161,13 @@ type scanReach struct {
 }
 
 // scanQuerySeries scans the series of the selectors as of now.
-func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
+func (s *evaluationScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
 	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
 	s.data, s.until = data, now.UnixMilli()
 	s.budget.resetReviewBudget()
-	s.seriesScan = seriesScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
+	s.evaluationScan = evaluationScan{seriesBySelector: s.resetScannedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
-		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
+		s.evaluationScan.objects, s.evaluationScan.pods = make(map[metric.Object]*evaluatedObject, len(s.objectNames)), make(map[podKey]*evaluatedPod, len(s.objectNames))
 	}
 	label := s.rule.ObjectLabel
 	if s.objectNames == nil {
@@ -196,7 +196,7 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 	for _, p := range s.orderedPods {
 		p.extendPodSampleTimes()
 		if p.scannedObject == nil {
-			p.scannedObject = s.seriesScan.objects[p.object] // from another pod of the object, if any
+			p.scannedObject = s.evaluationScan.objects[p.object] // from another pod of the object, if any
 		}
 	}
 	return nil
@@ -204,12 +204,12 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 
 // scansQueryPodByPod returns whether each pod comes once, with all its series, and is an object of its own. This spares
 // two maps of all pods: a tenth of an evaluation's time and half of its memory.
-func (s *seriesScanner) scansQueryPodByPod() bool {
+func (s *evaluationScanner) scansQueryPodByPod() bool {
 	return len(s.selectors) == 1 && s.selectors[0].name != "" && s.rule.ObjectLabel == podLabel && !s.rule.External
 }
 
 // addScannedSeries adds a series of a selector to the scan.
-func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
+func (s *evaluationScanner) addScannedSeries(selector int, l labels.Labels, times []int64, values []float64) {
 	sel := s.selectors[selector]
 	p := s.findOrAddPodOfSeries(l)
 	times = append(s.times.allocArenaSlice(len(times)), times...)
@@ -235,7 +235,7 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 	}
 	if s.keepSamples {
 		kept := append(s.values.allocArenaSlice(len(values)), values...)
-		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
+		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], evaluatedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
 		p.noteCounterDecreases(len(values), decreases)
@@ -268,12 +268,12 @@ func (s *seriesScanner) addScannedSeries(selector int, l labels.Labels, times []
 	}
 }
 
-func (t currentTrack) namedTrackSampleTimes(sel exprSelector, times []int64) namedSampleTimes {
+func (t currentCounterTrack) namedTrackSampleTimes(sel exprSelector, times []int64) namedSampleTimes {
 	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
 }
 
 // setPodCountedRange sets the properties that all counters of this name in a pod share in a range.
-func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
+func (p *evaluatedPod) setPodCountedRange(name string, r *countedRange) {
 	r.readied, r.unreadied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.unreadied, p.settled, p.silent, 0, 0
 	r.taken, r.takenAt, r.gaveAt = p.taken, p.takenAt, p.gaveAt
 	for i := range p.sampleTimes {
@@ -293,7 +293,7 @@ func (p *scannedPod) setPodCountedRange(name string, r *countedRange) {
 }
 
 // findOrAddPodOfSeries returns the pod of a series. The series of a pod come one after the other.
-func (s *seriesScanner) findOrAddPodOfSeries(l labels.Labels) *scannedPod {
+func (s *evaluationScanner) findOrAddPodOfSeries(l labels.Labels) *evaluatedPod {
 	key := podKey{namespace: l.Get(namespaceLabel), name: l.Get(podLabel)}
 	if s.rule.ObjectLabel == nodeLabel {
 		key.node = l.Get(nodeLabel)
@@ -301,15 +301,15 @@ func (s *seriesScanner) findOrAddPodOfSeries(l labels.Labels) *scannedPod {
 	if s.latestPod != nil && key == s.latestKey { // spares a map look-up by three strings
 		return s.latestPod
 	}
-	p := s.seriesScan.pods[key]
+	p := s.evaluationScan.pods[key]
 	if p == nil {
 		p = s.evalBuffers.pods.allocArenaElement()
 		p.id, p.labels, p.sampleTimes = uint64(len(s.orderedPods)), l, p.inline.sampleTimes[:0]
 		if !s.rule.External {
-			p.object = objectOfQueryResult(s.rule, l)
+			p.object = findEvaluatedObject(s.rule, l)
 		}
-		if s.seriesScan.pods != nil {
-			s.seriesScan.pods[key] = p
+		if s.evaluationScan.pods != nil {
+			s.evaluationScan.pods[key] = p
 		}
 		s.orderedPods = append(s.orderedPods, p)
 	}
@@ -318,20 +318,20 @@ func (s *seriesScanner) findOrAddPodOfSeries(l labels.Labels) *scannedPod {
 }
 
 // linkPodToMetricObject links a pod to its object.
-func (s *seriesScanner) linkPodToMetricObject(p *scannedPod) {
-	p.scannedObject = s.seriesScan.objects[p.object]
+func (s *evaluationScanner) linkPodToMetricObject(p *evaluatedPod) {
+	p.scannedObject = s.evaluationScan.objects[p.object]
 	if p.scannedObject == nil {
 		p.scannedObject = s.evalBuffers.objects.allocArenaElement()
 		p.scannedObject.groupIndex, p.scannedObject.pods = -1, p.scannedObject.inlinePods[:0]
-		if s.seriesScan.objects != nil {
-			s.seriesScan.objects[p.object] = p.scannedObject
+		if s.evaluationScan.objects != nil {
+			s.evaluationScan.objects[p.object] = p.scannedObject
 		}
 	}
 	p.scannedObject.pods = append(p.scannedObject.pods, p)
 }
 
 // forEachScannedObject calls each for every object, in the order of their first pods.
-func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanned *scannedObject)) {
+func (s *evaluationScan) forEachScannedObject(each func(object metric.Object, scanned *evaluatedObject)) {
 	for _, p := range s.orderedPods {
 		if p.scannedObject != nil && p.scannedObject.pods[0] == p {
 			each(p.object, p.scannedObject)
@@ -340,17 +340,17 @@ func (s *seriesScan) forEachScannedObject(each func(object metric.Object, scanne
 }
 
 // noteCounterDecreases keeps the decreases of the counter that decreased most often.
-func (p *scannedPod) noteCounterDecreases(samples, decreases int) {
+func (p *evaluatedPod) noteCounterDecreases(samples, decreases int) {
 	if decreases > p.decreases {
 		p.samples, p.decreases = samples, decreases
 	}
 }
 
 // findScannedObject returns the scanned object of that name, or nil.
-func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
+func (s *evaluationScan) findScannedObject(o metric.Object) *evaluatedObject {
 	if s.objects == nil {
-		s.objects = make(map[metric.Object]*scannedObject, len(s.orderedPods))
-		s.forEachScannedObject(func(object metric.Object, scanned *scannedObject) { s.objects[object] = scanned })
+		s.objects = make(map[metric.Object]*evaluatedObject, len(s.orderedPods))
+		s.forEachScannedObject(func(object metric.Object, scanned *evaluatedObject) { s.objects[object] = scanned })
 	}
 	return s.objects[o]
 }
@@ -358,7 +358,7 @@ func (s *seriesScan) findScannedObject(o metric.Object) *scannedObject {
 // updatePodSampleTimes keeps times as the sample times of a metric name, if they cover more than the present times:
 // newer samples, or equally new samples for longer. A series that begins late in an old pod, such as the first
 // error's, therefore does not make the pod look young.
-func (p *scannedPod) updatePodSampleTimes(found namedSampleTimes) {
+func (p *evaluatedPod) updatePodSampleTimes(found namedSampleTimes) {
 	for i := range p.sampleTimes {
 		known := &p.sampleTimes[i]
 		if known.name != found.name {
@@ -375,7 +375,7 @@ func (p *scannedPod) updatePodSampleTimes(found namedSampleTimes) {
 	p.sampleTimes = append(p.sampleTimes, found)
 }
 
-func (t sampleTimes) sampleTimesCoverLess(other sampleTimes) bool {
+func (t evaluatedTimes) sampleTimesCoverLess(other evaluatedTimes) bool {
 	if t.lastSampleTime() != other.lastSampleTime() {
 		return t.lastSampleTime() < other.lastSampleTime()
 	}
@@ -383,7 +383,7 @@ func (t sampleTimes) sampleTimesCoverLess(other sampleTimes) bool {
 }
 
 // addSeriesIncrements adds the increments of a series to the history of a selector.
-func (s *seriesScanner) addSeriesIncrements(p *scannedPod, selector int, times []int64, values []float64) {
+func (s *evaluationScanner) addSeriesIncrements(p *evaluatedPod, selector int, times []int64, values []float64) {
 	if p.histories == nil {
 		p.histories = p.inline.histories[:]
 		if len(s.selectors) > 1 {
@@ -398,7 +398,7 @@ func (s *seriesScanner) addSeriesIncrements(p *scannedPod, selector int, times [
 }
 
 // selectorHistories returns the histories of all pods, by selector; empty for a selector without histories.
-func (s *seriesScan) selectorHistories() (counters []window.Counter) {
+func (s *evaluationScan) selectorHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
 			for len(counters) <= i {
@@ -414,8 +414,8 @@ func (s *seriesScan) selectorHistories() (counters []window.Counter) {
 
 // shortestSampleTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
 // demanded a moment ago would look like a counter of few events.
-func (p *scannedPod) shortestSampleTimes() sampleTimes {
-	var shortest sampleTimes
+func (p *evaluatedPod) shortestSampleTimes() evaluatedTimes {
+	var shortest evaluatedTimes
 	for _, t := range p.sampleTimes {
 		if shortest == nil || t.times[0] > shortest[0] {
 			shortest = t.times
@@ -425,7 +425,7 @@ func (p *scannedPod) shortestSampleTimes() sampleTimes {
 }
 
 // appendShortestSampleTimes appends the shortest sample times of the object's pods to dst.
-func (s *scannedObject) appendShortestSampleTimes(dst []sampleTimes) []sampleTimes {
+func (s *evaluatedObject) appendShortestSampleTimes(dst []evaluatedTimes) []evaluatedTimes {
 	for _, p := range s.pods {
 		if t := p.shortestSampleTimes(); t != nil {
 			dst = append(dst, t)
@@ -435,12 +435,12 @@ func (s *scannedObject) appendShortestSampleTimes(dst []sampleTimes) []sampleTim
 }
 
 // haveObjectSeriesEnded reports whether all series of the object's pods ended, or are too old to go on.
-func (s *scannedObject) haveObjectSeriesEnded() bool {
-	return !slices.ContainsFunc(s.pods, func(p *scannedPod) bool { return p.newest > 0 && !p.silent })
+func (s *evaluatedObject) haveObjectSeriesEnded() bool {
+	return !slices.ContainsFunc(s.pods, func(p *evaluatedPod) bool { return p.newest > 0 && !p.silent })
 }
 
 // objectCountsKnownFor returns the time before until over which the counts of the object's pods are known: at least a millisecond.
-func (s *scannedObject) objectCountsKnownFor(until int64) time.Duration {
+func (s *evaluatedObject) objectCountsKnownFor(until int64) time.Duration {
 	longest := int64(1)
 	for _, p := range s.pods {
 		since := p.podCountsKnownSince()

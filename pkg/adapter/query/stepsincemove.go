@@ -11,7 +11,7 @@ import (
 // groupLoadSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
 // sets the window to begin there, and reports true: no pod came or went since, so that each may be read up to its own newest sample, and
 // need not wait for the others as over a common stretch.
-func (ev *evaluation) groupLoadSteppedSinceMove(s *seriesScanner) bool {
+func (ev *evaluation) groupLoadSteppedSinceMove(s *evaluationScanner) bool {
 	now := ev.now.UnixMilli()
 	if ev.mixedIntervals || !ev.isEachScannedPodPunctual() {
 		return false
@@ -35,9 +35,9 @@ func (ev *evaluation) groupLoadSteppedSinceMove(s *seriesScanner) bool {
 }
 
 // livingPodHistories is selectorHistories without the pods that ended.
-func (s *seriesScan) livingPodHistories() []window.Counter {
+func (s *evaluationScan) livingPodHistories() []window.Counter {
 	living := *s
-	living.orderedPods = slices.DeleteFunc(slices.Clone(s.orderedPods), func(p *scannedPod) bool { return p.newest == 0 })
+	living.orderedPods = slices.DeleteFunc(slices.Clone(s.orderedPods), func(p *evaluatedPod) bool { return p.newest == 0 })
 	return living.selectorHistories()
 }
 

@@ -23,14 +23,14 @@ type edgeKey struct {
 const minEdgeCounts = 1
 
 // setStretchEdgeCounts sets the counts of the series until both edges of a stretch, for pods with series that do not add up.
-func (s *seriesScan) setStretchEdgeCounts(selectors []exprSelector, stretch timeSpan, interval int64) {
+func (s *evaluationScan) setStretchEdgeCounts(selectors []exprSelector, stretch timeSpan, interval int64) {
 	var buffers edgeBuffers
 	for i, series := range s.seriesBySelector {
 		if !selectors[i].isCounter || selectors[i].lastBucketOnly {
 			continue // the buckets of a histogram are parts of each other
 		}
 		for len(series) > 0 {
-			n := slices.IndexFunc(series, func(c scannedSeries) bool { return c.pod != series[0].pod })
+			n := slices.IndexFunc(series, func(c evaluatedSeries) bool { return c.pod != series[0].pod })
 			if n < 0 {
 				n = len(series)
 			}
@@ -44,7 +44,7 @@ func (s *seriesScan) setStretchEdgeCounts(selectors []exprSelector, stretch time
 
 // edgeIncrement is the increment of a series in which an edge lies: its count, and its count until the edge.
 type edgeIncrement struct {
-	series       *scannedSeries
+	series       *evaluatedSeries
 	count, until float64
 }
 
@@ -56,7 +56,7 @@ type edgeBuffers struct {
 }
 
 // sharePodEdgeCount sets the counts until an edge for the series of a pod. It sets none if a series began again near the edge.
-func (s *seriesScan) sharePodEdgeCount(series []scannedSeries, at, interval int64, b *edgeBuffers) {
+func (s *evaluationScan) sharePodEdgeCount(series []evaluatedSeries, at, interval int64, b *edgeBuffers) {
 	if len(series) < 2 {
 		return
 	}
@@ -119,8 +119,8 @@ func shareEdgeCount(parts []edgeIncrement, total, sum float64) {
 }
 
 // incrementAtStretchEdge returns the increment of a counter around an edge; false if there is none, or it began again.
-func (s *scannedSeries) incrementAtStretchEdge(at, interval int64) (e edgeIncrement, ok bool) {
-	i := sampleTimes(s.times).sampleIndexAfter(at)
+func (s *evaluatedSeries) incrementAtStretchEdge(at, interval int64) (e edgeIncrement, ok bool) {
+	i := evaluatedTimes(s.times).sampleIndexAfter(at)
 	if i == 0 || i == len(s.times) || s.times[i-1] == at || !(s.values[i] >= s.values[i-1]) {
 		return e, false
 	}
@@ -140,7 +140,7 @@ const edgeSamples = 3
 
 // sumSeriesAroundEdge returns the sum of a pod's series at the pages around an edge, until the next use of the buffers; false if a series
 // began again there. A series that is not on a page has its value from before.
-func (b *edgeBuffers) sumSeriesAroundEdge(series []scannedSeries, at, interval int64) (sum scannedSeries, ok bool) {
+func (b *edgeBuffers) sumSeriesAroundEdge(series []evaluatedSeries, at, interval int64) (sum evaluatedSeries, ok bool) {
 	b.times = append(b.times[:0], series[0].sampleTimesAroundEdge(at)...)
 	pages := len(b.times)
 	for i := range series[1:] {
@@ -152,7 +152,7 @@ func (b *edgeBuffers) sumSeriesAroundEdge(series []scannedSeries, at, interval i
 		slices.Sort(b.times)
 		b.times = slices.Compact(b.times)
 	}
-	sum = scannedSeries{pod: series[0].pod, times: b.times}
+	sum = evaluatedSeries{pod: series[0].pod, times: b.times}
 	sum.times = sum.sampleTimesAroundEdge(at)
 	b.values = append(b.values[:0], make([]float64, len(sum.times))...)
 	sum.values = b.values
@@ -165,15 +165,15 @@ func (b *edgeBuffers) sumSeriesAroundEdge(series []scannedSeries, at, interval i
 }
 
 // sampleTimesAroundEdge returns the times of the samples on both sides of an edge.
-func (s *scannedSeries) sampleTimesAroundEdge(at int64) []int64 {
-	k := sampleTimes(s.times).sampleIndexAfter(at)
+func (s *evaluatedSeries) sampleTimesAroundEdge(at int64) []int64 {
+	k := evaluatedTimes(s.times).sampleIndexAfter(at)
 	return s.times[max(0, k-edgeSamples):min(len(s.times), k+edgeSamples)]
 }
 
 // addCounterToSum adds a counter to a sum of counters; false if it began again, or paused.
-func (s *scannedSeries) addCounterToSum(sum *scannedSeries, interval int64) bool {
+func (s *evaluatedSeries) addCounterToSum(sum *evaluatedSeries, interval int64) bool {
 	last, newest, ended := 0.0, int64(0), false
-	next := sampleTimes(s.times).sampleIndexAfter(sum.times[0] - 1)
+	next := evaluatedTimes(s.times).sampleIndexAfter(sum.times[0] - 1)
 	if next > 0 && !value.IsStaleNaN(s.values[next-1]) {
 		last = s.values[next-1]
 	}

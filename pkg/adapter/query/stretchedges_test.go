@@ -11,13 +11,13 @@ import (
 // counts 800/s until 5 s, and 100/s since then, and none in its first series since 3 s.
 func TestStretchEdgesOfSeries(t *testing.T) {
 	t.Parallel()
-	pod := &scannedPod{labels: labels.FromStrings("pod", "web-1")}
+	pod := &evaluatedPod{labels: labels.FromStrings("pod", "web-1")}
 	times := []int64{-10_000, -5_000, 0, 6_000, 11_000, 16_000}
-	series := func(code string, values ...float64) scannedSeries {
-		return scannedSeries{labels: labels.FromStrings("pod", "web-1", "code", code), pod: pod, times: times, values: values, isCounter: true}
+	series := func(code string, values ...float64) evaluatedSeries {
+		return evaluatedSeries{labels: labels.FromStrings("pod", "web-1", "code", code), pod: pod, times: times, values: values, isCounter: true}
 	}
 	selectors := []exprSelector{{name: "x_total", isCounter: true}}
-	s := seriesScan{seriesBySelector: [][]scannedSeries{{
+	s := evaluationScan{seriesBySelector: [][]evaluatedSeries{{
 		series("200", 0, 4000, 8000, 10400, 10400, 10400), series("500", 0, 0, 0, 1700, 2200, 2700),
 	}}}
 	for from, want := range map[int64]float64{3_500: 1300, 5_500: 50, 6_000: 0} {

@@ -21,8 +21,8 @@ type stretchQueryable struct {
 	since, until int64
 	interval     int64 // milliseconds
 	// pod returns the pod of a series, or nil.
-	pod func(labels.Labels) *scannedPod
-	// edgeCounts: see seriesScan.
+	pod func(labels.Labels) *evaluatedPod
+	// edgeCounts: see evaluationScan.
 	edgeCounts map[edgeKey]float64
 }
 
@@ -62,7 +62,7 @@ func (q stretchQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 type stretchSeriesSet struct {
 	storage.SeriesSet
 	countedRange
-	pod    func(labels.Labels) *scannedPod
+	pod    func(labels.Labels) *evaluatedPod
 	times  []int64
 	values []float64
 	err    error

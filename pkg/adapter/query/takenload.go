@@ -16,8 +16,8 @@ import (
 const maxTakenEnds = 20
 
 // noteLoadLeavingEndedPods sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
-func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
-	newest := map[*scannedPod]timeSpan{}
+func (s *evaluationScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
+	newest := map[*evaluatedPod]timeSpan{}
 	for _, series := range s.seriesBySelector {
 		for i := range series {
 			if span, ok := series[i].newestIncrementBeforeEnd(interval); ok {
@@ -39,7 +39,7 @@ func (s *seriesScan) noteLoadLeavingEndedPods(c commonStretch, interval int64) {
 
 // noteLoadGivenToReadyPods sets when each pod that goes on gave load to pods that became ready together within its newest increment. Where load
 // also moved earlier, since the begin of the increment before, the rate of that increment did not last until then.
-func (s *seriesScan) noteLoadGivenToReadyPods(c commonStretch, interval int64) {
+func (s *evaluationScan) noteLoadGivenToReadyPods(c commonStretch, interval int64) {
 	readied, others := s.listLoadMoves(c)
 	for _, p := range s.orderedPods {
 		if p.newest == 0 || len(p.sampleTimes) == 0 {
@@ -55,14 +55,14 @@ func (s *seriesScan) noteLoadGivenToReadyPods(c commonStretch, interval int64) {
 			continue
 		}
 		at := readied[before-1]
-		if !hasTimeWithin(readied, times[n-3], at-interval/4) && !hasTimeWithin(others, times[n-3], times[n-1]) {
+		if !hasSampleTimeWithin(readied, times[n-3], at-interval/4) && !hasSampleTimeWithin(others, times[n-3], times[n-1]) {
 			p.gaveAt = at
 		}
 	}
 }
 
 // listLoadMoves returns the times at which pods became ready, and those at which they ended or ceased to be ready, both ascending.
-func (s *seriesScan) listLoadMoves(c commonStretch) (readied, others []int64) {
+func (s *evaluationScan) listLoadMoves(c commonStretch) (readied, others []int64) {
 	for _, p := range s.orderedPods {
 		if p.readied > 0 {
 			readied = append(readied, p.readied)
@@ -81,15 +81,15 @@ func (s *seriesScan) listLoadMoves(c commonStretch) (readied, others []int64) {
 	return readied, others
 }
 
-// hasTimeWithin reports whether a time is after from, and at to or earlier. The times ascend.
-func hasTimeWithin(times []int64, from, to int64) bool {
+// hasSampleTimeWithin reports whether a time is after from, and at to or earlier. The times ascend.
+func hasSampleTimeWithin(times []int64, from, to int64) bool {
 	i, _ := slices.BinarySearch(times, from+1)
 	return i < len(times) && times[i] <= to
 }
 
 // newestIncrementBeforeEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is
 // that of a hole.
-func (s *scannedSeries) newestIncrementBeforeEnd(interval int64) (newest timeSpan, ok bool) {
+func (s *evaluatedSeries) newestIncrementBeforeEnd(interval int64) (newest timeSpan, ok bool) {
 	if !s.isCounter {
 		return newest, false
 	}
@@ -102,7 +102,7 @@ func (s *scannedSeries) newestIncrementBeforeEnd(interval int64) (newest timeSpa
 }
 
 // lastPodReadiness returns the last time within a span at which a pod became ready; 0 without any.
-func (s *seriesScan) lastPodReadiness(span timeSpan) (at int64) {
+func (s *evaluationScan) lastPodReadiness(span timeSpan) (at int64) {
 	for _, p := range s.orderedPods {
 		if span.from < p.readied && p.readied < span.to {
 			at = max(at, p.readied)
@@ -112,7 +112,7 @@ func (s *seriesScan) lastPodReadiness(span timeSpan) (at int64) {
 }
 
 // loadTakenByReadyPods returns the part of the load before that pods which became ready between two times count since then.
-func (s *seriesScan) loadTakenByReadyPods(before, since timeSpan, interval int64) float64 {
+func (s *evaluationScan) loadTakenByReadyPods(before, since timeSpan, interval int64) float64 {
 	load, taken := 0.0, 0.0 // per millisecond
 	for _, series := range s.seriesBySelector {
 		for i := range series {
@@ -132,7 +132,7 @@ func (s *seriesScan) loadTakenByReadyPods(before, since timeSpan, interval int64
 }
 
 // meanCounterRateWithin returns the rate of a counter within a time, per millisecond.
-func (s *scannedSeries) meanCounterRateWithin(span timeSpan, interval int64) float64 {
+func (s *evaluatedSeries) meanCounterRateWithin(span timeSpan, interval int64) float64 {
 	r := countedRange{from: span.from, to: span.to, interval: interval}
 	s.pod.setPodCountedRange(s.labels.Get(model.MetricNameLabel), &r)
 	n, _ := increaseBetweenSamples(s.times, s.values, r)

@@ -14,8 +14,8 @@ import (
 // intervals with some jitter: one scrape may fail.
 const maxLateIntervals = 2.2
 
-// currentTrack is the last track of a series.
-type currentTrack struct {
+// currentCounterTrack is the last track of a series.
+type currentCounterTrack struct {
 	start       int   // index of its first sample; as many as there are samples if the series ended
 	first       int   // index of its first sample, also if the series ended
 	since       int64 // the first sample of the track, or of the tracks before that it continues, milliseconds
@@ -29,7 +29,7 @@ type currentTrack struct {
 // findCurrentTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
 // also ends where the counter begins again after a pause: its process was away. A track continues the track before if no more
 // than a missed scrape is between them, as after a change of the URL.
-func findCurrentTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
+func findCurrentTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentCounterTrack) {
 	restarted := false // with the track, also if the series ended
 	newest := int64(0) // the newest sample
 	for i, v := range values {
@@ -65,7 +65,7 @@ func isZeroBetweenPages(times []int64, values []float64, i int, interval int64) 
 }
 
 // lastZeroOfTrack returns the index of the last 0 before the track's first count; its first sample if that is none, or all are 0.
-func (t currentTrack) lastZeroOfTrack(values []float64) int {
+func (t currentCounterTrack) lastZeroOfTrack(values []float64) int {
 	for i := t.first; i < len(values); i++ {
 		if values[i] != 0 {
 			return max(t.first, i-1)
@@ -143,7 +143,7 @@ type trackSpan struct {
 }
 
 // appendTrackSpans appends the spans of a series' tracks to dst.
-func (s *scannedSeries) appendTrackSpans(dst []trackSpan, interval int64) []trackSpan {
+func (s *evaluatedSeries) appendTrackSpans(dst []trackSpan, interval int64) []trackSpan {
 	begin := -1
 	for i, v := range s.values {
 		if value.IsStaleNaN(v) {
@@ -184,16 +184,16 @@ type countedRange struct {
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
 	silent bool
-	// taken, takenAt and gaveAt: see scannedPod.
+	// taken, takenAt and gaveAt: see evaluatedPod.
 	taken           float64
 	takenAt, gaveAt int64
-	// edgeCounts are the counts of the series with the hash series until an edge; see seriesScan.
+	// edgeCounts are the counts of the series with the hash series until an edge; see evaluationScan.
 	edgeCounts map[edgeKey]float64
 	series     uint64
 }
 
 // setSeriesCountedRange sets the properties of a series in a range.
-func (r *countedRange) setSeriesCountedRange(p *scannedPod, l labels.Labels, edgeCounts map[edgeKey]float64) {
+func (r *countedRange) setSeriesCountedRange(p *evaluatedPod, l labels.Labels, edgeCounts map[edgeKey]float64) {
 	if p != nil {
 		p.setPodCountedRange(l.Get(model.MetricNameLabel), r)
 	}
@@ -321,8 +321,8 @@ func (r *countedRange) rateAfterLateSample(times []int64, values []float64, mean
 	return n / float64(since.to-since.from)
 }
 
-// endedTrack is a track that ended.
-type endedTrack struct {
+// endedCounterTrack is a track that ended.
+type endedCounterTrack struct {
 	to, marker int64   // its last sample, and the staleness marker behind it
 	newestRate float64 // of its last increment, per millisecond
 	hasRate    bool
@@ -330,7 +330,7 @@ type endedTrack struct {
 
 // countUntilTrackEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
 // as before, without what young pods took.
-func (t endedTrack) countUntilTrackEnd(r *countedRange) float64 {
+func (t endedCounterTrack) countUntilTrackEnd(r *countedRange) float64 {
 	overlap := min(t.marker, r.to) - max(t.to, r.from)
 	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
 		return 0
@@ -349,7 +349,7 @@ func (r *countedRange) tookLoadWithin(span timeSpan) bool {
 
 // countBetweenTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same
 // counter goes on elsewhere: at the mean of the rates just before and just after.
-func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r *countedRange) float64 {
+func (t endedCounterTrack) countBetweenTracks(from int64, firstRate float64, r *countedRange) float64 {
 	overlap := min(from, r.to) - max(t.to, r.from)
 	if t.to == 0 || overlap <= 0 || isPauseBetweenSamples(from-t.to, r.interval) {
 		return 0
@@ -362,7 +362,7 @@ func (t endedTrack) countBetweenTracks(from int64, firstRate float64, r *counted
 
 // countAfterTrackEnd returns the count of a track after its end until the end of the range, if its counter goes on elsewhere: the
 // first sample there is at since.
-func (t endedTrack) countAfterTrackEnd(since int64, r *countedRange) float64 {
+func (t endedCounterTrack) countAfterTrackEnd(since int64, r *countedRange) float64 {
 	if t.to == 0 || t.to >= r.to || isPauseBetweenSamples(since-t.to, r.interval) {
 		return 0
 	}

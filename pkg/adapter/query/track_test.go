@@ -232,7 +232,7 @@ func TestHolesOfEndedCounters(t *testing.T) {
 // its newest series.
 func TestEndsOfManySeries(t *testing.T) {
 	t.Parallel()
-	p := &scannedPod{sampleTimes: []namedSampleTimes{{name: "x_total", times: sampleTimes{15, 20}, pagedSince: 15, since: 15}}}
+	p := &evaluatedPod{sampleTimes: []namedSampleTimes{{name: "x_total", times: evaluatedTimes{15, 20}, pagedSince: 15, since: 15}}}
 	sel := exprSelector{name: "x_total", isCounter: true}
 	for range 1000 {
 		for _, times := range [][]int64{{2, 11}, {2, 4}, {16, 18}} {

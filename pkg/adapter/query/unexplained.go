@@ -140,7 +140,7 @@ func rateBeforeSample(times []int64, values []float64, i int) float64 {
 }
 
 // separateProcessesOfQueriedPod is separateCounterProcesses, with the rate of the pod's other counters if it is needed.
-func (s *seriesScanner) separateProcessesOfQueriedPod(p *scannedPod, l labels.Labels, times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
+func (s *evaluationScanner) separateProcessesOfQueriedPod(p *evaluatedPod, l labels.Labels, times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
 	separated, left, unexplained, since := separateCounterProcesses(times, values, 0)
 	if unexplained > 0 {
 		if known := s.steadyQueriedRate(p, l); known > 0 {
@@ -153,7 +153,7 @@ func (s *seriesScanner) separateProcessesOfQueriedPod(p *scannedPod, l labels.La
 // steadyQueriedRate returns the second highest rate, per millisecond, at which a pod's counters of the same name counted together that never
 // decreased: load moves from series to series of a process, and one that begins again may get all of it. Counters of several processes
 // behind one port decrease.
-func (s *seriesScanner) steadyQueriedRate(p *scannedPod, l labels.Labels) float64 {
+func (s *evaluationScanner) steadyQueriedRate(p *evaluatedPod, l labels.Labels) float64 {
 	name := l.Get(model.MetricNameLabel)
 	if rate, ok := p.steadyRates[name]; ok {
 		return rate
@@ -203,7 +203,7 @@ func addSteadyQueriedRates(rates map[int64]float64, times []int64, values []floa
 }
 
 // noteUnexplainedDecreases keeps the counter of a pod that went back most often, and the samples since it last did.
-func (p *scannedPod) noteUnexplainedDecreases(unexplained, samplesSince int) {
+func (p *evaluatedPod) noteUnexplainedDecreases(unexplained, samplesSince int) {
 	if unexplained > 0 && (p.unexplained == 0 || samplesSince < p.unexplainedSince) {
 		p.unexplainedSince = samplesSince
 	}

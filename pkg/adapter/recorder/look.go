@@ -63,7 +63,7 @@ func (b *decisionBuilder) addDecisionEntry(e *entry, first bool) {
 	e.read.Time = at
 	d.Reads = append(d.Reads, *e.read)
 	if e.pods != nil && !equalStatusSlices(e.pods, b.pods) {
-		d.Pods, b.pods = convertPodEntries(e.pods), e.pods
+		d.Pods, b.pods = convertRecordedPods(e.pods), e.pods
 	}
 }
 
@@ -95,7 +95,7 @@ func HaveSameReads(a, b *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
 	})
 }
 
-func convertPodEntries(pods []podEntry) []explainapi.Pod {
+func convertRecordedPods(pods []podEntry) []explainapi.Pod {
 	all := make([]explainapi.Pod, len(pods))
 	for i, p := range pods {
 		all[i] = explainapi.Pod{Name: p.name, Created: convertUnixToTime(p.created), Readied: convertUnixToTime(p.readied)}

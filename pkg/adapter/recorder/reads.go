@@ -48,7 +48,7 @@ func (p recordingProvider) GetMetricByName(ctx context.Context, name types.Names
 	}
 	p.recorder.recordRead(key, readSubject{object: info.GroupResource}, err, 1, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		values := resizeReadValues(into, 1)
-		setReadValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
+		setRecordedReadValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
 		return values, false
 	})
 	return value, err
@@ -72,7 +72,7 @@ func (p recordingProvider) GetMetricBySelector(ctx context.Context, namespace st
 		values, nanos := resizeReadValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			setReadValue(&values[i], v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
+			setRecordedReadValue(&values[i], v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -96,7 +96,7 @@ func (p recordingProvider) GetExternalMetric(ctx context.Context, namespace stri
 		values, nanos := resizeReadValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			setReadValue(&values[i], "", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
+			setRecordedReadValue(&values[i], "", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -114,9 +114,9 @@ func resizeReadValues(into []explainapi.Value, n int) []explainapi.Value {
 	return slices.Grow(into[:0], n)[:n]
 }
 
-// setReadValue sets all fields of a value; now is in nanoseconds. It runs for each pod of each read, and writes the name only where
+// setRecordedReadValue sets all fields of a value; now is in nanoseconds. It runs for each pod of each read, and writes the name only where
 // it changes: to write a pointer costs more than to compare it.
-func setReadValue(v *explainapi.Value, pod string, milli int64, at time.Time, window *int64, now int64) {
+func setRecordedReadValue(v *explainapi.Value, pod string, milli int64, at time.Time, window *int64, now int64) {
 	if v.Pod != pod {
 		v.Pod = pod
 	}
@@ -169,7 +169,7 @@ func (r *Recorder) recordRead(key readKey, subject readSubject, err error, value
 	}
 	answer := pendingAnswer{at: r.opts.Now(), rule: newRuleOfRead(key, subject), shared: len(found) > 1, values: values, convert: convert}
 	if err != nil {
-		answer.err, answer.values, answer.convert = clipLongMessage(err.Error()), 0, nil
+		answer.err, answer.values, answer.convert = clipRecordedMessage(err.Error()), 0, nil
 	}
 	if evidence != nil { // its slices alone: it lives in the context of the request
 		answer.omitted = evidence.Omitted
@@ -249,7 +249,7 @@ func encodePodState(p *discovery.Pod) int64 {
 func convertReadOmissions(omissions []metric.Omission) []explainapi.Omission {
 	var all []explainapi.Omission
 	for _, o := range omissions {
-		all = append(all, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: clipLongMessage(o.Detail)})
+		all = append(all, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: clipRecordedMessage(o.Detail)})
 	}
 	return all
 }

@@ -228,11 +228,11 @@ func newHPAStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
 	}
 	for _, c := range h.Status.Conditions[:min(len(h.Status.Conditions), maxStatusConditions)] {
 		s.Conditions = append(s.Conditions, explainapi.Condition{
-			Type: clipLongMessage(string(c.Type)), Status: clipLongMessage(string(c.Status)), Reason: clipLongMessage(c.Reason), Message: clipLongMessage(c.Message),
+			Type: clipRecordedMessage(string(c.Type)), Status: clipRecordedMessage(string(c.Status)), Reason: clipRecordedMessage(c.Reason), Message: clipRecordedMessage(c.Message),
 		})
 	}
 	for i := range h.Status.CurrentMetrics[:min(len(h.Status.CurrentMetrics), maxStatusMetrics)] {
-		s.Current = append(s.Current, getCurrentMetricValue(&h.Status.CurrentMetrics[i]))
+		s.Current = append(s.Current, getRecordedMetricValue(&h.Status.CurrentMetrics[i]))
 	}
 	return s
 }
@@ -254,15 +254,15 @@ func formatResourceVersion(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func clipLongMessage(text string) string {
+func clipRecordedMessage(text string) string {
 	if len(text) > maxTextBytes {
 		return text[:maxTextBytes-3] + "..."
 	}
 	return text
 }
 
-// getCurrentMetricValue returns the value of a metric in a status: a utilization in percent, else thousandths; 0 for a failed metric.
-func getCurrentMetricValue(m *autoscalingv2.MetricStatus) int64 {
+// getRecordedMetricValue returns the value of a metric in a status: a utilization in percent, else thousandths; 0 for a failed metric.
+func getRecordedMetricValue(m *autoscalingv2.MetricStatus) int64 {
 	var v autoscalingv2.MetricValueStatus
 	switch {
 	case m.Pods != nil:

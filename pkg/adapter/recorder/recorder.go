@@ -1,5 +1,5 @@
-// Package recorder keeps a record of the answers to each HorizontalPodAutoscaler and of its decisions: the values of each pod, the
-// omissions with their reasons, and the status as it changed.
+// Package recorder records the answers to each HorizontalPodAutoscaler and its decisions: values of pods, omissions and status changes,
+// encoded in blocks of memory.
 //
 // A record is a list of blocks of delta-coded entries. The newest hours of it are kept, within bounds for each autoscaler and for
 // all. It lives in the memory of a replica and ends with the autoscaler.

@@ -71,12 +71,12 @@ type serverRequest struct {
 	form    url.Values
 	timeout time.Duration // for each server
 	// readResponse reads a response with status 200 and any body, before the timer ends.
-	readResponse func(context.Context, *http.Response, *requestTimer) *requestFailure
+	readResponse func(context.Context, *http.Response, *requestTimer) *backendRequestFailure
 }
 
 // sendWithFailover sends a request to the servers in their order, until the first response.
-func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *requestFailure {
-	var failures []*requestFailure
+func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *backendRequestFailure {
+	var failures []*backendRequestFailure
 	for _, s := range c.servers {
 		f := c.sendUnlessServerDown(ctx, s, r)
 		if f == nil || !f.allowsServerFailover() {
@@ -88,7 +88,7 @@ func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *
 }
 
 // mergeServerFailures merges the failures of all servers, in the order of the servers.
-func (c *backendClient) mergeServerFailures(failures []*requestFailure) *requestFailure {
+func (c *backendClient) mergeServerFailures(failures []*backendRequestFailure) *backendRequestFailure {
 	all := *failures[0]
 	if len(failures) == 1 {
 		return &all
@@ -109,7 +109,7 @@ func (c *backendClient) mergeServerFailures(failures []*requestFailure) *request
 }
 
 // sendUnlessServerDown sends a request to a server. It skips a server that waits for its next try.
-func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServer, r serverRequest) *backendRequestFailure {
 	start := time.Now()
 	if f := s.admitServerRequest(start); f != nil {
 		return f
@@ -128,7 +128,7 @@ func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServ
 }
 
 // logServerState logs that one of several servers went down or came back.
-func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *requestFailure) {
+func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *backendRequestFailure) {
 	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.displayURL)
 	if f == nil {
 		log.Info("Server of a backend is back")
@@ -137,7 +137,7 @@ func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f 
 	log.Info("Server of a backend is down", "reason", f.text)
 }
 
-func (c *backendClient) sendQueryToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+func (c *backendClient) sendQueryToServer(ctx context.Context, s *backendServer, r serverRequest) *backendRequestFailure {
 	ctx, timer, cancel := startRequestTimer(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
@@ -152,9 +152,9 @@ func (c *backendClient) sendQueryToServer(ctx context.Context, s *backendServer,
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := classifyTransportError(findRequestErrorCause(ctx, err), r.timeout)
+		f := classifyBackendTransportError(findBackendErrorCause(ctx, err), r.timeout)
 		if f.outcome == outcomeTimeout && connecting.Load() {
-			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
+			f = &backendRequestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
 		return f
 	}

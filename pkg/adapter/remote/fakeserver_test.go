@@ -289,7 +289,7 @@ func formatValues(values []metric.Value, err error) string {
 	for _, v := range values {
 		name := v.Object.String()
 		if v.Object.Name == "" {
-			name = formatResultLabels(v.Labels)
+			name = formatServerResultLabels(v.Labels)
 		}
 		parts = append(parts, fmt.Sprintf("%s=%g", name, v.Value))
 	}

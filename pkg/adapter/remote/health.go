@@ -18,14 +18,14 @@ type backendHealth struct {
 	mu           sync.Mutex // guards all below
 	failures     int        // in a row
 	failingSince time.Time
-	downCause    *requestFailure // nil: up
+	downCause    *backendRequestFailure // nil: up
 }
 
 // failuresUntilDown is the number of failures in a row that a single query does not explain.
 const failuresUntilDown = 3
 
 // recordRequestOutcome records the outcome of a request. It logs when the backend goes down and when it is back, but no failure between.
-func (h *backendHealth) recordRequestOutcome(ctx context.Context, b *Backend, f *requestFailure) {
+func (h *backendHealth) recordRequestOutcome(ctx context.Context, b *Backend, f *backendRequestFailure) {
 	if f != nil && f.outcome == outcomeCancelled {
 		return
 	}

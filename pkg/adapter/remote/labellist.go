@@ -61,10 +61,10 @@ const listTimeoutFactor = 6
 
 func (b *Backend) fetchLabelList(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
 	timeout := listTimeoutFactor * b.config.Timeout
-	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
+	l := &labelListResponse{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
 	f := b.client.sendWithFailover(ctx, serverRequest{
 		path: path, method: method, form: s.encodeSeriesSelection(), timeout: timeout,
-		readResponse: func(ctx context.Context, resp *http.Response, _ *requestTimer) *requestFailure {
+		readResponse: func(ctx context.Context, resp *http.Response, _ *requestTimer) *backendRequestFailure {
 			body, f := openResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
 				return f
@@ -72,7 +72,7 @@ func (b *Backend) fetchLabelList(ctx context.Context, path, method string, s Ser
 			l.responseEnvelope = responseEnvelope{}
 			err := l.decodeLabelListResponse(json.NewDecoder(body))
 			if body.err != nil {
-				f = newResponseBodyFailure(findRequestErrorCause(ctx, body.err), b.config.MaxResponseBytes, timeout)
+				f = newResponseBodyFailure(findBackendErrorCause(ctx, body.err), b.config.MaxResponseBytes, timeout)
 			} else {
 				f = l.checkLabelList(err)
 			}
@@ -95,8 +95,8 @@ func (b *Backend) fetchLabelList(ctx context.Context, path, method string, s Ser
 	return metric.Errorf(f.chooseErrorKind(), "backend %s: list %s: %s", b.name, path, f.text)
 }
 
-// labelList decodes a response with a list of strings, as it arrives.
-type labelList struct {
+// labelListResponse decodes a response with a list of strings, as it arrives.
+type labelListResponse struct {
 	limit         int
 	acceptPartial bool
 	each          func(string) error
@@ -108,8 +108,8 @@ type labelList struct {
 var errNotStringList = errors.New("its data is not a list of strings")
 
 // decodeLabelListResponse decodes the whole response.
-func (l *labelList) decodeLabelListResponse(d *json.Decoder) error {
-	if err := expectLabelListDelim(d, json.Delim('{')); err != nil {
+func (l *labelListResponse) decodeLabelListResponse(d *json.Decoder) error {
+	if err := expectResponseListDelim(d, json.Delim('{')); err != nil {
 		return err
 	}
 	for d.More() {
@@ -121,10 +121,10 @@ func (l *labelList) decodeLabelListResponse(d *json.Decoder) error {
 			return err
 		}
 	}
-	return expectLabelListDelim(d, json.Delim('}'))
+	return expectResponseListDelim(d, json.Delim('}'))
 }
 
-func (l *labelList) decodeServerLabelField(d *json.Decoder, key json.Token) error {
+func (l *labelListResponse) decodeServerLabelField(d *json.Decoder, key json.Token) error {
 	switch key {
 	case "status":
 		return d.Decode(&l.Status)
@@ -143,7 +143,7 @@ func (l *labelList) decodeServerLabelField(d *json.Decoder, key json.Token) erro
 	return d.Decode(&other)
 }
 
-func (l *labelList) decodeServerLabelItems(d *json.Decoder) error {
+func (l *labelListResponse) decodeServerLabelItems(d *json.Decoder) error {
 	open, err := d.Token()
 	if err != nil {
 		return err
@@ -168,10 +168,10 @@ func (l *labelList) decodeServerLabelItems(d *json.Decoder) error {
 			return l.callbackErr
 		}
 	}
-	return expectLabelListDelim(d, json.Delim(']'))
+	return expectResponseListDelim(d, json.Delim(']'))
 }
 
-func expectLabelListDelim(d *json.Decoder, want json.Delim) error {
+func expectResponseListDelim(d *json.Decoder, want json.Delim) error {
 	token, err := d.Token()
 	if err == nil && token != want {
 		err = fmt.Errorf("%v in the place of %v", token, want)
@@ -180,7 +180,7 @@ func expectLabelListDelim(d *json.Decoder, want json.Delim) error {
 }
 
 // checkLabelList returns the failure of a response that was decoded until err; nil for a complete list.
-func (l *labelList) checkLabelList(err error) *requestFailure {
+func (l *labelListResponse) checkLabelList(err error) *backendRequestFailure {
 	if err != nil {
 		return l.classifyLabelListError(err)
 	}
@@ -196,7 +196,7 @@ func (l *labelList) checkLabelList(err error) *requestFailure {
 	return nil
 }
 
-func (l *labelList) classifyLabelListError(err error) *requestFailure {
+func (l *labelListResponse) classifyLabelListError(err error) *backendRequestFailure {
 	switch {
 	case l.callbackErr != nil:
 		return newRequestFailuref(outcomeCancelled, "%v", err)

@@ -110,7 +110,7 @@ func (m *Metrics) removeBackendSeries(name string) {
 }
 
 // observeServerRequest counts a finished request. It skips a cancelled request: its outcome is not the server's.
-func (m *Metrics) observeServerRequest(name string, f *requestFailure, took time.Duration) {
+func (m *Metrics) observeServerRequest(name string, f *backendRequestFailure, took time.Duration) {
 	o := outcomeSuccess
 	if f != nil {
 		o = f.outcome

@@ -22,15 +22,15 @@ const (
 )
 
 // mayConcernOneNamespace reports whether series of a single namespace may be the cause.
-func (f *requestFailure) mayConcernOneNamespace() bool {
+func (f *backendRequestFailure) mayConcernOneNamespace() bool {
 	return f.outcome == outcomeBadResult || f.outcome == outcomeBadQuery || f.outcome == outcomeTooLarge
 }
 
 // fetchNamespaceScope queries the servers for the scope of a fetch. If series of a single namespace may have caused a failure, it
 // halves the scope until only such namespaces have a fault. Later fetches query them singly. If no namespace has an answer, the
 // failure is the query's.
-func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (*queryResult, *requestFailure) {
-	if !isPartitionedResult(sq.query.Rule) || f.scope.allNamespaces {
+func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (*queryResult, *backendRequestFailure) {
+	if !isPartitionedServerResult(sq.query.Rule) || f.scope.allNamespaces {
 		return b.fetchQueryResult(ctx, sq, f.scope, now)
 	}
 	if f.extends == nil {
@@ -49,8 +49,8 @@ func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f 
 	return s.mergeNamespaceFaults(), nil
 }
 
-// namespaceSearch is the search of a fetch for the namespaces with faults.
-type namespaceSearch struct {
+// faultyNamespaceSearch is the search of a fetch for the namespaces with faults.
+type faultyNamespaceSearch struct {
 	*Backend
 	sq    *standingQuery
 	fetch *queryFetch
@@ -60,13 +60,13 @@ type namespaceSearch struct {
 	queries  int        // that are left
 	mayHalve bool
 
-	result  *queryResult     // of the groups with an answer; nil without any
-	failure *requestFailure  // of the last group with a fault
-	faults  map[string]error // by namespace
+	result  *queryResult           // of the groups with an answer; nil without any
+	failure *backendRequestFailure // of the last group with a fault
+	faults  map[string]error       // by namespace
 }
 
-func (b *Backend) newNamespaceSearch(sq *standingQuery, f *queryFetch, now time.Time) *namespaceSearch {
-	s := &namespaceSearch{Backend: b, sq: sq, fetch: f, now: now, result: f.extends, groups: sq.groupScopeNamespaces(f.scope), faults: map[string]error{}}
+func (b *Backend) newNamespaceSearch(sq *standingQuery, f *queryFetch, now time.Time) *faultyNamespaceSearch {
+	s := &faultyNamespaceSearch{Backend: b, sq: sq, fetch: f, now: now, result: f.extends, groups: sq.groupScopeNamespaces(f.scope), faults: map[string]error{}}
 	s.queries = len(s.groups) + maxHalvingQueries
 	s.mayHalve = len(f.scope.namespaces) != sq.failedNamespaces || !now.Before(sq.nextHalving)
 	return s
@@ -74,10 +74,10 @@ func (b *Backend) newNamespaceSearch(sq *standingQuery, f *queryFetch, now time.
 
 // fetchNextNamespaces queries the servers for the next group. If that fails, it halves the group, or keeps the fault of its namespaces. It returns a
 // failure for which no namespace can be the cause.
-func (s *namespaceSearch) fetchNextNamespaces(ctx context.Context) *requestFailure {
+func (s *faultyNamespaceSearch) fetchNextNamespaces(ctx context.Context) *backendRequestFailure {
 	group := s.groups[0]
 	s.groups, s.queries = s.groups[1:], s.queries-1
-	result, failure := s.fetchQueryResult(ctx, s.sq, newNamespaceScope(group), s.now)
+	result, failure := s.fetchQueryResult(ctx, s.sq, newServerNamespaceScope(group), s.now)
 	if failure == nil {
 		result, failure = s.mergeBoundedResult(result, s.result)
 	}
@@ -100,7 +100,7 @@ func (s *namespaceSearch) fetchNextNamespaces(ctx context.Context) *requestFailu
 }
 
 // recordFailedNamespaces forgets the faults of single namespaces, since every one failed.
-func (s *namespaceSearch) recordFailedNamespaces() {
+func (s *faultyNamespaceSearch) recordFailedNamespaces() {
 	s.sq.faults = map[string]error{}
 	if s.mayHalve {
 		s.sq.failedNamespaces, s.sq.nextHalving = len(s.fetch.scope.namespaces), s.now.Add(halvingPause)
@@ -108,7 +108,7 @@ func (s *namespaceSearch) recordFailedNamespaces() {
 }
 
 // mergeNamespaceFaults returns the result with the faults, also those that were not queried again.
-func (s *namespaceSearch) mergeNamespaceFaults() *queryResult {
+func (s *faultyNamespaceSearch) mergeNamespaceFaults() *queryResult {
 	s.sq.failedNamespaces = 0
 	for n := range s.fetch.scope.namespaces {
 		if fault := s.sq.faults[n]; fault != nil {
@@ -116,13 +116,13 @@ func (s *namespaceSearch) mergeNamespaceFaults() *queryResult {
 		}
 	}
 	return s.result.mergeQueryResult(&queryResult{
-		namespaceScope: newNamespaceScope(slices.Collect(maps.Keys(s.faults))), evaluatedAt: s.now, faults: s.faults,
+		namespaceScope: newServerNamespaceScope(slices.Collect(maps.Keys(s.faults))), evaluatedAt: s.now, faults: s.faults,
 	})
 }
 
 // mergeBoundedResult returns a result with the namespaces of both; before may be nil. Together they are no larger than a single
 // response may be.
-func (b *Backend) mergeBoundedResult(r, before *queryResult) (*queryResult, *requestFailure) {
+func (b *Backend) mergeBoundedResult(r, before *queryResult) (*queryResult, *backendRequestFailure) {
 	merged := r.mergeQueryResult(before)
 	if before != nil && int64(merged.measureResultValues()) > memorybounds.DecodedRatio*b.config.MaxResponseBytes {
 		return nil, newRequestFailuref(outcomeTooLarge, "the answers take too much memory together: query fewer results, or raise maxResponseBytes")
@@ -165,11 +165,11 @@ func (sq *standingQuery) recordNamespaceFaults(group []string, faults map[string
 }
 
 // newNamespaceFault returns the error of reads of a namespace whose own query failed.
-func (b *Backend) newNamespaceFault(sq *standingQuery, f *requestFailure) error {
+func (b *Backend) newNamespaceFault(sq *standingQuery, f *backendRequestFailure) error {
 	return metric.Errorf(f.chooseErrorKind(), "rule %q: backend %s: %s", sq.query.Rule.Name, b.name, f.text)
 }
 
-func newNamespaceScope(namespaces []string) namespaceScope {
+func newServerNamespaceScope(namespaces []string) namespaceScope {
 	s := namespaceScope{namespaces: make(map[string]bool, len(namespaces))}
 	for _, n := range namespaces {
 		s.namespaces[n] = true

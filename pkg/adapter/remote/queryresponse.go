@@ -57,7 +57,7 @@ type responseEnvelope struct {
 }
 
 // checkEnvelopeStatus returns the failure that the envelope states; nil for success.
-func (e responseEnvelope) checkEnvelopeStatus() *requestFailure {
+func (e responseEnvelope) checkEnvelopeStatus() *backendRequestFailure {
 	switch {
 	case e.Status == "success" && e.Error == "":
 		return nil
@@ -90,7 +90,7 @@ func (e responseEnvelope) splitServerNotices() (warnings, infos []string) {
 }
 
 // readQueryResponse reads a response of at most maxBytes to an instant query.
-func readQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, turn *largeResponseTurn, timer *requestTimer) (*queryResponse, *requestFailure) {
+func readQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, turn *largeResponseTurn, timer *requestTimer) (*queryResponse, *backendRequestFailure) {
 	body, f := openResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
@@ -103,13 +103,13 @@ func readQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64,
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, newResponseBodyFailure(findRequestErrorCause(ctx, err), maxBytes, timer.timeout)
+		return nil, newResponseBodyFailure(findBackendErrorCause(ctx, err), maxBytes, timer.timeout)
 	}
 	return decodeQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
 }
 
 // openResponseBody returns the body of a JSON response, bounded to maxBytes.
-func openResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
+func openResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *backendRequestFailure) {
 	switch t := parseResponseMediaType(resp); t {
 	case "application/json":
 	case "text/html":
@@ -135,14 +135,14 @@ func parseResponseMediaType(resp *http.Response) string {
 var errResponseTooLarge = errors.New("answer too large")
 
 // newResponseBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
-func newResponseBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
+func newResponseBodyFailure(err error, maxBytes int64, timeout time.Duration) *backendRequestFailure {
 	if errors.Is(err, errResponseTooLarge) {
 		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
 	}
 	if errors.Is(err, errNoTurn) {
 		return newRequestFailuref(outcomeOther, "waited %v for other large answers of this backend, which are read one at a time: make its answers smaller", timeout)
 	}
-	f := classifyTransportError(err, timeout)
+	f := classifyBackendTransportError(err, timeout)
 	if f.outcome == outcomeConnect {
 		f.text += " in the middle of the answer"
 		f.serverWide = false
@@ -176,7 +176,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 
 // decodeQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
 // seconds: encoding/json takes more than three times as long (BenchmarkDecode).
-func decodeQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *requestFailure) {
+func decodeQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *backendRequestFailure) {
 	d := &responseDecoder{data: data, room: maxDecoded, internedStrings: map[string]string{}}
 	var e responseEnvelope
 	seen := map[string]bool{}
@@ -287,9 +287,9 @@ func (d *responseDecoder) decodeQueryResultSample() resultSample {
 		}
 	})
 	if d.failure == nil && d.resultFailure == nil && !valued {
-		d.resultFailure = newRequestFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
+		d.resultFailure = newRequestFailuref(outcomeBadResponse, "the result %s has no value", formatServerResultLabels(s.Metric))
 		if histogram {
-			d.resultFailure = newRequestFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
+			d.resultFailure = newRequestFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatServerResultLabels(s.Metric))
 		}
 	}
 	return s

@@ -166,7 +166,7 @@ func TestLargeResponsesTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		places := make(chan struct{}, 1)
-		read := func(size int, timeout time.Duration) *requestFailure {
+		read := func(size int, timeout time.Duration) *backendRequestFailure {
 			ctx, timer, cancel := startRequestTimer(t.Context(), timeout)
 			defer cancel()
 			body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)

@@ -163,11 +163,11 @@ func TestConnectCause(t *testing.T) {
 		&net.DNSError{Name: "prometheus", Err: "timeout"}: "no such host prometheus",
 		&net.OpError{Op: "dial", Err: errors.New("x")}:    "x",
 	} {
-		if f := classifyTransportError(fmt.Errorf("wrapped: %w", err), time.Second); f.text != want || !f.serverWide || f.outcome != outcomeConnect {
+		if f := classifyBackendTransportError(fmt.Errorf("wrapped: %w", err), time.Second); f.text != want || !f.serverWide || f.outcome != outcomeConnect {
 			t.Errorf("%v: %+v, want %s", err, f, want)
 		}
 	}
-	if f := classifyTransportError(errors.New("other"), time.Second); f.serverWide || f.outcome != outcomeOther || f.text != "other" {
+	if f := classifyBackendTransportError(errors.New("other"), time.Second); f.serverWide || f.outcome != outcomeOther || f.text != "other" {
 		t.Errorf("%+v", f)
 	}
 }

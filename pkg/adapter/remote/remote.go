@@ -1,4 +1,5 @@
-// Package remote is the backend for Prometheus-compatible servers: it refreshes queries ahead of the HPA, and serves from memory.
+// Package remote is the backend for Prometheus-compatible servers: HTTP requests with credentials, standing queries refreshed ahead of
+// the HPA, decoded responses, and results joined to objects.
 //
 // A read becomes a standing query, which serves reads of any namespace and any objects where the rule permits that. The first
 // read of a new query waits for the server. From then on Run repeats the query every refresh interval, until it has not been read
@@ -117,7 +118,7 @@ func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time)
 	var values []metric.Value
 	if r.result != nil {
 		namespace := q.Namespace
-		if !isPartitionedResult(q.Rule) {
+		if !isPartitionedServerResult(q.Rule) {
 			namespace = ""
 		}
 		if fault := r.result.findNamespaceFault(namespace); fault != nil {
@@ -196,7 +197,7 @@ func (b *Backend) dropStandingQueriesForMemory(owner string) {
 }
 
 // fetchQueryResult queries the servers at now, within a scope.
-func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
+func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *backendRequestFailure) {
 	var namespaces []string
 	if !s.allNamespaces {
 		namespaces = slices.Sorted(maps.Keys(s.namespaces))
@@ -214,11 +215,11 @@ func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s nam
 	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinQueryResultSamples(r.samples)
+	return serverResultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinQueryResultSamples(r.samples)
 }
 
 // sendInstantQuery sends an instant query for time now.
-func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Time, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
+func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Time, turn *largeResponseTurn) (*queryResponse, *backendRequestFailure) {
 	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
@@ -230,7 +231,7 @@ func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Ti
 	var r *queryResponse
 	f := b.client.sendWithFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
-		readResponse: func(ctx context.Context, resp *http.Response, timer *requestTimer) (f *requestFailure) {
+		readResponse: func(ctx context.Context, resp *http.Response, timer *requestTimer) (f *backendRequestFailure) {
 			if r, f = readQueryResponse(ctx, resp, b.config.MaxResponseBytes, turn, timer); f != nil {
 				turn.endLargeResponseTurn() // the next server may take its time
 			}
@@ -246,7 +247,7 @@ func formatEpochSeconds(t time.Time) string {
 }
 
 // rejectPartialResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
-func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
+func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *backendRequestFailure {
 	if len(r.infos) > 0 {
 		b.metrics.infos.WithLabelValues(b.name).Inc()
 	}
@@ -263,7 +264,7 @@ func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, 
 }
 
 // newServerWarningFailure returns the failure for warnings. Those of PromQL are about the rule or its series: all series were there.
-func newServerWarningFailure(warnings []string) *requestFailure {
+func newServerWarningFailure(warnings []string) *backendRequestFailure {
 	isOfStorage := func(w string) bool { return !strings.HasPrefix(w, "PromQL warning:") }
 	if i := slices.IndexFunc(warnings, isOfStorage); i >= 0 {
 		return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[i]))

@@ -56,8 +56,8 @@ func listRequestOutcomes() []requestOutcome {
 	}
 }
 
-// requestFailure explains the lack of a response.
-type requestFailure struct {
+// backendRequestFailure explains the lack of a response.
+type backendRequestFailure struct {
 	outcome requestOutcome
 	// text is the cause in a few words without secrets: it appears in the status of HPAs.
 	text string
@@ -69,12 +69,12 @@ type requestFailure struct {
 	since time.Time
 }
 
-func newRequestFailuref(o requestOutcome, format string, args ...any) *requestFailure {
-	return &requestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
+func newRequestFailuref(o requestOutcome, format string, args ...any) *backendRequestFailure {
+	return &backendRequestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
 }
 
 // allowsServerFailover reports whether another server of the same data may succeed.
-func (f *requestFailure) allowsServerFailover() bool {
+func (f *backendRequestFailure) allowsServerFailover() bool {
 	switch f.outcome {
 	case outcomeConnect, outcomeTimeout, outcomeTLS, outcomeThrottled, outcomeServerError, outcomeBadResponse, outcomeSkipped:
 		return true
@@ -86,7 +86,7 @@ func (f *requestFailure) allowsServerFailover() bool {
 }
 
 // chooseErrorKind returns the kind of a read's error.
-func (f *requestFailure) chooseErrorKind() metric.Kind {
+func (f *backendRequestFailure) chooseErrorKind() metric.Kind {
 	if f.outcome == outcomeBadQuery || f.outcome == outcomeBadResult {
 		return metric.KindInternal
 	}
@@ -94,7 +94,7 @@ func (f *requestFailure) chooseErrorKind() metric.Kind {
 }
 
 // allowsRegularRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
-func (f *requestFailure) allowsRegularRefresh() bool {
+func (f *backendRequestFailure) allowsRegularRefresh() bool {
 	switch f.outcome {
 	case outcomePartial, outcomeBadResult, outcomeBadResponse:
 		return true
@@ -105,17 +105,17 @@ func (f *requestFailure) allowsRegularRefresh() bool {
 	return false
 }
 
-// findRequestErrorCause returns context.DeadlineExceeded for an error of a request that its timer ended, and any other error as it is.
-func findRequestErrorCause(ctx context.Context, err error) error {
+// findBackendErrorCause returns context.DeadlineExceeded for an error of a request that its timer ended, and any other error as it is.
+func findBackendErrorCause(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return context.DeadlineExceeded
 	}
 	return err
 }
 
-// classifyTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
+// classifyBackendTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
 // that may contain secrets.
-func classifyTransportError(err error, timeout time.Duration) *requestFailure {
+func classifyBackendTransportError(err error, timeout time.Duration) *backendRequestFailure {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
@@ -126,10 +126,10 @@ func classifyTransportError(err error, timeout time.Duration) *requestFailure {
 	if fieldlimit.IsLongHeadersError(err) {
 		return newRequestFailuref(outcomeBadResponse, "%s", fieldlimit.LongHeadersCause)
 	}
-	if f := classifyTLSError(err); f != nil {
+	if f := classifyBackendTLSError(err); f != nil {
 		return f
 	}
-	if f := classifyConnectError(err); f != nil {
+	if f := classifyBackendConnectError(err); f != nil {
 		return f
 	}
 	var file *fs.PathError
@@ -143,7 +143,7 @@ func classifyTransportError(err error, timeout time.Duration) *requestFailure {
 	return newRequestFailuref(outcomeOther, "%s", clipServerText(text))
 }
 
-func classifyConnectError(err error) *requestFailure {
+func classifyBackendConnectError(err error) *backendRequestFailure {
 	text, host := netcause.DescribeConnect(err)
 	var dial *net.OpError
 	switch {
@@ -155,10 +155,10 @@ func classifyConnectError(err error) *requestFailure {
 	default:
 		return nil
 	}
-	return &requestFailure{outcome: outcomeConnect, text: text, serverWide: true}
+	return &backendRequestFailure{outcome: outcomeConnect, text: text, serverWide: true}
 }
 
-func classifyTLSError(err error) *requestFailure {
+func classifyBackendTLSError(err error) *backendRequestFailure {
 	text, detail := netcause.DescribeTLS(err, "server")
 	text += clipServerText(detail)
 	var invalid x509.CertificateInvalidError
@@ -168,7 +168,7 @@ func classifyTLSError(err error) *requestFailure {
 	if text == "" {
 		return nil
 	}
-	return &requestFailure{outcome: outcomeTLS, text: text, serverWide: true}
+	return &backendRequestFailure{outcome: outcomeTLS, text: text, serverWide: true}
 }
 
 // describeServerCertExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
@@ -189,7 +189,7 @@ func clipServerText(s string) string {
 }
 
 // checkResponseStatus returns the failure of a response's status; nil for 200. It may read the body.
-func checkResponseStatus(resp *http.Response, now time.Time) *requestFailure {
+func checkResponseStatus(resp *http.Response, now time.Time) *backendRequestFailure {
 	code := resp.StatusCode
 	if code == http.StatusOK {
 		return nil
@@ -205,9 +205,9 @@ func checkResponseStatus(resp *http.Response, now time.Time) *requestFailure {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return newRequestFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
 	case code == http.StatusTooManyRequests:
-		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRetryAfter(resp, now)}
+		return &backendRequestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRetryAfter(resp, now)}
 	case code/100 == 5:
-		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRetryAfter(resp, now)}
+		return &backendRequestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRetryAfter(resp, now)}
 	case words.fromAPI && isServerStorageError(words.text):
 		return newRequestFailuref(outcomeServerError, "%s", text)
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):

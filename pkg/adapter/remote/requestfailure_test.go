@@ -289,7 +289,7 @@ func TestFailuresShowNoPath(t *testing.T) {
 	}
 	refused := newRequestFailuref(outcomeConnect, "connection refused")
 	const want = "http://first: connection refused; https://second:9090: connection refused"
-	if got := c.mergeServerFailures([]*requestFailure{refused, refused}).text; got != want {
+	if got := c.mergeServerFailures([]*backendRequestFailure{refused, refused}).text; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -15,14 +15,14 @@ type responseDecoder struct {
 	data            []byte
 	offset          int
 	depth           int
-	failure         *requestFailure
+	failure         *backendRequestFailure
 	internedStrings map[string]string // equal strings share their memory
 	room            int64             // bytes that decoded values may still take
 
 	resultType    string // type of the result
 	resultDecoded bool   // a result was decoded
 	samples       []resultSample
-	resultFailure *requestFailure // of the first result without a number
+	resultFailure *backendRequestFailure // of the first result without a number
 }
 
 // failResponseDecoding records the first failure and skips the rest.

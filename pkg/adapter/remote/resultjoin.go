@@ -68,16 +68,16 @@ func (r *queryResult) findNamespaceFault(namespace string) error {
 // change the labels.
 func (r *queryResult) selectQueryResultValues(namespace string, objects []string) []metric.Value {
 	if namespace != "" {
-		return appendObjectValues(nil, r.valuesByNamespace[namespace], objects)
+		return appendServerResultValues(nil, r.valuesByNamespace[namespace], objects)
 	}
 	var found []metric.Value
 	for _, n := range r.sortedNamespaces {
-		found = appendObjectValues(found, r.valuesByNamespace[n], objects)
+		found = appendServerResultValues(found, r.valuesByNamespace[n], objects)
 	}
 	return found
 }
 
-func appendObjectValues(found, values []metric.Value, objects []string) []metric.Value {
+func appendServerResultValues(found, values []metric.Value, objects []string) []metric.Value {
 	if objects == nil {
 		return append(found, values...)
 	}
@@ -109,11 +109,11 @@ func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
 	return both
 }
 
-// isPartitionedResult reports whether a result has values of several namespaces, which a label separates.
-func isPartitionedResult(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
+// isPartitionedServerResult reports whether a result has values of several namespaces, which a label separates.
+func isPartitionedServerResult(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
 
-// resultJoin joins the results of an evaluation to objects.
-type resultJoin struct {
+// serverResultJoin joins the results of an evaluation to objects.
+type serverResultJoin struct {
 	query       rule.Query
 	text        rule.RemoteQuery
 	scope       namespaceScope
@@ -127,10 +127,10 @@ type namespacedValue struct {
 }
 
 // joinQueryResultSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
-func (j resultJoin) joinQueryResultSamples(samples []resultSample) (*queryResult, *requestFailure) {
+func (j serverResultJoin) joinQueryResultSamples(samples []resultSample) (*queryResult, *backendRequestFailure) {
 	results, times := j.splitSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
-	var unlabelled *requestFailure
+	var unlabelled *backendRequestFailure
 	for _, s := range results {
 		delete(s.Metric, metricNameLabel)
 		r, ok, f := j.joinQueryResultObject(s)
@@ -163,7 +163,7 @@ func (j resultJoin) joinQueryResultSamples(samples []resultSample) (*queryResult
 }
 
 // splitSampleTimes separates results from sample times.
-func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
+func (j serverResultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
 	if j.text.Times == "" {
 		return samples, nil
 	}
@@ -189,7 +189,7 @@ func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, se
 // no sample that the server still sees. If the query cannot return sample times, because the expression does not parse or hides
 // its metrics, it is the time of the evaluation: no better time is known. The server's evaluation time counts if it is earlier:
 // VictoriaMetrics may evaluate somewhat in the past.
-func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) time.Time {
+func (j serverResultJoin) findResultSampleTime(s resultSample, times selectorTimes) time.Time {
 	if j.text.Times != "" {
 		return times.lookupQueryResultTime(s.Metric, j.text.TimesNeeded)
 	}
@@ -200,20 +200,20 @@ func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) ti
 }
 
 // joinQueryResultObject joins a result to its object; false omits the result.
-func (j resultJoin) joinQueryResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
+func (j serverResultJoin) joinQueryResultObject(s resultSample) (namespacedValue, bool, *backendRequestFailure) {
 	r := j.query.Rule
 	namespace, f := j.resolveResultNamespace(s)
-	if f != nil || isPartitionedResult(r) && !j.scope.queryScopeCoversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
+	if f != nil || isPartitionedServerResult(r) && !j.scope.queryScopeCoversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}
 	if !r.External {
 		if v.Object.Name = s.Metric[r.ObjectLabel]; v.Object.Name == "" {
-			return namespacedValue{}, false, newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatResultLabels(s.Metric), r.ObjectLabel)
+			return namespacedValue{}, false, newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatServerResultLabels(s.Metric), r.ObjectLabel)
 		}
 		v.Object.Namespace = namespace
 	}
-	if !isPartitionedResult(r) {
+	if !isPartitionedServerResult(r) {
 		namespace = ""
 	}
 	return namespacedValue{namespace, v}, true, nil
@@ -221,7 +221,7 @@ func (j resultJoin) joinQueryResultObject(s resultSample) (namespacedValue, bool
 
 // resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
 // namespace. A result that may have come from another namespace than the requested is a failure.
-func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
+func (j serverResultJoin) resolveResultNamespace(s resultSample) (string, *backendRequestFailure) {
 	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
 		return "", nil
@@ -229,7 +229,7 @@ func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFail
 	is := s.Metric[r.NamespaceLabel]
 	switch {
 	case r.Shared() && is == "":
-		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatServerResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
 		return is, nil
 	case r.External && j.query.Objects == nil: // the value of a query, of no object
@@ -237,26 +237,26 @@ func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFail
 	case is == "" && !j.text.OfNamespace:
 		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s, %s)",
-			formatResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
+			formatServerResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
 	case is == "":
 		return requested, nil
 	case j.text.OfNamespace && requested != "" && is != requested:
-		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
+		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatServerResultLabels(s.Metric), requested)
 	}
 	return is, nil
 }
 
 // isOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
-func (j resultJoin) isOfOtherNamespace(namespace string) bool {
+func (j serverResultJoin) isOfOtherNamespace(namespace string) bool {
 	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
 // findResultSumFaults returns the error of each namespace in which two of the sorted values, which do not add up, have the same object.
-func (j resultJoin) findResultSumFaults(rows []namespacedValue) map[string]error {
+func (j serverResultJoin) findResultSumFaults(rows []namespacedValue) map[string]error {
 	faults := map[string]error{}
 	for i := 1; i < len(rows) && j.query.Rule.NonAdditive != ""; i++ {
 		if a, b := rows[i-1].value, rows[i]; a.Object == b.value.Object {
-			faults[b.namespace] = j.query.Rule.NewSeriesSumError(formatResultLabels(b.value.Labels))
+			faults[b.namespace] = j.query.Rule.NewSeriesSumError(formatServerResultLabels(b.value.Labels))
 		}
 	}
 	return faults
@@ -264,7 +264,7 @@ func (j resultJoin) findResultSumFaults(rows []namespacedValue) map[string]error
 
 // rejectDuplicateResults returns a failure if two of the sorted values have the same object. See findResultSumFaults for values that do not
 // add up: there the rule's author is not at fault.
-func (j resultJoin) rejectDuplicateResults(rows []namespacedValue) *requestFailure {
+func (j serverResultJoin) rejectDuplicateResults(rows []namespacedValue) *backendRequestFailure {
 	if j.query.Rule.External || j.query.Rule.NonAdditive != "" {
 		return nil
 	}
@@ -272,14 +272,14 @@ func (j resultJoin) rejectDuplicateResults(rows []namespacedValue) *requestFailu
 		a, b := rows[i-1].value, rows[i].value
 		if a.Object == b.Object {
 			return newRequestFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
-				j.query.Rule.ObjectLabel, a.Object, formatResultLabels(a.Labels), formatResultLabels(b.Labels), j.query.Rule.ObjectLabel)
+				j.query.Rule.ObjectLabel, a.Object, formatServerResultLabels(a.Labels), formatServerResultLabels(b.Labels), j.query.Rule.ObjectLabel)
 		}
 	}
 	return nil
 }
 
 // groupRowsByNamespace returns the result of sorted rows.
-func (j resultJoin) groupRowsByNamespace(rows []namespacedValue) *queryResult {
+func (j serverResultJoin) groupRowsByNamespace(rows []namespacedValue) *queryResult {
 	result := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
@@ -301,12 +301,12 @@ func (j resultJoin) groupRowsByNamespace(rows []namespacedValue) *queryResult {
 }
 
 // objectNamesAllLabels reports whether the object of a value has all that its labels say.
-func (j resultJoin) objectNamesAllLabels(l map[string]string) bool {
+func (j serverResultJoin) objectNamesAllLabels(l map[string]string) bool {
 	r := j.query.Rule
 	return !r.External && (len(l) == 1 || len(l) == 2 && l[r.NamespaceLabel] != "" && r.NamespaceLabel != r.ObjectLabel)
 }
 
-// formatResultLabels formats labels in PromQL syntax.
-func formatResultLabels(l map[string]string) string {
+// formatServerResultLabels formats labels in PromQL syntax.
+func formatServerResultLabels(l map[string]string) string {
 	return clipServerText(labels.FromMap(l).String())
 }

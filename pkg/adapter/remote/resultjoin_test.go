@@ -146,7 +146,7 @@ func TestJoin(t *testing.T) {
 					}
 					name := v.Object.String()
 					if r.External {
-						name = formatResultLabels(v.Labels)
+						name = formatServerResultLabels(v.Labels)
 					}
 					parts = append(parts, fmt.Sprintf("%s=%g@%s", name, v.Value, when))
 				}
@@ -309,7 +309,7 @@ func TestValuesThatDoNotAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinQueryResultSamples([]resultSample{
+	result, failure := serverResultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinQueryResultSamples([]resultSample{
 		{Metric: map[string]string{"namespace": "bank", "pod": "b"}}, {Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "0"}},
 		{Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "1"}},
 	})

@@ -19,7 +19,7 @@ type backendServer struct {
 
 	mu sync.Mutex // guards all below
 	// downCause is the failure for which requests skip the server until retryAt; nil: the server is up.
-	downCause    *requestFailure
+	downCause    *backendRequestFailure
 	failingSince time.Time // of the first failure in a row
 	retryAt      time.Time
 	failures     int  // in a row, of the whole server
@@ -59,14 +59,14 @@ func (s *backendServer) newServerRequest(ctx context.Context, method, path strin
 }
 
 // admitServerRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
-func (s *backendServer) admitServerRequest(now time.Time) *requestFailure {
+func (s *backendServer) admitServerRequest(now time.Time) *backendRequestFailure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.downCause == nil {
 		return nil
 	}
 	if s.probing || now.Before(s.retryAt) {
-		return &requestFailure{outcome: outcomeSkipped, text: s.downCause.text, serverWide: true, since: s.failingSince}
+		return &backendRequestFailure{outcome: outcomeSkipped, text: s.downCause.text, serverWide: true, since: s.failingSince}
 	}
 	s.probing = true
 	return nil
@@ -76,7 +76,7 @@ func (s *backendServer) admitServerRequest(now time.Time) *requestFailure {
 const timeoutsUntilDown = 3
 
 // recordServerOutcome records the outcome of a request. It reports whether the server was down before, and is down now.
-func (s *backendServer) recordServerOutcome(now time.Time, f *requestFailure, refresh time.Duration) (was, is bool) {
+func (s *backendServer) recordServerOutcome(now time.Time, f *backendRequestFailure, refresh time.Duration) (was, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was = s.downCause != nil
@@ -100,7 +100,7 @@ func (s *backendServer) recordServerOutcome(now time.Time, f *requestFailure, re
 }
 
 // markServerDown makes requests skip the server until the next try. The caller holds s.mu.
-func (s *backendServer) markServerDown(now time.Time, f *requestFailure, refresh time.Duration) {
+func (s *backendServer) markServerDown(now time.Time, f *backendRequestFailure, refresh time.Duration) {
 	if s.downCause == nil {
 		s.failingSince = now
 	}

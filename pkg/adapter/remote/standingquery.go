@@ -45,7 +45,7 @@ type standingQuery struct {
 
 // refreshFailure explains the lack of a newer result.
 type refreshFailure struct {
-	*requestFailure
+	*backendRequestFailure
 	began   time.Time // of the first failure since the last success
 	retryAt time.Time // no query starts before
 	scope   namespaceScope
@@ -175,7 +175,7 @@ func (b *Backend) awaitQueryResult(ctx context.Context, key string, q rule.Query
 // reads after a start arrive singly, and must not query all namespaces each time. The caller holds b.mu.
 func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *queryFetch {
 	result := sq.result
-	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitionedResult(sq.query.Rule) || sq.buildQueryScope().allNamespaces ||
+	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitionedServerResult(sq.query.Rule) || sq.buildQueryScope().allNamespaces ||
 		!b.running && now.Sub(result.evaluatedAt).Abs() >= b.config.Refresh {
 		return nil
 	}
@@ -218,7 +218,7 @@ func (b *Backend) runQueryFetch(ctx context.Context, sq *standingQuery, f *query
 }
 
 // fetchResultSafely queries the servers. A panic, as over an unforeseen response, is the failure of this fetch alone.
-func (b *Backend) fetchResultSafely(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (result *queryResult, failure *requestFailure) {
+func (b *Backend) fetchResultSafely(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (result *queryResult, failure *backendRequestFailure) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			result, failure = nil, newRequestFailuref(outcomeOther, "%v", b.panics.Report(ctx, fault, "backend", b.name, "rule", sq.query.Rule.Name))
@@ -228,7 +228,7 @@ func (b *Backend) fetchResultSafely(ctx context.Context, sq *standingQuery, f *q
 }
 
 // finishQueryFetch ends a fetch with a result or a failure.
-func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
+func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *backendRequestFailure) {
 	b.health.recordRequestOutcome(ctx, b, failure)
 	now := time.Now()
 	b.mu.Lock()
@@ -255,7 +255,7 @@ func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *qu
 }
 
 // recordRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
-func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
+func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *backendRequestFailure, now time.Time) time.Time {
 	began := chooseEarlierResultTime(now, failure.since)
 	if sq.failure != nil {
 		began = chooseEarlierResultTime(began, sq.failure.began)
@@ -270,7 +270,7 @@ func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure
 		}
 		due = now.Add(wait + time.Duration(float64(wait)*float64(sq.offset)/8)) // spreads the retries
 	}
-	sq.failure = &refreshFailure{requestFailure: failure, began: began, retryAt: due, scope: f.scope}
+	sq.failure = &refreshFailure{backendRequestFailure: failure, began: began, retryAt: due, scope: f.scope}
 	return due
 }
 

@@ -46,8 +46,8 @@ func newTokenRoundTripper(c *promconfig.OAuth2, next http.RoundTripper) (*tokenR
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
-		return newBaseTransport(&c.ProxyConfig, secured, true), nil
+	transport, err := newBackendTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
+		return newBackendBaseTransport(&c.ProxyConfig, secured, true), nil
 	})
 	if err != nil {
 		return nil, err

@@ -26,8 +26,8 @@ func NewTransport(b config.Backend) (http.RoundTripper, error) {
 }
 
 func newBackendTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, error) {
-	return newTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
-		next, err := addServerCredentials(c, newBaseTransport(&c.ProxyConfig, secured, c.EnableHTTP2))
+	return newBackendTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
+		next, err := addServerCredentials(c, newBackendBaseTransport(&c.ProxyConfig, secured, c.EnableHTTP2))
 		if err != nil {
 			return nil, err
 		}
@@ -38,8 +38,8 @@ func newBackendTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, err
 	})
 }
 
-// newTLSTransport returns a transport that build makes, again whenever a file of c changes.
-func newTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.RoundTripper, error)) (http.RoundTripper, error) {
+// newBackendTLSTransport returns a transport that build makes, again whenever a file of c changes.
+func newBackendTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.RoundTripper, error)) (http.RoundTripper, error) {
 	secured, err := promconfig.NewTLSConfig(c)
 	if err != nil {
 		return nil, err
@@ -58,8 +58,8 @@ func newTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.Roun
 	return promconfig.NewTLSRoundTripper(secured, files, build)
 }
 
-// newBaseTransport returns a transport as Prometheus's, with the bound.
-func newBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http2 bool) *http.Transport {
+// newBackendBaseTransport returns a transport as Prometheus's, with the bound.
+func newBackendBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http2 bool) *http.Transport {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)

@@ -31,7 +31,7 @@ const (
 // 1.37.
 var APIServices = []string{"v1.metrics.k8s.io", "v1beta1.metrics.k8s.io"}
 
-// Objects lists the existing pods and nodes; Cluster implements it. It must be safe for concurrent use. Callers share the returned
+// Objects lists the existing pods and nodes; MeasuredCluster implements it. It must be safe for concurrent use. Callers share the returned
 // objects, and must not change them.
 type Objects interface {
 	// SyncError returns nil once List and Get know all objects.
@@ -56,20 +56,20 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// API is metrics.k8s.io in its versions v1 and v1beta1.
-type API struct {
+// UsageAPI is metrics.k8s.io in its versions v1 and v1beta1.
+type UsageAPI struct {
 	deps    Deps
 	metrics *apiMetrics
 }
 
 // New returns an API.
-func New(deps Deps, opts Options) *API {
-	return &API{deps: deps, metrics: newUsageAPIMetrics(opts.Registerer)}
+func New(deps Deps, opts Options) *UsageAPI {
+	return &UsageAPI{deps: deps, metrics: newUsageAPIMetrics(opts.Registerer)}
 }
 
 // Group returns the API group, for a generic API server to install. The scheme, the codecs and the description are
 // metrics-server's. Its storage is not: it passes no context, and gives no reason for a missing usage.
-func (a *API) Group() *genericapiserver.APIGroupInfo {
+func (a *UsageAPI) Group() *genericapiserver.APIGroupInfo {
 	group := api.Build(newPodUsageStorage(a), newNodeUsageStorage(a))
 	storage := group.VersionedResourcesStorageMap[v1beta1.SchemeGroupVersion.Version]
 	group.VersionedResourcesStorageMap[v1.SchemeGroupVersion.Version] = storage
@@ -78,7 +78,7 @@ func (a *API) Group() *genericapiserver.APIGroupInfo {
 }
 
 // Definitions returns the OpenAPI definitions of the group's types. metrics-server describes v1beta1 alone; v1 has the same types.
-func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
+func (*UsageAPI) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
 	definitions := generated.GetOpenAPIDefinitions(ref)
 	stable := generated.GetOpenAPIDefinitions(func(path string) spec.Ref { return ref(toStableModelName(path)) })
 	for name, definition := range stable {

@@ -333,10 +333,10 @@ tachometer_resource_omissions_total{reason="warming_up",resource="pods"} 2
 
 func TestTableWithoutHeaders(t *testing.T) {
 	t.Parallel()
-	if got := newKubectlTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
+	if got := newUsageTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
 		t.Errorf("columns %v", got)
 	}
-	if got := newKubectlTable(nil).table.ColumnDefinitions; len(got) != 4 {
+	if got := newUsageTable(nil).table.ColumnDefinitions; len(got) != 4 {
 		t.Errorf("columns %v", got)
 	}
 }
@@ -368,7 +368,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := objectLookup{nil, Pods}.toUsageStatusError(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := usageObjectLookup{nil, Pods}.toUsageStatusError(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

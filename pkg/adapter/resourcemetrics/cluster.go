@@ -50,15 +50,15 @@ func NewClients(cfg *rest.Config) (Clients, error) {
 	return Clients{Metadata: pods, Kube: kube}, nil
 }
 
-// ClusterOptions are the settings of a Cluster.
+// ClusterOptions are the settings of a MeasuredCluster.
 type ClusterOptions struct {
 	// Addresses are the types of node addresses for requests to kubelets, the preferred type first. Empty means
 	// InternalIP, ExternalIP, InternalDNS, ExternalDNS, Hostname.
 	Addresses []corev1.NodeAddressType
 }
 
-// Cluster watches the pods and nodes of the cluster. It is safe for concurrent use.
-type Cluster struct {
+// MeasuredCluster watches the pods and nodes of the cluster. It is safe for concurrent use.
+type MeasuredCluster struct {
 	informers  map[string]cache.SharedIndexInformer // by resource
 	podLister  metadatalister.Lister
 	nodeLister corelisters.NodeLister
@@ -68,15 +68,15 @@ type Cluster struct {
 	watchErrors map[string]error // the last failure of a list or watch, by resource; guarded by mu
 }
 
-var _ Objects = (*Cluster)(nil)
+var _ Objects = (*MeasuredCluster)(nil)
 
-// NewCluster returns a Cluster without objects; Run fills it.
-func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
+// NewMeasuredCluster returns a MeasuredCluster without objects; Run fills it.
+func NewMeasuredCluster(c Clients, opts ClusterOptions) (*MeasuredCluster, error) {
 	byNamespace := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	gvr := corev1.SchemeGroupVersion.WithResource("pods")
 	pods := metadatainformer.NewFilteredMetadataInformer(c.Metadata, gvr, metav1.NamespaceAll, 0, byNamespace, nil).Informer()
 	nodes := coreinformers.NewNodeInformer(c.Kube, 0, cache.Indexers{})
-	cl := &Cluster{
+	cl := &MeasuredCluster{
 		informers:   map[string]cache.SharedIndexInformer{Pods: pods, Nodes: nodes},
 		podLister:   metadatalister.New(pods.GetIndexer(), gvr),
 		nodeLister:  corelisters.NewNodeLister(nodes.GetIndexer()),
@@ -115,7 +115,7 @@ func stripObjectMetadata(m metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
-func (c *Cluster) newWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
+func (c *MeasuredCluster) newWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
 	return func(ctx context.Context, r *cache.Reflector, err error) {
 		c.mu.Lock()
 		c.watchErrors[resource] = err
@@ -125,7 +125,7 @@ func (c *Cluster) newWatchErrorHandler(resource string) cache.WatchErrorHandlerW
 }
 
 // Run watches until ctx ends, and returns nil.
-func (c *Cluster) Run(ctx context.Context) error {
+func (c *MeasuredCluster) Run(ctx context.Context) error {
 	var watches errgroup.Group
 	for _, i := range c.informers {
 		watches.Go(func() error { i.RunWithContext(ctx); return nil })
@@ -134,7 +134,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 }
 
 // SyncError returns nil once all pods and nodes are known; else an error with the missing resource and the last failure.
-func (c *Cluster) SyncError() error {
+func (c *MeasuredCluster) SyncError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, resource := range []string{Pods, Nodes} {
@@ -151,7 +151,7 @@ func (c *Cluster) SyncError() error {
 
 // List returns the objects of Pods (namespace empty: of all namespaces) or Nodes that s selects. They are shared: the caller
 // must not change them.
-func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
+func (c *MeasuredCluster) List(resource, namespace string, s labels.Selector) []*metav1.PartialObjectMetadata {
 	if resource == Pods {
 		found, _ := c.podLister.Namespace(namespace).List(s) // a list from memory cannot fail
 		return found
@@ -165,7 +165,7 @@ func (c *Cluster) List(resource, namespace string, s labels.Selector) []*metav1.
 }
 
 // Get returns an object of Pods or Nodes, or nil. The caller must not change it.
-func (c *Cluster) Get(resource string, o metric.Object) *metav1.PartialObjectMetadata {
+func (c *MeasuredCluster) Get(resource string, o metric.Object) *metav1.PartialObjectMetadata {
 	if resource == Pods {
 		found, err := c.podLister.Namespace(o.Namespace).Get(o.Name)
 		if err != nil {
@@ -181,7 +181,7 @@ func (c *Cluster) Get(resource string, o metric.Object) *metav1.PartialObjectMet
 }
 
 // ListNodes returns the nodes with the addresses of their kubelets, in no fixed order.
-func (c *Cluster) ListNodes() []Node {
+func (c *MeasuredCluster) ListNodes() []Node {
 	all, _ := c.nodeLister.List(labels.Everything())
 	nodes := make([]Node, len(all))
 	for i, n := range all {
@@ -194,7 +194,7 @@ func (c *Cluster) ListNodes() []Node {
 const defaultKubeletPort = 10250
 
 // findKubeletAddress returns the kubelet's host:port; empty if the node has no address of the types.
-func (c *Cluster) findKubeletAddress(n *corev1.Node) string {
+func (c *MeasuredCluster) findKubeletAddress(n *corev1.Node) string {
 	port := cmp.Or(int(n.Status.DaemonEndpoints.KubeletEndpoint.Port), defaultKubeletPort)
 	for _, t := range c.addresses {
 		i := slices.IndexFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return a.Type == t && a.Address != "" })

@@ -29,8 +29,8 @@ func testNode(name string, port int32, addresses ...corev1.NodeAddress) *corev1.
 	return n
 }
 
-// newWatchedCluster returns a running Cluster of nodes and one pod.
-func newWatchedCluster(t *testing.T, opts ClusterOptions, fail error, nodes ...runtime.Object) *Cluster {
+// newWatchedCluster returns a running MeasuredCluster of nodes and one pod.
+func newWatchedCluster(t *testing.T, opts ClusterOptions, fail error, nodes ...runtime.Object) *MeasuredCluster {
 	t.Helper()
 	scheme := metadatafake.NewTestScheme()
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
@@ -44,7 +44,7 @@ func newWatchedCluster(t *testing.T, opts ClusterOptions, fail error, nodes ...r
 	if fail != nil {
 		pods.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, fail })
 	}
-	c, err := NewCluster(Clients{Metadata: pods, Kube: fake.NewClientset(nodes...)}, opts)
+	c, err := NewMeasuredCluster(Clients{Metadata: pods, Kube: fake.NewClientset(nodes...)}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,10 @@ import (
 	"k8s.io/metrics/pkg/apis/metrics"
 )
 
-// kubectlTable is the table that kubectl get shows.
-type kubectlTable struct{ table *metav1.Table }
+// usageTable is the table that kubectl get shows.
+type usageTable struct{ table *metav1.Table }
 
-func newKubectlTable(opts runtime.Object) kubectlTable {
+func newUsageTable(opts runtime.Object) usageTable {
 	t := &metav1.Table{}
 	if o, ok := opts.(*metav1.TableOptions); !ok || !o.NoHeaders {
 		t.ColumnDefinitions = []metav1.TableColumnDefinition{
@@ -22,10 +22,10 @@ func newKubectlTable(opts runtime.Object) kubectlTable {
 			{Name: "Window", Type: "string", Format: "duration", Description: "What the CPU usage is an average over."},
 		}
 	}
-	return kubectlTable{t}
+	return usageTable{t}
 }
 
-func (t kubectlTable) addPodUsageRow(m *metrics.PodMetrics) {
+func (t usageTable) addPodUsageRow(m *metrics.PodMetrics) {
 	sum := corev1.ResourceList{}
 	for _, c := range m.Containers {
 		for name, q := range c.Usage {
@@ -37,11 +37,11 @@ func (t kubectlTable) addPodUsageRow(m *metrics.PodMetrics) {
 	t.addKubectlRow(m, m.Name, sum, m.Window)
 }
 
-func (t kubectlTable) addNodeUsageRow(m *metrics.NodeMetrics) {
+func (t usageTable) addNodeUsageRow(m *metrics.NodeMetrics) {
 	t.addKubectlRow(m, m.Name, m.Usage, m.Window)
 }
 
-func (t kubectlTable) addKubectlRow(object runtime.Object, name string, usage corev1.ResourceList, window metav1.Duration) {
+func (t usageTable) addKubectlRow(object runtime.Object, name string, usage corev1.ResourceList, window metav1.Duration) {
 	t.table.Rows = append(t.table.Rows, metav1.TableRow{
 		Cells:  []any{name, usage.Cpu().String(), usage.Memory().String(), window.Duration.String()},
 		Object: runtime.RawExtension{Object: object},

@@ -16,7 +16,7 @@ import (
 )
 
 // listPodUsages returns the usages of pods, in their order, and the omitted pods with their reasons.
-func (a *API) listPodUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
+func (a *UsageAPI) listPodUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.PodMetrics{}, nil, nil
 	}
@@ -51,7 +51,7 @@ func (a *API) listPodUsages(ctx context.Context, objects []*metav1.PartialObject
 }
 
 // listNodeUsages returns the usages of nodes, like listPodUsages for pods.
-func (a *API) listNodeUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
+func (a *UsageAPI) listNodeUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.NodeMetrics{}, nil, nil
 	}

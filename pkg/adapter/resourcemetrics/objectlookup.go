@@ -16,14 +16,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// objectLookup finds the objects of one resource.
-type objectLookup struct {
+// usageObjectLookup finds the objects of one resource.
+type usageObjectLookup struct {
 	objects  Objects
 	resource string // plural
 }
 
 // listSelectedObjects returns the objects of a list, in kube-apiserver's order.
-func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
+func (l usageObjectLookup) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
 		return nil, newUnavailableUsagef("the cluster's %s are not known yet: %w", l.resource, err)
 	}
@@ -47,7 +47,7 @@ func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalver
 }
 
 // getUsageObject returns the object of a get, or a not-found error.
-func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+func (l usageObjectLookup) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
 		return nil, newUnavailableUsagef("the cluster's %s are not known yet: %w", l.resource, err)
 	}

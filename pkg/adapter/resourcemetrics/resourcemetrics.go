@@ -1,4 +1,5 @@
-// Package resourcemetrics serves metrics.k8s.io: the CPU and memory usage of pods and nodes, each with its own time and window.
+// Package resourcemetrics serves metrics.k8s.io: the CPU and memory usage of pods and nodes, read from kubelets or computed by rules,
+// each with its own time and window.
 package resourcemetrics
 
 import (

@@ -17,7 +17,7 @@ func newUnavailableUsagef(format string, args ...any) error {
 }
 
 // newNoUsageListError returns the error of a list that found objects, all without usage.
-func (l objectLookup) newNoUsageListError(omitted []metric.Omission) error {
+func (l usageObjectLookup) newNoUsageListError(omitted []metric.Omission) error {
 	noun := l.resource
 	if len(omitted) == 1 {
 		noun = nameSingularKind(noun)
@@ -26,12 +26,12 @@ func (l objectLookup) newNoUsageListError(omitted []metric.Omission) error {
 }
 
 // newNoUsageError returns the error of an existing object without usage: "not found", as clients of metrics-server expect.
-func (l objectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
+func (l usageObjectLookup) newNoUsageError(o metric.Object, omitted []metric.Omission) error {
 	return metric.Errorf(metric.KindNotFound, "no usage of %s %s: %s", nameSingularKind(l.resource), o, metric.SummarizeOmissions(omitted))
 }
 
 // toUsageStatusError returns err as a status of the API.
-func (l objectLookup) toUsageStatusError(ctx context.Context, name string, err error) error {
+func (l usageObjectLookup) toUsageStatusError(ctx context.Context, name string, err error) error {
 	details := &metav1.StatusDetails{Group: metrics.GroupName, Kind: l.resource, Name: name}
 	return apistatus.ToStatus(ctx, "usage of "+l.resource, err, details, "name", name)
 }

@@ -23,12 +23,12 @@ type usageObject[T any] interface {
 
 // usageStorage serves the usage of one resource. T is the resource's API type.
 type usageStorage[T any, P usageObject[T]] struct {
-	objectLookup
+	usageObjectLookup
 	kind       string // of T; it differs from the resource's name
 	namespaced bool
 	listUsages func(context.Context, []*metav1.PartialObjectMetadata) ([]T, []metric.Omission, error)
 	makeList   func([]T) runtime.Object
-	addRow     func(kubectlTable, P)
+	addRow     func(usageTable, P)
 }
 
 type (
@@ -45,21 +45,21 @@ var (
 	_ rest.SingularNameProvider = (*podStorage)(nil)
 )
 
-func newPodUsageStorage(a *API) *podStorage {
+func newPodUsageStorage(a *UsageAPI) *podStorage {
 	return &podStorage{
-		objectLookup: objectLookup{a.deps.Objects, Pods}, kind: "PodMetrics", namespaced: true,
+		usageObjectLookup: usageObjectLookup{a.deps.Objects, Pods}, kind: "PodMetrics", namespaced: true,
 		listUsages: a.listPodUsages,
 		makeList:   func(items []metrics.PodMetrics) runtime.Object { return &metrics.PodMetricsList{Items: items} },
-		addRow:     kubectlTable.addPodUsageRow,
+		addRow:     usageTable.addPodUsageRow,
 	}
 }
 
-func newNodeUsageStorage(a *API) *nodeStorage {
+func newNodeUsageStorage(a *UsageAPI) *nodeStorage {
 	return &nodeStorage{
-		objectLookup: objectLookup{a.deps.Objects, Nodes}, kind: "NodeMetrics", namespaced: false,
+		usageObjectLookup: usageObjectLookup{a.deps.Objects, Nodes}, kind: "NodeMetrics", namespaced: false,
 		listUsages: a.listNodeUsages,
 		makeList:   func(items []metrics.NodeMetrics) runtime.Object { return &metrics.NodeMetricsList{Items: items} },
-		addRow:     kubectlTable.addNodeUsageRow,
+		addRow:     usageTable.addNodeUsageRow,
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *usageStorage[T, P]) Get(ctx context.Context, name string, _ *metav1.Get
 
 // ConvertToTable returns the table that kubectl get shows for a usage or a list of usages.
 func (s *usageStorage[T, P]) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
-	t := newKubectlTable(opts)
+	t := newUsageTable(opts)
 	if usage, ok := object.(P); ok {
 		s.addRow(t, usage)
 		return t.table, nil

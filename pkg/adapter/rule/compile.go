@@ -182,7 +182,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.listSelectorNamespaces(r.NamespaceLabel)
 	}
-	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), exprConservesCounts(t.root), measureEvaluationCost(t.root)
+	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), exprConservesCounts(t.root), measureExprCost(t.root)
 	r.filters = t.filtersExprResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}

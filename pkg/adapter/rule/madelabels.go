@@ -20,26 +20,26 @@ const (
 	maxLabelMeasure = 1 << 30
 )
 
-// labelMeasure bounds the bytes of a label: fixed, and times factor the longest label that the expression reads.
-type labelMeasure struct{ fixed, factor int }
+// exprLabelMeasure bounds the bytes of a label: fixed, and times factor the longest label that the expression reads.
+type exprLabelMeasure struct{ fixed, factor int }
 
 // addReviewedLabel returns the bound of a text that has count times other in it.
-func (m labelMeasure) addReviewedLabel(other labelMeasure, count int) labelMeasure {
-	return labelMeasure{min(m.fixed+count*other.fixed, maxLabelMeasure), min(m.factor+count*other.factor, maxLabelMeasure)}
+func (m exprLabelMeasure) addReviewedLabel(other exprLabelMeasure, count int) exprLabelMeasure {
+	return exprLabelMeasure{min(m.fixed+count*other.fixed, maxLabelMeasure), min(m.factor+count*other.factor, maxLabelMeasure)}
 }
 
-func (m labelMeasure) mergeReviewedLabel(other labelMeasure) labelMeasure {
-	return labelMeasure{max(m.fixed, other.fixed), max(m.factor, other.factor)}
+func (m exprLabelMeasure) mergeReviewedLabel(other exprLabelMeasure) exprLabelMeasure {
+	return exprLabelMeasure{max(m.fixed, other.fixed), max(m.factor, other.factor)}
 }
 
 // boundLabelBytes returns the bound for labels of the given length.
-func (m labelMeasure) boundLabelBytes(read int) int {
+func (m exprLabelMeasure) boundLabelBytes(read int) int {
 	return min(m.fixed, maxLabelMeasure) + min(m.factor, maxLabelMeasure)*read
 }
 
 // measureReviewedLabels returns a bound of each label that the expression makes, by its name.
-func measureReviewedLabels(node parser.Node) map[string]labelMeasure {
-	made := map[string]labelMeasure{}
+func measureReviewedLabels(node parser.Node) map[string]exprLabelMeasure {
+	made := map[string]exprLabelMeasure{}
 	for child := range parser.ChildrenIter(node) {
 		for name, m := range measureReviewedLabels(child) {
 			made[name] = made[name].mergeReviewedLabel(m)
@@ -49,20 +49,20 @@ func measureReviewedLabels(node parser.Node) map[string]labelMeasure {
 	if !ok || call.Func.Name != "label_replace" && call.Func.Name != "label_join" {
 		return made
 	}
-	measure := func(label string) labelMeasure {
+	measure := func(label string) exprLabelMeasure {
 		if m, found := made[label]; found {
-			return m.mergeReviewedLabel(labelMeasure{factor: 1})
+			return m.mergeReviewedLabel(exprLabelMeasure{factor: 1})
 		}
-		return labelMeasure{factor: 1}
+		return exprLabelMeasure{factor: 1}
 	}
 	text := make([]string, len(call.Args)) // empty for the vector
 	for i := range call.Args {
 		text[i] = parseTextArgument(call.Args[i])
 	}
-	var own labelMeasure
+	var own exprLabelMeasure
 	if call.Func.Name == "label_replace" {
 		references := strings.Count(text[2], "$")
-		own = labelMeasure{fixed: len(text[2])}.addReviewedLabel(measure(text[3]), references)
+		own = exprLabelMeasure{fixed: len(text[2])}.addReviewedLabel(measure(text[3]), references)
 	} else {
 		for i, source := range text[3:] {
 			own = own.addReviewedLabel(measure(source), 1)
@@ -101,7 +101,7 @@ func validateMadeLabels(t *exprTree) []keyError {
 // EvaluationCost bounds the memory of the labels that an evaluation of a rule makes.
 type EvaluationCost struct {
 	results int // operations with results that the engine may hold at a time
-	made    labelMeasure
+	made    exprLabelMeasure
 }
 
 // LabelBytes returns a bound of the bytes, if the evaluation reads so many series with so many bytes of labels together, and with no more
@@ -111,8 +111,8 @@ func (c EvaluationCost) LabelBytes(series, together, longest int) int {
 	return c.results * (together + series*(sampleBytes+c.made.boundLabelBytes(longest)))
 }
 
-// measureEvaluationCost returns the cost of an expression.
-func measureEvaluationCost(root parser.Expr) EvaluationCost {
+// measureExprCost returns the cost of an expression.
+func measureExprCost(root parser.Expr) EvaluationCost {
 	c := EvaluationCost{results: 1}
 	for _, m := range measureReviewedLabels(root) {
 		c.made = c.made.addReviewedLabel(m, 1)
@@ -122,7 +122,7 @@ func measureEvaluationCost(root parser.Expr) EvaluationCost {
 		case *parser.BinaryExpr:
 			c.results++
 			if n.VectorMatching != nil {
-				c.made = c.made.addReviewedLabel(labelMeasure{factor: 1}, len(n.VectorMatching.Include))
+				c.made = c.made.addReviewedLabel(exprLabelMeasure{factor: 1}, len(n.VectorMatching.Include))
 			}
 		case *parser.Call, *parser.AggregateExpr, *parser.UnaryExpr, *parser.SubqueryExpr:
 			c.results++

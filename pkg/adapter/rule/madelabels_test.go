@@ -48,7 +48,7 @@ func TestEvaluationCost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := measureEvaluationCost(tree.root).LabelBytes(10, 1000, 200); got != want {
+		if got := measureExprCost(tree.root).LabelBytes(10, 1000, 200); got != want {
 			t.Errorf("%s: %d bytes, want %d", query, got, want)
 		}
 	}

@@ -26,7 +26,7 @@ func findNeverWorkingOperator(e *parser.BinaryExpr, certain []string) error {
 	if m == nil || e.Op == parser.LOR || e.Op == parser.LUNLESS {
 		return nil
 	}
-	for _, label := range append(listDemandedLabels(e), certain...) {
+	for _, label := range append(listExprMatcherLabels(e), certain...) {
 		if slices.Contains(m.MatchingLabels, label) != m.On {
 			continue // the sides may differ in it
 		}
@@ -165,8 +165,8 @@ func listBinaryLabelMatchers(e *parser.BinaryExpr, label string) []*labels.Match
 	return nil
 }
 
-// listDemandedLabels returns the labels that the matchers of the selectors demand, except the name.
-func listDemandedLabels(expr parser.Expr) []string {
+// listExprMatcherLabels returns the labels that the matchers of the selectors demand, except the name.
+func listExprMatcherLabels(expr parser.Expr) []string {
 	var names []string
 	for _, matchers := range parser.ExtractSelectors(expr) {
 		for _, m := range matchers {

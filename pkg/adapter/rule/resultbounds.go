@@ -13,28 +13,28 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// numberBounds are the least and the greatest number that an expression may give; NaN is in none. They are empty if low > high.
-type numberBounds struct{ low, high float64 }
+// exprNumberBounds are the least and the greatest number that an expression may give; NaN is in none. They are empty if low > high.
+type exprNumberBounds struct{ low, high float64 }
 
 var (
-	anyNumber   = numberBounds{math.Inf(-1), math.Inf(1)}
-	notNegative = numberBounds{0, math.Inf(1)}
-	atLeastOne  = numberBounds{1, math.Inf(1)}
+	anyNumber   = exprNumberBounds{math.Inf(-1), math.Inf(1)}
+	notNegative = exprNumberBounds{0, math.Inf(1)}
+	atLeastOne  = exprNumberBounds{1, math.Inf(1)}
 )
 
-func (b numberBounds) areEmptyNumberBounds() bool { return b.low > b.high }
+func (b exprNumberBounds) areEmptyNumberBounds() bool { return b.low > b.high }
 
-func (b numberBounds) intersectNumberBounds(o numberBounds) numberBounds {
-	return numberBounds{max(b.low, o.low), min(b.high, o.high)}
+func (b exprNumberBounds) intersectNumberBounds(o exprNumberBounds) exprNumberBounds {
+	return exprNumberBounds{max(b.low, o.low), min(b.high, o.high)}
 }
 
-func (b numberBounds) areWithinNumberBounds(o numberBounds) bool {
+func (b exprNumberBounds) areWithinNumberBounds(o exprNumberBounds) bool {
 	return b.low >= o.low && b.high <= o.high
 }
 
 // resultBounds are the known bounds of an expression's results, for any series.
 type resultBounds struct {
-	numbers numberBounds
+	numbers exprNumberBounds
 	// always is set if there is a result without labels, and a number, also without any series.
 	always bool
 	// never is why there is no result; nil if there may be one. unusable is why every result is NaN or infinite.
@@ -84,7 +84,7 @@ func measureExprBounds(expr parser.Expr) resultBounds {
 		if math.IsNaN(e.Val) {
 			return newUnknownBounds()
 		}
-		return resultBounds{numbers: numberBounds{e.Val, e.Val}, always: true}
+		return resultBounds{numbers: exprNumberBounds{e.Val, e.Val}, always: true}
 	case *parser.VectorSelector:
 		return measureSelectorBounds(e)
 	case *parser.SubqueryExpr:
@@ -94,7 +94,7 @@ func measureExprBounds(expr parser.Expr) resultBounds {
 		b := measureExprBounds(e.Expr)
 		if e.Op == parser.SUB {
 			b.core, b.whole = "", false
-			b.numbers = numberBounds{-b.numbers.high, -b.numbers.low}
+			b.numbers = exprNumberBounds{-b.numbers.high, -b.numbers.low}
 		}
 		return b
 	case *parser.AggregateExpr:
@@ -131,7 +131,7 @@ func measureAggregateBounds(e *parser.AggregateExpr) resultBounds {
 	case parser.COUNT, parser.COUNT_VALUES:
 		b.numbers = atLeastOne
 	case parser.GROUP:
-		b.numbers = numberBounds{1, 1}
+		b.numbers = exprNumberBounds{1, 1}
 	case parser.STDDEV, parser.STDVAR:
 		b.numbers = notNegative
 	case parser.MIN, parser.MAX, parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
@@ -153,7 +153,7 @@ func choosesAmongSeries(e *parser.AggregateExpr) bool {
 }
 
 // sumNumberBounds returns the bounds of sums of one or more numbers.
-func sumNumberBounds(b numberBounds) numberBounds {
+func sumNumberBounds(b exprNumberBounds) exprNumberBounds {
 	sum := anyNumber
 	if b.low >= 0 {
 		sum.low = b.low
@@ -165,7 +165,7 @@ func sumNumberBounds(b numberBounds) numberBounds {
 }
 
 // callBounds are the bounds of functions, for any arguments. Counters do not decrease.
-var callBounds = map[string]numberBounds{
+var callBounds = map[string]exprNumberBounds{
 	"rate": notNegative, "increase": notNegative, "irate": notNegative, "changes": notNegative, "resets": notNegative,
 	"abs": notNegative, "exp": notNegative, "sgn": {-1, 1}, "time": notNegative, "timestamp": notNegative,
 	"stddev_over_time": notNegative, "stdvar_over_time": notNegative, "count_over_time": atLeastOne, "present_over_time": {1, 1},
@@ -220,7 +220,7 @@ func measureCallBounds(e *parser.Call) resultBounds {
 
 // measureAbsenceBounds returns the bounds of a function that has a result only if its argument has none.
 func measureAbsenceBounds(e *parser.Call, arg resultBounds) resultBounds {
-	b := resultBounds{numbers: numberBounds{1, 1}, always: arg.never != nil}
+	b := resultBounds{numbers: exprNumberBounds{1, 1}, always: arg.never != nil}
 	if arg.always {
 		b.never = fmt.Errorf("%s always has a value, so that %s never has one; remove it", shortenExprText(e.Args[0]), e.Func.Name)
 	}
@@ -231,7 +231,7 @@ func measureAbsenceBounds(e *parser.Call, arg resultBounds) resultBounds {
 }
 
 // clampNumberBounds returns the bounds of values between constant bounds.
-func clampNumberBounds(e *parser.Call, numbers numberBounds) numberBounds {
+func clampNumberBounds(e *parser.Call, numbers exprNumberBounds) exprNumberBounds {
 	low, high := math.Inf(-1), math.Inf(1)
 	for i, arg := range e.Args[1:] {
 		v, ok := evaluateConstantExpr(arg)
@@ -244,11 +244,11 @@ func clampNumberBounds(e *parser.Call, numbers numberBounds) numberBounds {
 		}
 	}
 	within := func(v float64) float64 { return max(low, min(high, v)) }
-	return numberBounds{within(numbers.low), within(numbers.high)}
+	return exprNumberBounds{within(numbers.low), within(numbers.high)}
 }
 
 // formatNumberBounds words bounds for an error.
-func (b numberBounds) formatNumberBounds() string {
+func (b exprNumberBounds) formatNumberBounds() string {
 	switch {
 	case b.low == b.high:
 		return fmt.Sprintf("%.6g", b.low)

@@ -43,15 +43,15 @@ func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
 	case e.Op == parser.LAND:
 		setExprIntersectionBounds(e, left, right, &b)
 	case e.Op.IsComparisonOperator() && e.ReturnBool:
-		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
+		b.numbers, b.always = exprNumberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
 	case e.Op.IsComparisonOperator():
 		setExprComparisonBounds(e, left, right, &b)
-	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
+	case e.Op == parser.DIV && right.numbers == exprNumberBounds{0, 0}:
 		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenExprText(e.RHS))
 	default:
 		b.numbers, b.always = combineNumberBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
 		if m := e.VectorMatching; e.Op == parser.SUB && e.LHS.String() == e.RHS.String() && (m == nil || !m.On && len(m.MatchingLabels) == 0) {
-			b.numbers = numberBounds{0, 0}
+			b.numbers = exprNumberBounds{0, 0}
 		}
 	}
 	return b
@@ -66,7 +66,7 @@ func uniteExprBounds(left, right resultBounds) resultBounds {
 		return left
 	}
 	united := resultBounds{
-		numbers: numberBounds{min(left.numbers.low, right.numbers.low), max(left.numbers.high, right.numbers.high)},
+		numbers: exprNumberBounds{min(left.numbers.low, right.numbers.low), max(left.numbers.high, right.numbers.high)},
 		always:  left.always || right.always,
 		reads:   slices.DeleteFunc(slices.Clone(left.reads), func(s string) bool { return !slices.Contains(right.reads, s) }),
 		lacks:   slices.DeleteFunc(slices.Clone(left.lacks), func(s string) bool { return !slices.Contains(right.lacks, s) }),
@@ -173,16 +173,16 @@ func exprKeptByComparison(e *parser.BinaryExpr) parser.Expr {
 }
 
 // numberBoundsOfComparison returns the bounds of the numbers that compare so with one of others.
-func numberBoundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
+func numberBoundsOfComparison(op parser.ItemType, others exprNumberBounds) exprNumberBounds {
 	switch op {
 	case parser.GTR:
-		return numberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}
+		return exprNumberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}
 	case parser.GTE:
-		return numberBounds{others.low, math.Inf(1)}
+		return exprNumberBounds{others.low, math.Inf(1)}
 	case parser.LSS:
-		return numberBounds{math.Inf(-1), math.Nextafter(others.high, math.Inf(-1))}
+		return exprNumberBounds{math.Inf(-1), math.Nextafter(others.high, math.Inf(-1))}
 	case parser.LTE:
-		return numberBounds{math.Inf(-1), others.high}
+		return exprNumberBounds{math.Inf(-1), others.high}
 	case parser.EQLC:
 		return others
 	}
@@ -190,7 +190,7 @@ func numberBoundsOfComparison(op parser.ItemType, others numberBounds) numberBou
 }
 
 // combineNumberBounds returns the bounds of an arithmetic operation.
-func combineNumberBounds(op parser.ItemType, a, b numberBounds) numberBounds {
+func combineNumberBounds(op parser.ItemType, a, b exprNumberBounds) exprNumberBounds {
 	var corners []float64
 	switch {
 	case op == parser.ADD:
@@ -205,5 +205,5 @@ func combineNumberBounds(op parser.ItemType, a, b numberBounds) numberBounds {
 	if len(corners) == 0 || slices.ContainsFunc(corners, math.IsNaN) {
 		return anyNumber
 	}
-	return numberBounds{slices.Min(corners), slices.Max(corners)}
+	return exprNumberBounds{slices.Min(corners), slices.Max(corners)}
 }

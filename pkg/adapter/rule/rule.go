@@ -1,6 +1,7 @@
 // The types of the package: Rule, Query and Set.
 
-// Package rule compiles rules: which API metric is computed by which PromQL expression, for which objects.
+// Package rule compiles and checks rules before any sample is read: the syntax of PromQL expressions, their labels, bounds and sums,
+// name patterns, and trials on made-up series.
 //
 // Expressions read float samples only (no native histograms): the embedded backend holds no others, and values from a
 // remote backend must be floats too.

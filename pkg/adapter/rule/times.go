@@ -33,7 +33,7 @@ func (t *exprTree) buildSampleTimesQuery(r *Rule) sampleTimesQuery {
 			return sampleTimesQuery{}
 		}
 	}
-	d := collectSampleTimes(t.root)
+	d := collectExprSampleTimes(t.root)
 	if !r.External {
 		by := []string{r.ObjectLabel}
 		if r.Namespaced && r.template.Render == nil && r.NamespaceLabel != r.ObjectLabel {
@@ -44,8 +44,8 @@ func (t *exprTree) buildSampleTimesQuery(r *Rule) sampleTimesQuery {
 	return d.printSampleTimesQuery()
 }
 
-// sampleTimes are the times that decide how old a result is.
-type sampleTimes struct {
+// exprSampleTimes are the times that decide how old a result is.
+type exprSampleTimes struct {
 	// paths has the selectors of the expression. A result is as old as the oldest of their newest samples.
 	paths []*timesPath
 	// groups are sets of paths: every result has a sample on at least one path of each.
@@ -61,9 +61,9 @@ type timesPath struct {
 	without bool
 }
 
-// newSampleTimesPath returns the path of a selector. A selector that looks at another time than now is as old as its sample was at that
+// newExprTimesPath returns the path of a selector. A selector that looks at another time than now is as old as its sample was at that
 // time: a comparison with yesterday is not a day old.
-func newSampleTimesPath(v *parser.VectorSelector) *timesPath {
+func newExprTimesPath(v *parser.VectorSelector) *timesPath {
 	expr := "timestamp(" + v.String() + ")"
 	if v.Timestamp != nil {
 		expr += " + (time() - " + formatPromQLSeconds(time.Duration(*v.Timestamp)*time.Millisecond) + ")"
@@ -102,14 +102,14 @@ func formatGroupingLabels(names []string) string {
 }
 
 // keepSampleTimesLabels drops all labels except by.
-func (s sampleTimes) keepSampleTimesLabels(by []string) {
+func (s exprSampleTimes) keepSampleTimesLabels(by []string) {
 	for _, p := range s.paths {
 		kept := slices.DeleteFunc(slices.Clone(by), func(l string) bool { return slices.Contains(p.names, l) == p.without })
 		p.names, p.without = kept, false
 	}
 }
 
-func (s sampleTimes) dropSampleTimesLabels(labels []string) {
+func (s exprSampleTimes) dropSampleTimesLabels(labels []string) {
 	for _, p := range s.paths {
 		if !p.without {
 			p.names = slices.DeleteFunc(slices.Clone(p.names), func(l string) bool { return slices.Contains(labels, l) })
@@ -124,14 +124,14 @@ func (s sampleTimes) dropSampleTimesLabels(labels []string) {
 }
 
 // joinSampleTimes returns the times of results that need the samples of both.
-func (s sampleTimes) joinSampleTimes(more sampleTimes) sampleTimes {
-	return sampleTimes{slices.Concat(s.paths, more.paths), slices.Concat(s.groups, more.groups)}
+func (s exprSampleTimes) joinSampleTimes(more exprSampleTimes) exprSampleTimes {
+	return exprSampleTimes{slices.Concat(s.paths, more.paths), slices.Concat(s.groups, more.groups)}
 }
 
 // alternateSampleTimes returns the times of results that need the samples of either. Which of the two a result comes from is
 // unknown, so the oldest of both counts.
-func (s sampleTimes) alternateSampleTimes(other sampleTimes) sampleTimes {
-	all := sampleTimes{paths: slices.Concat(s.paths, other.paths)}
+func (s exprSampleTimes) alternateSampleTimes(other exprSampleTimes) exprSampleTimes {
+	all := exprSampleTimes{paths: slices.Concat(s.paths, other.paths)}
 	if len(s.groups)*len(other.groups) > maxTimesGroups {
 		all.groups = [][]*timesPath{all.paths}
 		return all
@@ -144,27 +144,27 @@ func (s sampleTimes) alternateSampleTimes(other sampleTimes) sampleTimes {
 	return all
 }
 
-// collectSampleTimes returns the times behind the results of an expression.
-func collectSampleTimes(expr parser.Expr) sampleTimes {
+// collectExprSampleTimes returns the times behind the results of an expression.
+func collectExprSampleTimes(expr parser.Expr) exprSampleTimes {
 	if inner := findInnerRuleExpr(expr); inner != nil {
-		return collectSampleTimes(inner)
+		return collectExprSampleTimes(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		p := newSampleTimesPath(e)
-		return sampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
+		p := newExprTimesPath(e)
+		return exprSampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
 	case *parser.AggregateExpr:
-		return collectAggregateTimes(e)
+		return collectExprAggregateTimes(e)
 	case *parser.BinaryExpr:
-		return collectBinaryTimes(e)
+		return collectExprBinaryTimes(e)
 	case *parser.Call:
-		return collectCallTimes(e)
+		return collectExprCallTimes(e)
 	}
-	return sampleTimes{} // numbers and strings
+	return exprSampleTimes{} // numbers and strings
 }
 
-func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
-	s := collectSampleTimes(e.Expr)
+func collectExprAggregateTimes(e *parser.AggregateExpr) exprSampleTimes {
+	s := collectExprSampleTimes(e.Expr)
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO: // their results are series, with all labels
 	default:
@@ -177,11 +177,11 @@ func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
 	if e.Param == nil {
 		return s
 	}
-	return s.joinSampleTimes(collectSampleTimes(e.Param))
+	return s.joinSampleTimes(collectExprSampleTimes(e.Param))
 }
 
-func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
-	left, right := collectSampleTimes(e.LHS), collectSampleTimes(e.RHS)
+func collectExprBinaryTimes(e *parser.BinaryExpr) exprSampleTimes {
+	left, right := collectExprSampleTimes(e.LHS), collectExprSampleTimes(e.RHS)
 	m := e.VectorMatching
 	switch {
 	case m == nil:
@@ -206,7 +206,7 @@ func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
 }
 
 // keepLabelsOfMatching keeps the labels of an operand that are labels of the result as well.
-func keepLabelsOfMatching(s sampleTimes, m *parser.VectorMatching) {
+func keepLabelsOfMatching(s exprSampleTimes, m *parser.VectorMatching) {
 	if m.On {
 		s.keepSampleTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
 		return
@@ -214,10 +214,10 @@ func keepLabelsOfMatching(s sampleTimes, m *parser.VectorMatching) {
 	s.dropSampleTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
 }
 
-func collectCallTimes(e *parser.Call) sampleTimes {
-	var s sampleTimes
+func collectExprCallTimes(e *parser.Call) exprSampleTimes {
+	var s exprSampleTimes
 	for _, arg := range e.Args {
-		s = s.joinSampleTimes(collectSampleTimes(arg))
+		s = s.joinSampleTimes(collectExprSampleTimes(arg))
 	}
 	switch e.Func.Name {
 	case "label_replace", "label_join":
@@ -234,7 +234,7 @@ func collectCallTimes(e *parser.Call) sampleTimes {
 const madeTimesLabel = "tachometer_made"
 
 // makeSampleTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
-func (s sampleTimes) makeSampleTimesLabel(e *parser.Call) {
+func (s exprSampleTimes) makeSampleTimesLabel(e *parser.Call) {
 	made := strconv.Quote(findLabelMadeByExpr(e))
 	var sources strings.Builder
 	for _, arg := range e.Args[2:] {
@@ -260,7 +260,7 @@ func findLabelMadeByExpr(e *parser.Call) string {
 }
 
 // printSampleTimesQuery returns the query for the times of all paths.
-func (s sampleTimes) printSampleTimesQuery() sampleTimesQuery {
+func (s exprSampleTimes) printSampleTimesQuery() sampleTimesQuery {
 	var texts []string
 	numbers := map[*timesPath]int{}
 	for _, p := range s.paths {

@@ -48,10 +48,10 @@ func (c *compiledRule) tryRuleExpression(ctx context.Context, r *Rule) []keyErro
 	if r.Backend != config.ScrapeBackend {
 		return rejectAbsenceCall(r, expr)
 	}
-	if _, err := evaluateRuleTrial(ctx, expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
+	if _, err := evaluateExprTrial(ctx, expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
 		return newKeyErrorsf("query", "fails when it is evaluated: %w", err)
 	}
-	values, err := evaluateRuleTrial(ctx, expr, trialWorld{interval: c.limits.interval})
+	values, err := evaluateExprTrial(ctx, expr, trialWorld{interval: c.limits.interval})
 	if err == nil && values > 0 {
 		return newKeyErrorsf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
@@ -73,9 +73,9 @@ func rejectAbsenceCall(r *Rule, expr string) []keyError {
 	return nil
 }
 
-// evaluateRuleTrial evaluates an expression in a world and returns the number of its results. It returns no error for a trial
+// evaluateExprTrial evaluates an expression in a world and returns the number of its results. It returns no error for a trial
 // that takes too long.
-func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values int, err error) {
+func evaluateExprTrial(ctx context.Context, expr string, w trialWorld) (values int, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			values, err = 0, fmt.Errorf("panic: %v", fault)
@@ -92,7 +92,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	}
 	defer q.Close()
 	result := q.Exec(ctx)
-	if isRuleTrialTooLong(result.Err) {
+	if isExprTrialTooLong(result.Err) {
 		return 0, nil
 	}
 	if v, ok := result.Value.(promql.Vector); ok {
@@ -101,7 +101,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	return values, result.Err
 }
 
-func isRuleTrialTooLong(err error) bool {
+func isExprTrialTooLong(err error) bool {
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
 	var samples promql.ErrTooManySamples
@@ -119,34 +119,34 @@ var _ storage.Queryable = trialWorld{}
 
 // Querier implements storage.Queryable.
 func (w trialWorld) Querier(mint, maxt int64) (storage.Querier, error) {
-	return trialQuerier{world: w, mint: mint, maxt: maxt}, nil
+	return exprTrialQuerier{world: w, mint: mint, maxt: maxt}, nil
 }
 
-type trialQuerier struct {
+type exprTrialQuerier struct {
 	world      trialWorld
 	mint, maxt int64 // milliseconds
 }
 
 // LabelValues implements storage.Querier.
-func (q trialQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (q exprTrialQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // LabelNames implements storage.Querier.
-func (q trialQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+func (q exprTrialQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return nil, nil, nil
 }
 
 // Close implements storage.Querier.
-func (q trialQuerier) Close() error { return nil }
+func (q exprTrialQuerier) Close() error { return nil }
 
 // Select implements storage.Querier.
-func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	l, ok := makeTrialLabels(matchers)
+func (q exprTrialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	l, ok := makeExprTrialLabels(matchers)
 	if !ok || !q.world.made {
 		return storage.EmptySeriesSet()
 	}
-	set := &trialSeriesSet{}
+	set := &exprTrialSeriesSet{}
 	bounds := []string{""}
 	if strings.HasSuffix(l.Get(model.MetricNameLabel), "_bucket") && !l.Has(model.BucketLabel) {
 		bounds = []string{"0.1", "1", "+Inf"}
@@ -162,7 +162,7 @@ func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, 
 }
 
 // makeTrialSamples returns samples of a counter, the newest at the end.
-func (q trialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
+func (q exprTrialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
 	var points []promql.FPoint
 	step := max(1, q.world.interval.Milliseconds())
 	for t := q.maxt; t >= q.mint && len(points) < maxTrialSeriesSamples; t -= step {
@@ -173,8 +173,8 @@ func (q trialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
 	return points
 }
 
-// makeTrialLabels returns the labels of a series that all matchers match; false if it finds none.
-func makeTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
+// makeExprTrialLabels returns the labels of a series that all matchers match; false if it finds none.
+func makeExprTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
 	b := labels.NewBuilder(labels.FromStrings("namespace", "x", "pod", "x", "node", "x"))
 	for _, m := range matchers {
 		if !m.Matches(b.Get(m.Name)) {
@@ -206,14 +206,14 @@ func makeTrialLabelValue(m *labels.Matcher) string {
 	return ""
 }
 
-// trialSeriesSet is a storage.SeriesSet of series in memory.
-type trialSeriesSet struct {
+// exprTrialSeriesSet is a storage.SeriesSet of series in memory.
+type exprTrialSeriesSet struct {
 	all     []storage.Series
 	current storage.Series
 }
 
 // Next implements storage.SeriesSet.
-func (s *trialSeriesSet) Next() bool {
+func (s *exprTrialSeriesSet) Next() bool {
 	if len(s.all) == 0 {
 		return false
 	}
@@ -222,10 +222,10 @@ func (s *trialSeriesSet) Next() bool {
 }
 
 // At implements storage.SeriesSet.
-func (s *trialSeriesSet) At() storage.Series { return s.current }
+func (s *exprTrialSeriesSet) At() storage.Series { return s.current }
 
 // Err implements storage.SeriesSet.
-func (s *trialSeriesSet) Err() error { return nil }
+func (s *exprTrialSeriesSet) Err() error { return nil }
 
 // Warnings implements storage.SeriesSet.
-func (s *trialSeriesSet) Warnings() annotations.Annotations { return nil }
+func (s *exprTrialSeriesSet) Warnings() annotations.Annotations { return nil }

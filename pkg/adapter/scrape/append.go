@@ -75,11 +75,11 @@ func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (reje
 // createPageSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
 // appender has no room, or that has too many new series.
 func (m *Manager) createPageSeries(j *scrapeJob, r exposition.ParsedPage) map[int]error {
-	var created map[int][]*exposition.Series
+	var created map[int][]*exposition.PageSeries
 	for _, s := range r.Samples {
 		if s.Series.Ref == 0 {
 			if created == nil {
-				created = map[int][]*exposition.Series{}
+				created = map[int][]*exposition.PageSeries{}
 			}
 			family := r.FamilyOf(s)
 			created[family] = append(created[family], s.Series)
@@ -98,7 +98,7 @@ func (m *Manager) createPageSeries(j *scrapeJob, r exposition.ParsedPage) map[in
 }
 
 // createFamilySeries makes the series of a family, all of them or none.
-func (m *Manager) createFamilySeries(j *scrapeJob, at int64, series []*exposition.Series) error {
+func (m *Manager) createFamilySeries(j *scrapeJob, at int64, series []*exposition.PageSeries) error {
 	if err := j.loop.newSeries.checkSeriesChurn(at, len(series), j.opts); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (m *Manager) createFamilySeries(j *scrapeJob, at int64, series []*expositio
 }
 
 // sortFamiliesByRank returns the families in the order in which they get room: by rank, the demands of autoscalers first.
-func sortFamiliesByRank(created map[int][]*exposition.Series, ranks []int) []int {
+func sortFamiliesByRank(created map[int][]*exposition.PageSeries, ranks []int) []int {
 	families := slices.Sorted(maps.Keys(created)) // a full store must not choose at random
 	slices.SortStableFunc(families, func(a, b int) int {
 		if max(a, b) >= len(ranks) {
@@ -173,7 +173,7 @@ var staleMarker = math.Float64frombits(value.StaleNaN)
 
 // appendStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
 // series then ends by age.
-func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
+func (m *Manager) appendStaleMarker(s *exposition.PageSeries, t int64) {
 	if s.Ref == 0 {
 		return
 	}

@@ -18,10 +18,10 @@ const (
 	maxClockLag = time.Hour
 )
 
-// Clock tells the time of samples. It starts with the wall clock and goes on by the monotonic clock: a step of the wall clock,
+// SampleClock tells the time of samples. It starts with the wall clock and goes on by the monotonic clock: a step of the wall clock,
 // by NTP or by a person, would otherwise change the distance of two samples, and so double a rate. The engine that reads the
 // samples must take its now from the same Clock. Its methods may be called concurrently.
-type Clock struct {
+type SampleClock struct {
 	readWall func() time.Time // without a monotonic reading
 	wall     time.Time        // at the start, without a monotonic reading
 	started  time.Time        // the same moment, with a monotonic reading
@@ -31,18 +31,18 @@ type Clock struct {
 	slewedAt time.Time // with a monotonic reading
 }
 
-// NewClock returns a clock that shows the wall clock's time.
-func NewClock() *Clock {
-	return newClockWithWall(func() time.Time { return time.Now().Round(0) })
+// NewSampleClock returns a clock that shows the wall clock's time.
+func NewSampleClock() *SampleClock {
+	return newSampleClockWithWall(func() time.Time { return time.Now().Round(0) })
 }
 
-func newClockWithWall(readWall func() time.Time) *Clock {
+func newSampleClockWithWall(readWall func() time.Time) *SampleClock {
 	now := time.Now()
-	return &Clock{readWall: readWall, wall: readWall(), started: now, slewedAt: now}
+	return &SampleClock{readWall: readWall, wall: readWall(), started: now, slewedAt: now}
 }
 
 // Now returns the time, and moves the clock towards the wall clock.
-func (c *Clock) Now() time.Time {
+func (c *SampleClock) Now() time.Time {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,13 +58,13 @@ func (c *Clock) Now() time.Time {
 }
 
 // clockTimeAt returns the clock's time at a moment of time.Now.
-func (c *Clock) clockTimeAt(moment time.Time) time.Time {
+func (c *SampleClock) clockTimeAt(moment time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.clockTimeLocked(moment)
 }
 
 // clockTimeLocked is clockTimeAt for a caller that holds mu.
-func (c *Clock) clockTimeLocked(moment time.Time) time.Time {
+func (c *SampleClock) clockTimeLocked(moment time.Time) time.Time {
 	return c.wall.Add(moment.Sub(c.started) + c.offset)
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestClockStep sets the wall clock and compares the time that passes on the Clock with the time that passes.
+// TestClockStep sets the wall clock and compares the time that passes on the SampleClock with the time that passes.
 func TestClockStep(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -26,7 +26,7 @@ func TestClockStep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				step := time.Duration(0)
 				readWall := func() time.Time { return time.Now().Round(0).Add(step) }
-				c := newClockWithWall(readWall)
+				c := newSampleClockWithWall(readWall)
 				passFakeTime(time.Minute)
 				before := c.Now()
 				step = tc.step

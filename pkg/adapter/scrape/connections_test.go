@@ -139,7 +139,7 @@ func TestRequestsAreTheSame(t *testing.T) {
 	for _, url := range []string{
 		"http://10.0.0.1:8080/metrics", "http://10.0.0.1", "http://[fe80::1%25eth0]:80/a%2Fb/ü?x=y#z", "http://u:p@Cart:8080/?q",
 	} {
-		e := newTargetEndpoint(url, exposition.NewFamilies([]string{"a"}))
+		e := newScrapedEndpoint(url, exposition.NewFamilies([]string{"a"}))
 		for i, q := range []requestTemplate{e.namedRequest, e.getWholePageRequest()} {
 			if q.raw == nil {
 				t.Errorf("%s: left to net/http", url)
@@ -159,7 +159,7 @@ func TestRequestsAreTheSame(t *testing.T) {
 	for url, want := range map[string]string{
 		"http://10.0.0.1/": "10.0.0.1:80", "http://[::1]:9": "[::1]:9", "https://10.0.0.1/": "", "http://cärt/": "",
 	} {
-		if got := newTargetEndpoint(url, exposition.NewFamilies([]string{"a"})).dialAddress; got != want {
+		if got := newScrapedEndpoint(url, exposition.NewFamilies([]string{"a"})).dialAddress; got != want {
 			t.Errorf("%s: address %q, want %q", url, got, want)
 		}
 	}

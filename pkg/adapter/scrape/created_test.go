@@ -47,7 +47,7 @@ func TestLongNames(t *testing.T) {
 		for i := range count {
 			families = append(families, fmt.Sprintf("family_of_requests_with_a_number_%03d_total", i))
 		}
-		raw, got := newTargetEndpoint("http://cart-1:8080/metrics", exposition.NewFamilies(families)).namedRequest.raw, "whole"
+		raw, got := newScrapedEndpoint("http://cart-1:8080/metrics", exposition.NewFamilies(families)).namedRequest.raw, "whole"
 		switch {
 		case strings.Contains(string(raw), "_created"):
 			got = "created"

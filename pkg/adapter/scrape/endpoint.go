@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// targetEndpoint is the address of a target and the requests for its families. One scrape at a time uses it.
-type targetEndpoint struct {
+// scrapedEndpoint is the address of a target and the requests for its families. One scrape at a time uses it.
+type scrapedEndpoint struct {
 	url         string
 	loggedURL   string // the URL for logs, without user and query, which may hold secrets
 	dialAddress string // host and port for plain HTTP; empty: net/http connects
@@ -46,8 +46,8 @@ func newScrapeRequestHeader(accept string) http.Header {
 	return http.Header{"Accept": {accept}, "User-Agent": {"tachometer"}}
 }
 
-func newTargetEndpoint(address string, families *exposition.Families) *targetEndpoint {
-	e := &targetEndpoint{url: address, families: families, loggedURL: "invalid"}
+func newScrapedEndpoint(address string, families *exposition.Families) *scrapedEndpoint {
+	e := &scrapedEndpoint{url: address, families: families, loggedURL: "invalid"}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		e.urlErr = errInvalidURL
@@ -67,7 +67,7 @@ const maxNamesBytes = 6 << 10
 const maxNamedFamilies = 200
 
 // useTargetURL makes requests ask for u.
-func (e *targetEndpoint) useTargetURL(u *url.URL) {
+func (e *scrapedEndpoint) useTargetURL(u *url.URL) {
 	e.requestURL, e.namedRequest, e.wholeRequest = u, requestTemplate{}, requestTemplate{}
 	if len(e.families.Names()) > maxNamedFamilies {
 		return
@@ -76,7 +76,7 @@ func (e *targetEndpoint) useTargetURL(u *url.URL) {
 }
 
 // newNamedRequest renders a request for families by name, without their created samples if it would be too long; none if it still would.
-func (e *targetEndpoint) newNamedRequest(families *exposition.Families) requestTemplate {
+func (e *scrapedEndpoint) newNamedRequest(families *exposition.Families) requestTemplate {
 	named := *e.requestURL
 	for _, withCreated := range [...]bool{true, false} {
 		named.RawQuery = appendNameParams(e.requestURL.RawQuery, families.Names(), withCreated)
@@ -101,8 +101,8 @@ func parsePlainHTTPAddress(u *url.URL) string {
 }
 
 // cloneForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
-func (e *targetEndpoint) cloneForFamilies(families *exposition.Families) *targetEndpoint {
-	n := newTargetEndpoint(e.url, families)
+func (e *scrapedEndpoint) cloneForFamilies(families *exposition.Families) *scrapedEndpoint {
+	n := newScrapedEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
 	n.namesProven, n.namesHidden = e.namesProven, e.namesHidden
 	if e.redirected {
@@ -116,7 +116,7 @@ const maxRedirects = 3
 
 // followTargetRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
 // page on another scheme, host or port: a target must not send the scraper elsewhere.
-func (e *targetEndpoint) followTargetRedirect(err error) bool {
+func (e *scrapedEndpoint) followTargetRedirect(err error) bool {
 	var status *statusError
 	if !errors.As(err, &status) || status.location == "" {
 		return false
@@ -141,7 +141,7 @@ func formatHostPort(u *url.URL) string {
 }
 
 // forgetTargetRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
-func (e *targetEndpoint) forgetTargetRedirect() {
+func (e *scrapedEndpoint) forgetTargetRedirect() {
 	if !e.redirected {
 		return
 	}
@@ -152,7 +152,7 @@ func (e *targetEndpoint) forgetTargetRedirect() {
 }
 
 // newRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
-func (e *targetEndpoint) newRequestTemplate(u *url.URL, accept string) requestTemplate {
+func (e *scrapedEndpoint) newRequestTemplate(u *url.URL, accept string) requestTemplate {
 	request := &http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host, Header: newScrapeRequestHeader(accept),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -170,7 +170,7 @@ func (e *targetEndpoint) newRequestTemplate(u *url.URL, accept string) requestTe
 func (q requestTemplate) isRequestRendered() bool { return q.raw != nil || q.netHTTP != nil }
 
 // getWholePageRequest returns the request without family names.
-func (e *targetEndpoint) getWholePageRequest() requestTemplate {
+func (e *scrapedEndpoint) getWholePageRequest() requestTemplate {
 	if !e.wholeRequest.isRequestRendered() {
 		e.wholeRequest = e.newWholePageRequest(e.escaped)
 	}
@@ -178,7 +178,7 @@ func (e *targetEndpoint) getWholePageRequest() requestTemplate {
 }
 
 // newWholePageRequest renders a request for the whole page, with names as they are or without dots.
-func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
+func (e *scrapedEndpoint) newWholePageRequest(escaped bool) requestTemplate {
 	if escaped {
 		return e.newRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
 	}
@@ -186,7 +186,7 @@ func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
 }
 
 // requestsWholePage reports whether a scrape at now asks for the whole page at once.
-func (e *targetEndpoint) requestsWholePage(now time.Time) bool {
+func (e *scrapedEndpoint) requestsWholePage(now time.Time) bool {
 	return e.escaped || e.namesHidden || !e.namedRequest.isRequestRendered() || now.Before(e.wholeUntil)
 }
 

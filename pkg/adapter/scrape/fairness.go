@@ -4,10 +4,10 @@ package scrape
 
 // namespacePlaces are the scrapes of a namespace: waiting for a place, and under way. Manager.mu guards them.
 type namespacePlaces struct {
-	ready   [2]fifo[*scrapeLoop] // loops that wait for a place, by lane
-	running [2]int               // scrapes under way, by lane
-	waiting [2]bool              // in Manager.waiting
-	loops   int                  // current targets
+	ready   [2]waitingQueue[*scrapeLoop] // loops that wait for a place, by lane
+	running [2]int                       // scrapes under way, by lane
+	waiting [2]bool                      // in Manager.waiting
+	loops   int                          // current targets
 }
 
 // maxPlacesPerFree is the number of places that a namespace may have for each free place. A single namespace so gets three quarters

@@ -42,7 +42,7 @@ func (m *Manager) ReadFamilies(ctx context.Context, target metric.Object, url st
 
 // fetchFamilyPage gets a page over a connection of its own, and follows redirects on the same host.
 func (f *pageFetcher) fetchFamilyPage(ctx context.Context, url string, limits exposition.FamilyPageLimits) (exposition.FamilyPage, error) {
-	e := newTargetEndpoint(url, exposition.NewFamilies(nil))
+	e := newScrapedEndpoint(url, exposition.NewFamilies(nil))
 	if e.urlErr != nil {
 		return exposition.FamilyPage{}, e.urlErr
 	}
@@ -90,7 +90,7 @@ func (f *pageFetcher) requestFamilyPage(ctx context.Context, l *scrapeLoop, limi
 
 func listPageFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) (page exposition.FamilyPage, err error) {
 	if resp.Status != http.StatusOK {
-		wantsTLS := drainResponseBody(resp) && resp.Status == http.StatusBadRequest
+		wantsTLS := drainPageBody(resp) && resp.Status == http.StatusBadRequest
 		return page, newTargetStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	format, err := exposition.DetectFormat(resp.ContentType, resp.ContentEncoding)
@@ -100,7 +100,7 @@ func listPageFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) 
 	if err := (exposition.PageOptions{MaxBytes: limits.PageBytes}).CheckSize(resp.Length); err != nil {
 		return page, err
 	}
-	lister := exposition.NewFamilyLister(format, limits.PageBytes, limits.ListBytes)
+	lister := exposition.NewPageFamilyLister(format, limits.PageBytes, limits.ListBytes)
 	if page.Bytes, err = copyPageBody(lister, resp); err != nil {
 		return page, err
 	}
@@ -108,4 +108,4 @@ func listPageFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) 
 	return page, err
 }
 
-var _ io.Writer = (*exposition.FamilyLister)(nil)
+var _ io.Writer = (*exposition.PageFamilyLister)(nil)

@@ -24,7 +24,7 @@ const maxWitnessBytes = 200
 
 // revealHiddenFamilies looks, once in a while, for the families that a page lacks. It reports whether another request shows more;
 // later scrapes then make that request.
-func (f *pageFetcher) revealHiddenFamilies(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
+func (f *pageFetcher) revealHiddenFamilies(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
 	if now.Before(e.probeAfter) || !lacksAnyFamily(found) {
 		return false
 	}
@@ -36,7 +36,7 @@ func (f *pageFetcher) revealHiddenFamilies(ctx context.Context, l *scrapeLoop, e
 
 // fetchRevealedPage gets the page again by the request that shows more than the page r did. Its counters did not begin since r,
 // which did not show them.
-func (f *pageFetcher) fetchRevealedPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, r exposition.ParsedPage) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchRevealedPage(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions, r exposition.ParsedPage) (exposition.ParsedPage, int64, error) {
 	earlier, vanished := slices.Clone(r.Earlier), slices.Clone(r.Vanished)
 	page.FindBeginnings = false
 	revealed, n, err := f.requestTargetPage(ctx, l, e, e.getWholePageRequest(), l.parser, page)
@@ -48,7 +48,7 @@ func (f *pageFetcher) fetchRevealedPage(ctx context.Context, l *scrapeLoop, e *t
 
 // revealFamiliesByName compares a page by family with the whole page, and asks for a family of the whole page by its name: a target
 // that does not show it hides others too. Such a target is asked for whole pages from then on.
-func (f *pageFetcher) revealFamiliesByName(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
+func (f *pageFetcher) revealFamiliesByName(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
 	if e.requestsWholePage(now) {
 		return false
 	}
@@ -73,7 +73,7 @@ func (f *pageFetcher) revealFamiliesByName(ctx context.Context, l *scrapeLoop, e
 // revealEscapedFamilies looks for the families that a page lacks under their names without dots if requests ask for names as they are,
 // and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
 // HPA.
-func (f *pageFetcher) revealEscapedFamilies(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage) bool {
+func (f *pageFetcher) revealEscapedFamilies(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions, found exposition.ParsedPage) bool {
 	if !lacksEscapedFamily(e.families.Names(), found, e.escaped) {
 		return false
 	}
@@ -86,7 +86,7 @@ func (f *pageFetcher) revealEscapedFamilies(ctx context.Context, l *scrapeLoop, 
 }
 
 // probeTargetPage makes a request for a page of which no sample is kept: it only lists the families.
-func (f *pageFetcher) probeTargetPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, page exposition.PageOptions) (exposition.ParsedPage, error) {
+func (f *pageFetcher) probeTargetPage(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, q requestTemplate, page exposition.PageOptions) (exposition.ParsedPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
 	defer p.Release()
 	r, _, err := f.requestTargetPage(ctx, l, e, q, p, page)

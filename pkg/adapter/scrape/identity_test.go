@@ -320,12 +320,12 @@ func TestReadyBeforeTheEnd(t *testing.T) {
 // clock, which goes on.
 func TestSamplesKeepTheirDistance(t *testing.T) {
 	t.Parallel()
-	var clock *Clock
+	var clock *SampleClock
 	start := time.Time{}
 	runInFakeTimeOf(t, func() Options {
 		start = time.Now()
 		step := 59 * time.Minute
-		clock = newClockWithWall(func() time.Time { return time.Now().Round(0).Add(step) })
+		clock = newSampleClockWithWall(func() time.Time { return time.Now().Round(0).Add(step) })
 		step = 0
 		return Options{Interval: 2 * time.Second, Clock: clock}
 	}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {

@@ -424,7 +424,7 @@ func TestCauses(t *testing.T) {
 			if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != tc.want {
 				t.Errorf("detail %q, want %q", d.Detail, tc.want)
 			}
-			if e := newTargetEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
+			if e := newScrapedEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
 				t.Errorf("the log would show %q", e.loggedURL)
 			}
 		})

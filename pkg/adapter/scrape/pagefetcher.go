@@ -40,7 +40,7 @@ const (
 // pageFetcher gets pages over HTTP: plain HTTP by package http1, https by net/http. It uses no proxy, and follows a redirect
 // only to the same scheme, host and port.
 type pageFetcher struct {
-	clock       *Clock
+	clock       *SampleClock
 	client      http1.Client
 	transport   *http.Transport
 	readBuffers sync.Pool // of *[]byte: for bodies that net/http reads
@@ -78,7 +78,7 @@ func (f *pageFetcher) closeIdleConns() { f.transport.CloseIdleConnections() }
 
 // fetchTargetPage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
 // absent families under their names without dots. It returns the number of bytes read of the body.
-func (f *pageFetcher) fetchTargetPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchTargetPage(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if e.urlErr != nil {
 		return exposition.ParsedPage{}, 0, e.urlErr
 	}
@@ -106,7 +106,7 @@ func (f *pageFetcher) fetchTargetPage(ctx context.Context, l *scrapeLoop, e *tar
 
 // fetchNamedOrWholePage gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
 // at once, and so do later calls for namesRetry.
-func (f *pageFetcher) fetchNamedOrWholePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchNamedOrWholePage(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
 	if e.requestsWholePage(now) {
 		return f.requestTargetPage(ctx, l, e, e.getWholePageRequest(), l.parser, page)
 	}
@@ -131,7 +131,7 @@ func isTargetErrorStatus(err error) bool {
 }
 
 // requestTargetPage makes one request and has the parser p read the page.
-func (f *pageFetcher) requestTargetPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) requestTargetPage(ctx context.Context, l *scrapeLoop, e *scrapedEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if q.raw == nil {
 		return f.fetchPageByNetHTTP(ctx, l, q.netHTTP, p, page)
 	}
@@ -167,7 +167,7 @@ func (f *pageFetcher) fetchPageByNetHTTP(ctx context.Context, l *scrapeLoop, tem
 // right.
 func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		wantsTLS := drainResponseBody(resp) && resp.Status == http.StatusBadRequest
+		wantsTLS := drainPageBody(resp) && resp.Status == http.StatusBadRequest
 		return r, 0, newTargetStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
@@ -190,9 +190,9 @@ func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Pars
 	return r, n, err
 }
 
-// drainResponseBody reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
+// drainPageBody reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
 // in their answer to plain HTTP.
-func drainResponseBody(resp *http1.Response) (mentionsHTTPS bool) {
+func drainPageBody(resp *http1.Response) (mentionsHTTPS bool) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {

@@ -102,17 +102,17 @@ func (q loopQueue) advanceDueLoops(now time.Time, interval time.Duration) {
 	heap.Init(&q)
 }
 
-// fifo is a first-in, first-out list.
-type fifo[T any] struct {
+// waitingQueue is a first-in, first-out list.
+type waitingQueue[T any] struct {
 	items []T
 	head  int
 }
 
-func (f *fifo[T]) scrapeQueueLength() int { return len(f.items) - f.head }
-func (f *fifo[T]) peekScrapeQueue() T     { return f.items[f.head] }
-func (f *fifo[T]) pushScrapeQueue(x T)    { f.items = append(f.items, x) }
+func (f *waitingQueue[T]) scrapeQueueLength() int { return len(f.items) - f.head }
+func (f *waitingQueue[T]) peekScrapeQueue() T     { return f.items[f.head] }
+func (f *waitingQueue[T]) pushScrapeQueue(x T)    { f.items = append(f.items, x) }
 
-func (f *fifo[T]) popScrapeQueue() T {
+func (f *waitingQueue[T]) popScrapeQueue() T {
 	var none T
 	x := f.items[f.head]
 	f.items[f.head] = none

@@ -1,4 +1,5 @@
-// Package scrape runs the loops that fetch targets on time and append their samples.
+// Package scrape fetches the pages of targets on time: the queue of due targets, workers, fair places, HTTP requests, and the status of
+// each target and family.
 //
 // One goroutine holds all targets in a heap by due time, and hands them to a bounded number of workers. A hash of a target's
 // name decides at which of 64 places in the interval the target is scraped, so that targets do not bunch up. A target returns
@@ -71,7 +72,7 @@ type Options struct {
 	// DialContext connects to targets; nil: TCP, directly.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock tells the time of samples; nil: a clock of the manager's own.
-	Clock *Clock
+	Clock *SampleClock
 	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
 	Seed uint64
 }
@@ -99,7 +100,7 @@ func (o Options) withDefaults() Options {
 		o.Retention = 90 * time.Second
 	}
 	if o.Clock == nil {
-		o.Clock = NewClock()
+		o.Clock = NewSampleClock()
 	}
 	if o.MaxConcurrent <= 0 {
 		o.MaxConcurrent = 64
@@ -113,7 +114,7 @@ type Manager struct {
 	fetcher  *pageFetcher
 	metrics  *metrics
 	panics   *panics.Guard
-	clock    *Clock
+	clock    *SampleClock
 	seed     uint64         // of the scrape offsets
 	wake     chan struct{}  // wakes the scheduler
 	scrapes  sync.WaitGroup // scrapes under way
@@ -127,11 +128,11 @@ type Manager struct {
 	unseen         map[metric.Object]metric.TimeSpan // see UnseenPods
 	dueLoops       loopQueue                         // loops that wait for their due time
 	places         map[string]*namespacePlaces       // by namespace
-	waiting        [2]fifo[*namespacePlaces]         // namespaces with loops that wait for a place, by lane
+	waiting        [2]waitingQueue[*namespacePlaces] // namespaces with loops that wait for a place, by lane
 	running        [2]int                            // scrapes under way, by lane
 	idleWorkers    []scrapeWorker                    // workers without a job; the last gets the next job
 	stopped        bool                              // Run is ending
-	fastJobs       fifo[*scrapeJob]                  // scrapes in the fast lane, by start; some have ended
+	fastJobs       waitingQueue[*scrapeJob]          // scrapes in the fast lane, by start; some have ended
 	heldJobs       []*scrapeJob                      // long scrapes in the fast lane without a place in the slow lane
 	firstRoundLeft int                               // targets of the first SetTargets without a scrape so far
 	targetsSet     bool                              // SetTargets was called

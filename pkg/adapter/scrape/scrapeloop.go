@@ -30,7 +30,7 @@ type scrapeLoop struct {
 	offset    scrapeOffset
 
 	places     *namespacePlaces // of its namespace; never changes
-	endpoint   *targetEndpoint  // replaced between scrapes; the scrape under way owns its lessons
+	endpoint   *scrapedEndpoint // replaced between scrapes; the scrape under way owns its lessons
 	asked      rankedFamilies   // of the next scrape
 	started    time.Time        // when the container behind the endpoint started; zero: unknown
 	finished   time.Time        // when the process before ended; zero: unknown
@@ -49,14 +49,14 @@ type scrapeLoop struct {
 	firstRound bool
 	status     targetStatus
 
-	inflight         http1.Inflight      // of the scrape under way
-	conn             http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
-	parser           *exposition.Parser  // likewise; nil: the series have ended
-	predecessor      *scrapeLoop         // likewise; the loop of the pod's URL before, until the first scrape; nil: none
-	reserve          func(int64) error   // takes memory for the parser's series; nil: nobody counts; never changes
-	newSeries        seriesChurn         // owned like conn
-	newestSample     int64               // time of the newest appended sample, ms; likewise
-	rejectedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
+	inflight         http1.InflightRequest // of the scrape under way
+	conn             http1.Conn            // owned by the scrape under way, else guarded by Manager.mu
+	parser           *exposition.Parser    // likewise; nil: the series have ended
+	predecessor      *scrapeLoop           // likewise; the loop of the pod's URL before, until the first scrape; nil: none
+	reserve          func(int64) error     // takes memory for the parser's series; nil: nobody counts; never changes
+	newSeries        seriesChurn           // owned like conn
+	newestSample     int64                 // time of the newest appended sample, ms; likewise
+	rejectedFamilies map[string]struct{}   // families with ended series, for which the appender has no room; likewise
 }
 
 func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *scrapeLoop {
@@ -64,7 +64,7 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: newTargetEndpoint(t.URL, families.families), asked: families,
+		endpoint: newScrapedEndpoint(t.URL, families.families), asked: families,
 		started: t.Started, finished: t.Finished, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
@@ -101,7 +101,7 @@ func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies
 // scrapeJob is one scrape, with the settings at its start. Manager.mu guards lane and ended; the rest does not change.
 type scrapeJob struct {
 	loop         *scrapeLoop
-	endpoint     *targetEndpoint
+	endpoint     *scrapedEndpoint
 	ranks        []int     // of the endpoint's families
 	processStart time.Time // when the target's container started; zero: unknown
 	newProcess   bool      // the cluster has not told so far that the container started

@@ -24,23 +24,23 @@ type slotCounts [slotsPerInterval]uint16
 func placeNewLoops(added []*scrapeLoop, all map[metric.Object]*scrapeLoop, seed uint64) {
 	counts := map[metric.Object]*slotCounts{}
 	for _, l := range added {
-		counts[findPodWorkload(l.key)] = &slotCounts{}
+		counts[findTargetWorkload(l.key)] = &slotCounts{}
 	}
 	for key, l := range all {
-		if c := counts[findPodWorkload(key)]; c != nil && l.offset != unplacedOffset {
+		if c := counts[findTargetWorkload(key)]; c != nil && l.offset != unplacedOffset {
 			c[int(l.offset*slotsPerInterval)]++
 		}
 	}
 	for _, l := range added {
-		if workload := findPodWorkload(l.key); l.offset == unplacedOffset {
+		if workload := findTargetWorkload(l.key); l.offset == unplacedOffset {
 			l.offset = computeScrapeOffset(counts[workload].takeFreeSlot(hashFirstSlot(workload, seed)), seed)
 		}
 	}
 }
 
-// findPodWorkload returns the object that names a pod: pods of a ReplicaSet, StatefulSet, DaemonSet or Job differ in the last part of
+// findTargetWorkload returns the object that names a pod: pods of a ReplicaSet, StatefulSet, DaemonSet or Job differ in the last part of
 // their names.
-func findPodWorkload(pod metric.Object) metric.Object {
+func findTargetWorkload(pod metric.Object) metric.Object {
 	if i := strings.LastIndexByte(pod.Name, '-'); i > 0 {
 		pod.Name = pod.Name[:i]
 	}

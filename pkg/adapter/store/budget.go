@@ -179,7 +179,7 @@ func (s *Store) findGreediestUsage(held func(*namespaceUsage) int64) *namespaceU
 // returns the freed bytes. The caller holds s.mu.
 func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
 	type candidate struct {
-		series *memSeries
+		series *storedSeries
 		order  int64 // the time of creation; of ended series, the end of all times
 	}
 	var candidates []candidate
@@ -216,7 +216,7 @@ func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int6
 }
 
 // hasSeriesEnded reports whether the newest sample is a staleness marker.
-func (s *memSeries) hasSeriesEnded() bool {
+func (s *storedSeries) hasSeriesEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.chunks) > 0 && value.IsStaleNaN(s.newestSample.v)

@@ -23,7 +23,7 @@ func (s *Store) dropIdleSeries(now time.Time) {
 	s.shrinkSeriesTables()
 }
 
-func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
+func (s *Store) listIdleSeries(cutoff int64) (idle []*storedSeries) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, candidate := range s.slots {
@@ -34,7 +34,7 @@ func (s *Store) listIdleSeries(cutoff int64) (idle []*memSeries) {
 	return idle
 }
 
-func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
+func (s *storedSeries) isSeriesIdleSince(cutoff int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seriesLastActive() < cutoff
@@ -42,7 +42,7 @@ func (s *memSeries) isSeriesIdleSince(cutoff int64) bool {
 
 // seriesLastActive returns the time of the newest sample; of a series that waits for its first sample, the time of its creation. The
 // caller holds mu.
-func (s *memSeries) seriesLastActive() int64 {
+func (s *storedSeries) seriesLastActive() int64 {
 	if len(s.chunks) == 0 {
 		return s.createdAt
 	}
@@ -50,7 +50,7 @@ func (s *memSeries) seriesLastActive() int64 {
 }
 
 // dropListedStoreSeries removes the series, except a series that got a sample meanwhile.
-func (s *Store) dropListedStoreSeries(idle []*memSeries, cutoff int64) {
+func (s *Store) dropListedStoreSeries(idle []*storedSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
@@ -62,7 +62,7 @@ func (s *Store) dropListedStoreSeries(idle []*memSeries, cutoff int64) {
 }
 
 // removeStoredSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
-func (s *Store) removeStoredSeries(old *memSeries, cutoff int64) bool {
+func (s *Store) removeStoredSeries(old *storedSeries, cutoff int64) bool {
 	samples, chunks, ok := old.markSeriesDropped(cutoff)
 	if !ok {
 		return false
@@ -81,7 +81,7 @@ func (s *Store) removeStoredSeries(old *memSeries, cutoff int64) bool {
 
 // markSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
 // numbers of samples and chunks that the series held.
-func (s *memSeries) markSeriesDropped(cutoff int64) (samples, chunks int, ok bool) {
+func (s *storedSeries) markSeriesDropped(cutoff int64) (samples, chunks int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dropped || s.seriesLastActive() >= cutoff {
@@ -104,7 +104,7 @@ func (s *Store) Forget(ref uint64) {
 	}
 }
 
-func (s *Store) removeHashedSeries(old *memSeries) {
+func (s *Store) removeHashedSeries(old *storedSeries) {
 	hash := old.labels.Hash()
 	if s.byHash[hash] == old {
 		if old.nextSameHash == nil {
@@ -130,7 +130,7 @@ func (s *Store) shrinkSeriesTables() {
 		s.slots, s.freeSlots = nil, nil
 	}
 	if s.seriesCount*4 < s.peakCount {
-		hashed := make(map[uint64]*memSeries, s.seriesCount)
+		hashed := make(map[uint64]*storedSeries, s.seriesCount)
 		maps.Copy(hashed, s.byHash)
 		s.byHash, s.peakCount = hashed, s.seriesCount
 	}

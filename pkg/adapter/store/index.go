@@ -19,29 +19,29 @@ const (
 
 // seriesIndex finds series by metric name, then namespace, then pod. A missing label counts as empty, as in a matcher. A
 // selector with the names of its pods reads only the series of these pods, however many other pods the store has.
-type seriesIndex map[string]map[string]map[string][]*memSeries
+type seriesIndex map[string]map[string]map[string][]*storedSeries
 
-func (ix seriesIndex) addIndexedSeries(s *memSeries) {
+func (ix seriesIndex) addIndexedSeries(s *storedSeries) {
 	name, namespace, pod := seriesIndexKeys(s.labels)
 	namespaces := ix[name]
 	if namespaces == nil {
-		namespaces = map[string]map[string][]*memSeries{}
+		namespaces = map[string]map[string][]*storedSeries{}
 		ix[strings.Clone(name)] = namespaces // a clone does not keep the first series' labels alive
 	}
 	pods := namespaces[namespace]
 	if pods == nil {
-		pods = map[string][]*memSeries{}
+		pods = map[string][]*storedSeries{}
 		namespaces[strings.Clone(namespace)] = pods
 	}
 	if found := pods[pod]; found != nil {
 		pods[pod] = append(found, s)
 		return
 	}
-	pods[strings.Clone(pod)] = []*memSeries{s}
+	pods[strings.Clone(pod)] = []*storedSeries{s}
 }
 
 // removeIndexedSeries removes s, and every level that is then empty.
-func (ix seriesIndex) removeIndexedSeries(s *memSeries) {
+func (ix seriesIndex) removeIndexedSeries(s *storedSeries) {
 	name, namespace, pod := seriesIndexKeys(s.labels)
 	pods := ix[name][namespace]
 	found := pods[pod]
@@ -69,10 +69,10 @@ func seriesIndexKeys(l labels.Labels) (name, namespace, pod string) {
 }
 
 // forEachIndexMatch calls visit for every series that all matchers match, in no particular order.
-func (ix seriesIndex) forEachIndexMatch(f indexFilters, visit func(*memSeries)) {
-	walkIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*memSeries) {
-		walkIndexLevel(namespaces, f.namespace, func(pods map[string][]*memSeries) {
-			walkIndexLevel(pods, f.pod, func(found []*memSeries) {
+func (ix seriesIndex) forEachIndexMatch(f indexFilters, visit func(*storedSeries)) {
+	walkIndexLevel(ix, f.name, func(namespaces map[string]map[string][]*storedSeries) {
+		walkIndexLevel(namespaces, f.namespace, func(pods map[string][]*storedSeries) {
+			walkIndexLevel(pods, f.pod, func(found []*storedSeries) {
 				for _, s := range found {
 					if f.rest.matchesSeriesLabels(s.labels) {
 						visit(s)
@@ -85,7 +85,7 @@ func (ix seriesIndex) forEachIndexMatch(f indexFilters, visit func(*memSeries)) 
 
 // walkIndexLevel calls visit for each entry of a level with a key that all matchers match. If the possible keys are known, it
 // looks them up instead of walking the level.
-func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(V)) {
+func walkIndexLevel[V any](level map[string]V, matchers indexLevelFilter, visit func(V)) {
 	fixed, known := matchers.fixedMatcherValues()
 	if !known || len(fixed) > len(level) {
 		for key, v := range level {
@@ -102,8 +102,8 @@ func walkIndexLevel[V any](level map[string]V, matchers levelFilter, visit func(
 	}
 }
 
-// levelFilter is a set of matchers that must all match, and a set of allowed values of a label.
-type levelFilter struct {
+// indexLevelFilter is a set of matchers that must all match, and a set of allowed values of a label.
+type indexLevelFilter struct {
 	matchers []*labels.Matcher
 	valueSet labelValueSet
 }
@@ -121,9 +121,9 @@ func (a labelValueSet) containsLabelValue(v string) bool {
 }
 
 // indexFilters are the matchers, by their level of the index.
-type indexFilters struct{ name, namespace, pod, rest levelFilter }
+type indexFilters struct{ name, namespace, pod, rest indexLevelFilter }
 
-func (f *indexFilters) filterForIndexLevel(label string) *levelFilter {
+func (f *indexFilters) filterForIndexLevel(label string) *indexLevelFilter {
 	switch label {
 	case nameLabel:
 		return &f.name
@@ -145,7 +145,7 @@ func splitMatchersByLevel(matchers []*labels.Matcher) (f indexFilters) {
 }
 
 // fixedMatcherValues returns all values that can match, sorted. It returns false if they are unknown.
-func (f levelFilter) fixedMatcherValues() (values []string, known bool) {
+func (f indexLevelFilter) fixedMatcherValues() (values []string, known bool) {
 	if f.valueSet.label != "" {
 		return f.valueSet.values, true
 	}
@@ -164,12 +164,12 @@ func (f levelFilter) fixedMatcherValues() (values []string, known bool) {
 	return nil, false
 }
 
-func (f levelFilter) matchesLabelValue(v string) bool {
+func (f indexLevelFilter) matchesLabelValue(v string) bool {
 	return f.matchesFixedValue(v) && (f.valueSet.label == "" || f.valueSet.containsLabelValue(v))
 }
 
 // matchesFixedValue reports the same as matchesLabelValue, for a value that fixedMatcherValues returned.
-func (f levelFilter) matchesFixedValue(v string) bool {
+func (f indexLevelFilter) matchesFixedValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {
 			return false
@@ -178,7 +178,7 @@ func (f levelFilter) matchesFixedValue(v string) bool {
 	return true
 }
 
-func (f levelFilter) matchesSeriesLabels(l labels.Labels) bool {
+func (f indexLevelFilter) matchesSeriesLabels(l labels.Labels) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(l.Get(m.Name)) {
 			return false

@@ -12,7 +12,7 @@ import (
 
 // seriesView is a series between two times, as Select returns it.
 type seriesView struct {
-	series     *memSeries
+	series     *storedSeries
 	mint, maxt int64
 }
 
@@ -23,16 +23,16 @@ func (v *seriesView) Labels() labels.Labels { return v.series.labels }
 // Iterator returns an iterator over the present samples of the series; later appends do not show. It reuses an iterator of
 // this package.
 func (v *seriesView) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	i, ok := it.(*sampleIterator)
+	i, ok := it.(*storedSampleIterator)
 	if !ok {
-		i = &sampleIterator{}
+		i = &storedSampleIterator{}
 	}
-	*i = sampleIterator{chunks: v.series.snapshotChunks(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
+	*i = storedSampleIterator{chunks: v.series.snapshotChunks(i.chunks[:0], v.mint, v.maxt), mint: v.mint, maxt: v.maxt}
 	return i
 }
 
-// sampleIterator walks a snapshot of a series. It decodes as it goes.
-type sampleIterator struct {
+// storedSampleIterator walks a snapshot of a series. It decodes as it goes.
+type storedSampleIterator struct {
 	chunks     []sampleChunk
 	mint, maxt int64
 	nextChunk  int         // the chunk to open after openChunk
@@ -43,12 +43,12 @@ type sampleIterator struct {
 	done       bool
 }
 
-var _ chunkenc.Iterator = (*sampleIterator)(nil)
+var _ chunkenc.Iterator = (*storedSampleIterator)(nil)
 
-func (i *sampleIterator) Next() chunkenc.ValueType { return i.advanceToSample(i.mint) }
+func (i *storedSampleIterator) Next() chunkenc.ValueType { return i.advanceToSample(i.mint) }
 
 //nolint:govet // chunkenc.Iterator gives Seek another meaning than io.Seeker does.
-func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
+func (i *storedSampleIterator) Seek(t int64) chunkenc.ValueType {
 	if i.valid && i.at.t >= t {
 		return chunkenc.ValFloat
 	}
@@ -63,7 +63,7 @@ func (i *sampleIterator) Seek(t int64) chunkenc.ValueType {
 }
 
 // advanceToSample moves on to the next sample at or after t.
-func (i *sampleIterator) advanceToSample(t int64) chunkenc.ValueType {
+func (i *storedSampleIterator) advanceToSample(t int64) chunkenc.ValueType {
 	i.valid = false
 	for !i.done {
 		switch {
@@ -87,32 +87,32 @@ func (i *sampleIterator) advanceToSample(t int64) chunkenc.ValueType {
 	return chunkenc.ValNone
 }
 
-func (i *sampleIterator) At() (int64, float64) { return i.at.t, i.at.v }
-func (i *sampleIterator) AtT() int64           { return i.at.t }
-func (i *sampleIterator) AtST() int64          { return 0 }
-func (i *sampleIterator) Err() error           { return nil }
+func (i *storedSampleIterator) At() (int64, float64) { return i.at.t, i.at.v }
+func (i *storedSampleIterator) AtT() int64           { return i.at.t }
+func (i *storedSampleIterator) AtST() int64          { return 0 }
+func (i *storedSampleIterator) Err() error           { return nil }
 
 // The store holds floats only: Next and Seek never announce a histogram.
-func (i *sampleIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
+func (i *storedSampleIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return i.at.t, nil
 }
 
-func (i *sampleIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+func (i *storedSampleIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return i.at.t, nil
 }
 
-// seriesSet is the result of a Select.
-type seriesSet struct {
+// storedSeriesSet is the result of a Select.
+type storedSeriesSet struct {
 	views []seriesView
 	at    int
 }
 
-var _ storage.SeriesSet = (*seriesSet)(nil)
+var _ storage.SeriesSet = (*storedSeriesSet)(nil)
 
-func (s *seriesSet) Next() bool {
+func (s *storedSeriesSet) Next() bool {
 	s.at++
 	return s.at <= len(s.views)
 }
-func (s *seriesSet) At() storage.Series                { return &s.views[s.at-1] }
-func (s *seriesSet) Err() error                        { return nil }
-func (s *seriesSet) Warnings() annotations.Annotations { return nil }
+func (s *storedSeriesSet) At() storage.Series                { return &s.views[s.at-1] }
+func (s *storedSeriesSet) Err() error                        { return nil }
+func (s *storedSeriesSet) Warnings() annotations.Annotations { return nil }

@@ -32,8 +32,8 @@ func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.Sel
 	if hints != nil && !hints.DisableTrimming {
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
 	}
-	set := &seriesSet{}
-	q.forEachMatchedSeries(matchers, func(s *memSeries) {
+	set := &storedSeriesSet{}
+	q.forEachMatchedSeries(matchers, func(s *storedSeries) {
 		set.views = append(set.views, seriesView{series: s, mint: mint, maxt: maxt})
 	})
 	if sorted {
@@ -48,7 +48,7 @@ func (q *storeQuerier) Select(_ context.Context, sorted bool, hints *storage.Sel
 // LabelValues returns the values of a label in the matching series, sorted.
 func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values := map[string]struct{}{}
-	q.forEachMatchedSeries(matchers, func(s *memSeries) {
+	q.forEachMatchedSeries(matchers, func(s *storedSeries) {
 		if v := s.labels.Get(name); v != "" {
 			values[v] = struct{}{}
 		}
@@ -59,7 +59,7 @@ func (q *storeQuerier) LabelValues(_ context.Context, name string, hints *storag
 // LabelNames returns the names of the labels of the matching series, sorted.
 func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names := map[string]struct{}{}
-	q.forEachMatchedSeries(matchers, func(s *memSeries) {
+	q.forEachMatchedSeries(matchers, func(s *storedSeries) {
 		s.labels.Range(func(l labels.Label) { names[l.Name] = struct{}{} })
 	})
 	return sortAndLimitLabelNames(names, hints), nil, nil
@@ -68,7 +68,7 @@ func (q *storeQuerier) LabelNames(_ context.Context, hints *storage.LabelHints, 
 // Close does nothing: a querier holds no resources.
 func (q *storeQuerier) Close() error { return nil }
 
-func (q *storeQuerier) forEachMatchedSeries(matchers []*labels.Matcher, visit func(*memSeries)) {
+func (q *storeQuerier) forEachMatchedSeries(matchers []*labels.Matcher, visit func(*storedSeries)) {
 	q.store.mu.RLock()
 	defer q.store.mu.RUnlock()
 	q.store.index.forEachIndexMatch(splitMatchersByLevel(matchers), visit)

@@ -66,7 +66,7 @@ func TestSelectEqualsNaiveFilter(t *testing.T) {
 				if ref, err := s.Append(0, l, 1, 1); err != nil {
 					continue // drawn before
 				} else if r.IntN(4) == 0 {
-					s.dropListedStoreSeries([]*memSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
+					s.dropListedStoreSeries([]*storedSeries{s.lookupSeriesRef(ref)}, math.MaxInt64)
 				} else {
 					all[l.String()] = l
 				}
@@ -163,7 +163,7 @@ func TestSelectByPodVisitsOnlyThese(t *testing.T) {
 		labels.MustNewMatcher(labels.MatchRegexp, podLabel, `p-1|p\.2`),
 	} {
 		visited := 0
-		walkIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByLevel([]*labels.Matcher{m}).pod, func([]*memSeries) { visited++ })
+		walkIndexLevel(s.index["http_requests_total"]["shop"], splitMatchersByLevel([]*labels.Matcher{m}).pod, func([]*storedSeries) { visited++ })
 		if fixed, _ := splitMatchersByLevel([]*labels.Matcher{m}).pod.fixedMatcherValues(); len(fixed) == 0 || visited > len(fixed) {
 			t.Errorf("%s: %d pods visited, keys %v", m, visited, fixed)
 		}

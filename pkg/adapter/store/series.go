@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// memSeries is a labelled time series and its samples.
-type memSeries struct {
+// storedSeries is a labelled time series and its samples.
+type storedSeries struct {
 	labels    labels.Labels
 	usage     *namespaceUsage
 	createdAt int64 // time of its first sample or of the attempt to add one, in milliseconds
 	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
 	ref          uint64
-	nextSameHash *memSeries
+	nextSameHash *storedSeries
 
 	// mu guards the fields below.
 	mu           sync.Mutex
@@ -26,7 +26,7 @@ type memSeries struct {
 
 // appendSeriesSample adds a sample and forgets chunks that end before cutoff. It returns the change in the number of samples, and
 // false if the sample is not newer than the newest.
-func (s *memSeries) appendSeriesSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
+func (s *storedSeries) appendSeriesSample(t int64, v float64, cutoff int64) (grown int, ok bool) {
 	n := len(s.chunks)
 	if n > 0 && t <= s.newestSample.t {
 		return 0, false
@@ -41,7 +41,7 @@ func (s *memSeries) appendSeriesSample(t int64, v float64, cutoff int64) (grown 
 
 // forgetOldChunks drops the chunks with all samples before cutoff and returns their number of samples. It moves the rest down in
 // place: readers hold copies of the headers.
-func (s *memSeries) forgetOldChunks(cutoff int64) (samples int) {
+func (s *storedSeries) forgetOldChunks(cutoff int64) (samples int) {
 	old := 0
 	for old+1 < len(s.chunks) && s.chunks[old+1].chunkStartTime() <= cutoff {
 		samples += s.chunks[old].countChunkSamples()
@@ -57,14 +57,14 @@ func (s *memSeries) forgetOldChunks(cutoff int64) (samples int) {
 }
 
 // snapshotChunks appends to dst the chunks that may hold samples of [mint, maxt].
-func (s *memSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
+func (s *storedSeries) snapshotChunks(dst []sampleChunk, mint, maxt int64) []sampleChunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append(dst, s.chunksBetween(mint, maxt)...)
 }
 
 // chunksBetween returns the chunks that may hold samples of [mint, maxt]. The caller holds mu.
-func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
+func (s *storedSeries) chunksBetween(mint, maxt int64) []sampleChunk {
 	first, end := 0, len(s.chunks)
 	for first+1 < end && s.chunks[first+1].chunkStartTime() <= mint {
 		first++
@@ -77,7 +77,7 @@ func (s *memSeries) chunksBetween(mint, maxt int64) []sampleChunk {
 }
 
 // countSeriesSamples returns the number of samples.
-func (s *memSeries) countSeriesSamples() (n int) {
+func (s *storedSeries) countSeriesSamples() (n int) {
 	for _, ch := range s.chunks {
 		n += ch.countChunkSamples()
 	}

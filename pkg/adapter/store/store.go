@@ -1,4 +1,5 @@
-// Package store keeps the newest minutes of every scraped series in memory, for the query engine to read.
+// Package store keeps the newest minutes of scraped series in memory: encoded chunks, an index by name and namespace, label look-ups,
+// and limits for each namespace.
 package store
 
 // The Store: its options, appends, and the look-up of series.
@@ -75,10 +76,10 @@ type Store struct {
 	// mu guards the fields below, and ref and nextSameHash of every series. No code locks it while it holds a series' own lock.
 	mu          sync.RWMutex
 	index       seriesIndex
-	slots       []*memSeries          // by the lower half of a reference; nil: free
-	freeSlots   []uint32              // the free slots
-	byHash      map[uint64]*memSeries // by the hash of the labels, chained by nextSameHash
-	slotsGiven  uint32                // slots given out so far: the upper half of the next reference
+	slots       []*storedSeries          // by the lower half of a reference; nil: free
+	freeSlots   []uint32                 // the free slots
+	byHash      map[uint64]*storedSeries // by the hash of the labels, chained by nextSameHash
+	slotsGiven  uint32                   // slots given out so far: the upper half of the next reference
 	seriesCount int
 	usages      map[string]*namespaceUsage // by namespace
 	reserved    int64                      // of all usages
@@ -89,7 +90,7 @@ var _ storage.Queryable = (*Store)(nil)
 
 // New returns an empty store. It starts no goroutine: see Run.
 func New(opts Options) *Store {
-	s := &Store{now: opts.Now, index: seriesIndex{}, byHash: map[uint64]*memSeries{}, usages: map[string]*namespaceUsage{}}
+	s := &Store{now: opts.Now, index: seriesIndex{}, byHash: map[uint64]*storedSeries{}, usages: map[string]*namespaceUsage{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -139,7 +140,7 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 
 // appendToSeries adds a sample to a series. done is false if the series was dropped meanwhile; overflows is true if a new chunk
 // exceeds the store's bytes.
-func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (done, overflows bool, err error) {
+func (s *Store) appendToSeries(target *storedSeries, t int64, v float64) (done, overflows bool, err error) {
 	target.mu.Lock()
 	if target.dropped {
 		target.mu.Unlock()
@@ -161,7 +162,7 @@ func (s *Store) appendToSeries(target *memSeries, t int64, v float64) (done, ove
 }
 
 // lookupSeriesRef returns the series of a reference, or nil if the reference is invalid.
-func (s *Store) lookupSeriesRef(ref uint64) *memSeries {
+func (s *Store) lookupSeriesRef(ref uint64) *storedSeries {
 	if ref == 0 {
 		return nil
 	}
@@ -216,7 +217,7 @@ func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 }
 
 // findSeriesByLabels returns the series of these labels, or nil. The caller holds s.mu.
-func (s *Store) findSeriesByLabels(lset labels.Labels) *memSeries {
+func (s *Store) findSeriesByLabels(lset labels.Labels) *storedSeries {
 	for found := s.byHash[lset.Hash()]; found != nil; found = found.nextSameHash {
 		if labels.Equal(found.labels, lset) {
 			return found
@@ -227,7 +228,7 @@ func (s *Store) findSeriesByLabels(lset labels.Labels) *memSeries {
 
 // getOrCreateSeries returns the series of these labels, and creates it with a copy of them if it is missing; a *FullError if
 // there is no room.
-func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) (*memSeries, error) {
+func (s *Store) getOrCreateSeries(lset labels.Labels, t int64) (*storedSeries, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if found := s.findSeriesByLabels(lset); found != nil {
@@ -250,9 +251,9 @@ func seriesByteCost(lset labels.Labels) int64 {
 func chunksByteCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCost }
 
 // createStoredSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
-func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
+func (s *Store) createStoredSeries(lset labels.Labels, t int64) *storedSeries {
 	hash := lset.Hash()
-	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storedNamespaceUsage(lset.Get(namespaceLabel))}
+	made := &storedSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storedNamespaceUsage(lset.Get(namespaceLabel))}
 	made.usage.series++
 	s.chargeSeriesBytes(made.usage, seriesByteCost(lset))
 	s.byHash[hash] = made
@@ -264,7 +265,7 @@ func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
 }
 
 // assignSeriesRef gives a series a slot and a new reference: references repeat after four billion at the earliest.
-func (s *Store) assignSeriesRef(made *memSeries) {
+func (s *Store) assignSeriesRef(made *storedSeries) {
 	var slot uint32
 	if n := len(s.freeSlots); n > 0 {
 		slot, s.freeSlots = s.freeSlots[n-1], s.freeSlots[:n-1]

@@ -207,7 +207,7 @@ func TestStaleReference(t *testing.T) {
 func TestHashCollision(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
-	var all []*memSeries
+	var all []*storedSeries
 	for _, pod := range []string{"a", "b", "c"} {
 		ref := mustAppend(t, s, 0, counterLabels(pod), 1, 1)
 		all = append(all, s.lookupSeriesRef(ref))
@@ -218,7 +218,7 @@ func TestHashCollision(t *testing.T) {
 		s.byHash[hash] = all[0]
 		all[0].nextSameHash, all[1].nextSameHash, all[2].nextSameHash = all[1], all[2], nil
 		s.removeHashedSeries(victim)
-		var left []*memSeries
+		var left []*storedSeries
 		for x := s.byHash[hash]; x != nil; x = x.nextSameHash {
 			left = append(left, x)
 		}

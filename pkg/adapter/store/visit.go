@@ -25,7 +25,7 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 	}()
 	r.found = r.found[:0]
 	s.mu.RLock()
-	s.index.forEachIndexMatch(f, func(series *memSeries) { r.found = append(r.found, series) })
+	s.index.forEachIndexMatch(f, func(series *storedSeries) { r.found = append(r.found, series) })
 	s.mu.RUnlock()
 	for _, series := range r.found {
 		r.readSeriesSamples(series, mint, maxt)
@@ -35,14 +35,14 @@ func (s *Store) Visit(mint, maxt int64, matchers []*labels.Matcher, label string
 
 // visitBuffers is the memory of a Visit, reused by later calls.
 type visitBuffers struct {
-	found []*memSeries
+	found []*storedSeries
 	// times and values are the samples of a series.
 	times  []int64
 	values []float64
 }
 
 // readSeriesSamples reads the samples of a series. It holds the series' lock meanwhile: less than a microsecond.
-func (r *visitBuffers) readSeriesSamples(series *memSeries, mint, maxt int64) {
+func (r *visitBuffers) readSeriesSamples(series *storedSeries, mint, maxt int64) {
 	r.times, r.values = r.times[:0], r.values[:0]
 	series.mu.Lock()
 	defer series.mu.Unlock()

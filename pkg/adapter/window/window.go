@@ -1,6 +1,7 @@
 // Choose, and the test behind it.
 
-// Package window chooses the span over which a group's counters are read, from the increments themselves.
+// Package window chooses by statistics the span over which a group's counters are read: batches, dispersion and steps in the rate of
+// their increments.
 //
 // A long window is calm and slow, a short one is fast and noisy. Choose starts from the newest increment of every pod
 // and extends the window backwards for as long as nothing in it contradicts one steady rate (adaptive windowing:

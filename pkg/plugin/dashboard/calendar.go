@@ -49,7 +49,7 @@ type calendarList struct {
 }
 
 // readCalendarList returns the calendars of the last read, or reads them again.
-func (s *Server) readCalendarList(ctx context.Context, last calendarList, now time.Time) calendarList {
+func (s *PageServer) readCalendarList(ctx context.Context, last calendarList, now time.Time) calendarList {
 	if s.opts.Calendars == nil || !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}
@@ -67,7 +67,7 @@ func (s *Server) readCalendarList(ctx context.Context, last calendarList, now ti
 }
 
 // writeCalendarCommand prints the configuration in a ConfigMap, and has the scaler's program compute the same windows.
-func (w commandWriter) writeCalendarCommand(name, key string) string {
+func (w pageCommandWriter) writeCalendarCommand(name, key string) string {
 	path := "jsonpath={.data." + strings.ReplaceAll(key, ".", `\.`) + "}"
 	return w.writeShellCommand("kubectl", "get", "configmap", name, "-o", path) + " | tachometer-scaler schedule preview --config /dev/stdin"
 }

@@ -7,21 +7,21 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// commandWriter writes commands for one namespace; empty: all.
-type commandWriter struct {
+// pageCommandWriter writes commands for one namespace; empty: all.
+type pageCommandWriter struct {
 	namespace string
 	flags     []string
 }
 
-func (s *Server) newCommandWriter(namespace string) commandWriter {
+func (s *PageServer) newCommandWriter(namespace string) pageCommandWriter {
 	if namespace == "" {
 		namespace = s.opts.Namespace
 	}
-	return commandWriter{namespace, s.opts.Flags}
+	return pageCommandWriter{namespace, s.opts.Flags}
 }
 
 // writeShellCommand joins words into a command line, with the namespace and the user's flags behind them.
-func (w commandWriter) writeShellCommand(words ...string) string {
+func (w pageCommandWriter) writeShellCommand(words ...string) string {
 	if w.namespace == "" {
 		words = append(words, "-A")
 	} else {
@@ -30,31 +30,31 @@ func (w commandWriter) writeShellCommand(words ...string) string {
 	return output.JoinShellWords(append(words, w.flags...))
 }
 
-func (w commandWriter) writeTopCommand() string {
+func (w pageCommandWriter) writeTopCommand() string {
 	return w.writeShellCommand("kubectl", "tachometer", "top")
 }
 
-func (w commandWriter) writeHoldsCommand() string {
+func (w pageCommandWriter) writeHoldsCommand() string {
 	return w.writeShellCommand("kubectl", "get", "holds", "-o", "wide")
 }
 
-func (w commandWriter) writeTargetsCommand() string {
+func (w pageCommandWriter) writeTargetsCommand() string {
 	return w.writeShellCommand("kubectl", "get", explainapi.Targets+"."+explainapi.GroupVersion.Group)
 }
 
-func (w commandWriter) writeMetricsCommand() string {
+func (w pageCommandWriter) writeMetricsCommand() string {
 	return w.writeShellCommand("kubectl", "tachometer", "metrics")
 }
 
 // writeRawCommand reads a path as the HPA controller does; the path has the namespace.
-func (w commandWriter) writeRawCommand(path string) string {
+func (w pageCommandWriter) writeRawCommand(path string) string {
 	if path == "" {
 		return ""
 	}
 	return output.JoinShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
 }
 
-func (w commandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {
+func (w pageCommandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {
 	c := autoscalerCommands{
 		Explain:   w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name),
 		Decisions: w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name, "--since", "1h"),

@@ -1,5 +1,5 @@
-// Package dashboard serves one page about autoscalers on the user's own machine: values, decisions and faults, as `top` and `explain`
-// read them.
+// Package dashboard serves a web page about autoscalers on the user's own machine: rows, charts, holds and commands, with the decisions
+// of the last hour.
 package dashboard
 
 // This file holds the server: a loop that reads the cluster, and an HTTP server that shows the last look.
@@ -35,7 +35,7 @@ const (
 	drainTimeout = 2 * time.Second
 )
 
-// Options are the inputs of a Server. Client, Metrics and Now are required.
+// Options are the inputs of a PageServer. Client, Metrics and Now are required.
 type Options struct {
 	Client  kubernetes.Interface
 	Metrics reading.MetricReader
@@ -59,8 +59,8 @@ type DecisionSource interface {
 	ListDecisions(ctx context.Context, namespace, name string) (decisions []Decision, knownSince time.Time, err error)
 }
 
-// Server reads the cluster and serves the page.
-type Server struct {
+// PageServer reads the cluster and serves the page.
+type PageServer struct {
 	opts  Options
 	token string // the first element of every path
 	once  string // the element of the path that a browser is started with
@@ -68,12 +68,12 @@ type Server struct {
 
 	looks   sync.Mutex // held during a look
 	last    atomic.Pointer[snapshot]
-	records *recordBook
+	records *chartRecords
 }
 
 // New returns a server with a random path. It starts nothing.
-func New(opts Options) *Server {
-	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
+func New(opts Options) *PageServer {
+	s := &PageServer{opts: opts, token: rand.Text(), once: rand.Text(), records: newChartRecords(opts.Now())}
 	s.last.Store(&snapshot{
 		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: lookInterval.Seconds(),
 		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Families: familyList{Items: []familyView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
@@ -82,13 +82,13 @@ func New(opts Options) *Server {
 }
 
 // Path returns the path of the page.
-func (s *Server) Path() string { return "/" + s.token + "/" }
+func (s *PageServer) Path() string { return "/" + s.token + "/" }
 
 // LaunchPath returns a path that leads to the page once. A browser's command line shows it to other users of the machine.
-func (s *Server) LaunchPath() string { return "/" + s.once + "/" }
+func (s *PageServer) LaunchPath() string { return "/" + s.once + "/" }
 
 // Run reads and serves until ctx ends, and closes the listener.
-func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+func (s *PageServer) Run(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
 		MaxHeaderBytes: maxHeaderBytes,

@@ -21,16 +21,16 @@ type Decision struct {
 	From     int32     `json:"from"`
 	To       int32     `json:"to"`
 	// Fault is "lost" where a metric lost its value with this look, "back" where all have one again; empty for a change of the wish.
-	Fault    string           `json:"fault,omitempty"`
-	Sentence string           `json:"sentence"`
-	Metrics  []explain.Metric `json:"metrics"`
-	Changes  []string         `json:"changes,omitempty"`
+	Fault    string                `json:"fault,omitempty"`
+	Sentence string                `json:"sentence"`
+	Metrics  []explain.MetricSteps `json:"metrics"`
+	Changes  []string              `json:"changes,omitempty"`
 	// Unexplained is set where the values of no look give the number: they moved between the look and the decision.
 	Unexplained bool `json:"unexplained,omitempty"`
 }
 
-// findRecordedDecision returns the decision between two looks at an autoscaler, or nil.
-func findRecordedDecision(ctx context.Context, before, after autoscalerLook) *Decision {
+// findChartedDecision returns the decision between two looks at an autoscaler, or nil.
+func findChartedDecision(ctx context.Context, before, after autoscalerLook) *Decision {
 	d := &Decision{Time: after.time, From: before.view.Wanted, To: after.view.Wanted}
 	if !before.lastScaleTime().Equal(after.lastScaleTime()) {
 		d.ScaledAt = after.lastScaleTime()
@@ -38,7 +38,7 @@ func findRecordedDecision(ctx context.Context, before, after autoscalerLook) *De
 	e := after.explanation
 	switch lost := isFaultyAutoscalerState(after.view.State); {
 	case d.From != d.To, !d.ScaledAt.IsZero():
-		e, d.Unexplained = explainDecision(ctx, before, after)
+		e, d.Unexplained = explainChartedDecision(ctx, before, after)
 	case lost == isFaultyAutoscalerState(before.view.State):
 		return nil
 	case lost:
@@ -52,9 +52,9 @@ func findRecordedDecision(ctx context.Context, before, after autoscalerLook) *De
 
 func isFaultyAutoscalerState(s top.State) bool { return s == top.StateBroken || s == top.StatePartial }
 
-// explainDecision explains the status after a decision by the values of the last look before it. Where these do not give the decided
+// explainChartedDecision explains the status after a decision by the values of the last look before it. Where these do not give the decided
 // number, it tries the values of the look after, without the pods that the decision made.
-func explainDecision(ctx context.Context, before, after autoscalerLook) (e *explain.Explanation, unexplained bool) {
+func explainChartedDecision(ctx context.Context, before, after autoscalerLook) (e *explain.Explanation, unexplained bool) {
 	e = explain.Live(ctx, after.autoscaler, explain.Options{Objects: before.objects, Metrics: before.metrics, Now: after.time})
 	if isExplainedDecision(e) {
 		return e, false

@@ -37,7 +37,7 @@ type familyView struct {
 }
 
 // readFamilyList returns the families of the last read, or lists those of the page's namespace.
-func (s *Server) readFamilyList(ctx context.Context, reader reading.Reader, last familyList, now time.Time) familyList {
+func (s *PageServer) readFamilyList(ctx context.Context, reader reading.Reader, last familyList, now time.Time) familyList {
 	if s.opts.Namespace == "" || !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}

@@ -31,7 +31,7 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
 // Handler returns the handler of all requests.
-func (s *Server) Handler() http.Handler {
+func (s *PageServer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/state", s.servePageState)
 	mux.HandleFunc("/api/autoscalers/{namespace}/{name}", s.serveAutoscalerDetail)
@@ -110,7 +110,7 @@ func servePageFile(w http.ResponseWriter, r *http.Request) {
 }
 
 // servePageState answers with the last look, or with 204 if the page has it already.
-func (s *Server) servePageState(w http.ResponseWriter, r *http.Request) {
+func (s *PageServer) servePageState(w http.ResponseWriter, r *http.Request) {
 	last := s.last.Load()
 	if r.URL.Query().Get("after") == strconv.FormatInt(last.Sequence, 10) {
 		w.WriteHeader(http.StatusNoContent)
@@ -119,7 +119,7 @@ func (s *Server) servePageState(w http.ResponseWriter, r *http.Request) {
 	writePageJSON(w, last)
 }
 
-func (s *Server) serveAutoscalerDetail(w http.ResponseWriter, r *http.Request) {
+func (s *PageServer) serveAutoscalerDetail(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
 	view := s.records.viewAutoscalerRecord(namespace, name)
 	if view == nil {

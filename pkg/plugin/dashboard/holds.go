@@ -62,7 +62,7 @@ type readHold struct {
 }
 
 // readHoldList reads the holds. A cluster without the scaler has no such resource.
-func (s *Server) readHoldList(ctx context.Context, reader reading.Reader) holdList {
+func (s *PageServer) readHoldList(ctx context.Context, reader reading.Reader) holdList {
 	list := holdList{Items: []holdView{}, Command: s.newCommandWriter("").writeHoldsCommand()}
 	path := "/apis/" + domain.ScalerGroup + "/v1alpha1/holds"
 	if s.opts.Namespace != "" {

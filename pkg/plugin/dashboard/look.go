@@ -23,7 +23,7 @@ import (
 )
 
 // Look reads the cluster once, and keeps the result. Where autoscalers cannot be listed, the last look stays, with the cause.
-func (s *Server) Look(ctx context.Context) {
+func (s *PageServer) Look(ctx context.Context) {
 	s.looks.Lock()
 	defer s.looks.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -52,7 +52,7 @@ func (s *Server) Look(ctx context.Context) {
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view
 		next.Faults = append(next.Faults, listLookFaults(look)...)
-		next.Unread = append(next.Unread, listUnreadMetrics(look)...)
+		next.Unread = append(next.Unread, listUnreadRowMetrics(look)...)
 	}
 	if next.Holds = s.readHoldList(ctx, metrics.Reader); next.Holds.Installed {
 		next.Calendars = s.readCalendarList(ctx, last.Calendars, now)
@@ -70,7 +70,7 @@ func findAutoscalerFailure(unread []inventory.Unread) string {
 	return ""
 }
 
-func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
+func (s *PageServer) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
 	rows := top.Read(ctx, objects, metrics, now).Items
 	looks := make([]autoscalerLook, len(rows))
 	explanations := s.explainAutoscalerLooks(ctx, objects, metrics, rows, now)
@@ -99,7 +99,7 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 }
 
 // explainAutoscalerLooks explains each row. The first rows that need the adapter's record get it.
-func (s *Server) explainAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
+func (s *PageServer) explainAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
 	all := make([]*explain.Explanation, len(rows))
 	for i := range rows {
 		all[i] = explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: metrics, Now: now})
@@ -166,8 +166,8 @@ func listLookFaults(look autoscalerLook) []faultView {
 	return faults
 }
 
-// listUnreadMetrics returns the metrics of an autoscaler that the user may not read.
-func listUnreadMetrics(look autoscalerLook) (unread []inventory.Unread) {
+// listUnreadRowMetrics returns the metrics of an autoscaler that the user may not read.
+func listUnreadRowMetrics(look autoscalerLook) (unread []inventory.Unread) {
 	for _, m := range look.explanation.Metrics {
 		if m.Unread {
 			unread = append(unread, inventory.Unread{Resource: fmt.Sprintf("%s for hpa/%s in namespace %s", m.Name, look.view.Name, look.view.Namespace), Reason: m.Error})
@@ -192,7 +192,7 @@ func newMetricAmount(m top.Metric, answer reading.Answer) metricAmount {
 	for _, v := range answer.Values {
 		sum.Add(v.Value)
 	}
-	a.load, a.value = sum.AsApproximateFloat64(), parseMetricNumber(m.Value)
+	a.load, a.value = sum.AsApproximateFloat64(), parseChartNumber(m.Value)
 	return a
 }
 
@@ -200,13 +200,13 @@ func newMetricAmount(m top.Metric, answer reading.Answer) metricAmount {
 func newMetricSeries(m top.Metric, spec autoscalingv2.MetricSpec) metricSeries {
 	target := reading.TargetOf(spec)
 	return metricSeries{
-		Name: m.Name, Target: newChartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
+		Name: m.Name, Target: newChartNumber(parseChartNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
 		Rate: inventory.IsRateMetric(m.Name),
 	}
 }
 
-// parseMetricNumber returns the number of a quantity or a percentage; NaN for "?".
-func parseMetricNumber(text string) float64 {
+// parseChartNumber returns the number of a quantity or a percentage; NaN for "?".
+func parseChartNumber(text string) float64 {
 	q, err := resource.ParseQuantity(strings.TrimSuffix(text, "%"))
 	if err != nil {
 		return math.NaN()

@@ -283,14 +283,14 @@ func TestHolds(t *testing.T) {
 // TestCommands: a command is one command in a shell, whatever a name holds.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	w := commandWriter{"shop", []string{"--kubeconfig", "/home/me/my config"}}
+	w := pageCommandWriter{"shop", []string{"--kubeconfig", "/home/me/my config"}}
 	c := w.writeAutoscalerCommands("web", "app=web,tier in (a,b)")
 	for got, want := range map[string]string{
-		c.Explain:                           `kubectl tachometer explain hpa/web -n shop --kubeconfig '/home/me/my config'`,
-		c.Pods:                              `kubectl get pods -l 'app=web,tier in (a,b)' -n shop --kubeconfig '/home/me/my config'`,
-		w.writeRawCommand("/apis/x?a=b';c"): `kubectl get --raw '/apis/x?a=b'\'';c' --kubeconfig '/home/me/my config'`,
-		commandWriter{}.writeTopCommand():   `kubectl tachometer top -A`,
-		w.writeRawCommand(""):               "",
+		c.Explain:                             `kubectl tachometer explain hpa/web -n shop --kubeconfig '/home/me/my config'`,
+		c.Pods:                                `kubectl get pods -l 'app=web,tier in (a,b)' -n shop --kubeconfig '/home/me/my config'`,
+		w.writeRawCommand("/apis/x?a=b';c"):   `kubectl get --raw '/apis/x?a=b'\'';c' --kubeconfig '/home/me/my config'`,
+		pageCommandWriter{}.writeTopCommand(): `kubectl tachometer top -A`,
+		w.writeRawCommand(""):                 "",
 	} {
 		if got != want {
 			t.Errorf("%s\nwant %s", got, want)

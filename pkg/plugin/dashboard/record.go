@@ -24,18 +24,18 @@ const (
 	maxDecisions = 200
 )
 
-// recordBook has a record for each autoscaler that exists.
-type recordBook struct {
+// chartRecords have a record for each autoscaler that exists.
+type chartRecords struct {
 	started time.Time
 
 	mu      sync.RWMutex // guards records
 	records map[types.NamespacedName]*autoscalerRecord
 }
 
-var _ DecisionSource = (*recordBook)(nil)
+var _ DecisionSource = (*chartRecords)(nil)
 
-func newRecordBook(started time.Time) *recordBook {
-	return &recordBook{started: started, records: map[types.NamespacedName]*autoscalerRecord{}}
+func newChartRecords(started time.Time) *chartRecords {
+	return &chartRecords{started: started, records: map[types.NamespacedName]*autoscalerRecord{}}
 }
 
 // autoscalerRecord is all that the looks showed of one autoscaler.
@@ -76,11 +76,11 @@ type recordedPoint struct {
 
 // recordLooks adds a look at all autoscalers. Autoscalers that it lacks are gone, with their records. While a scale is under way, the
 // reason of the decision replaces the reason by the pods of the moment. Calls come one after the other.
-func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
+func (b *chartRecords) recordLooks(ctx context.Context, looks []autoscalerLook) {
 	decisions := make([]*Decision, len(looks))
 	for i := range looks {
 		if record := b.findAutoscalerRecord(looks[i]); record != nil {
-			decisions[i] = findRecordedDecision(ctx, record.last, looks[i])
+			decisions[i] = findChartedDecision(ctx, record.last, looks[i])
 		}
 	}
 	b.mu.Lock()
@@ -102,7 +102,7 @@ func (l autoscalerLook) autoscalerLookKey() types.NamespacedName {
 }
 
 // findAutoscalerRecord returns the record of an autoscaler, or nil if the autoscaler is new or was made anew.
-func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
+func (b *chartRecords) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
 	record := b.records[look.autoscalerLookKey()]
 	if record == nil || record.last.autoscaler.UID != look.autoscaler.UID {
 		return nil
@@ -133,7 +133,7 @@ func (r *autoscalerRecord) addRecordedLook(look *autoscalerLook, decision *Decis
 }
 
 // ListDecisions implements DecisionSource.
-func (b *recordBook) ListDecisions(_ context.Context, namespace, name string) ([]Decision, time.Time, error) {
+func (b *chartRecords) ListDecisions(_ context.Context, namespace, name string) ([]Decision, time.Time, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	record := b.records[types.NamespacedName{Namespace: namespace, Name: name}]
@@ -146,7 +146,7 @@ func (b *recordBook) ListDecisions(_ context.Context, namespace, name string) ([
 }
 
 // viewAutoscalerRecord returns the page of an autoscaler without its decisions, or nil where it does not exist.
-func (b *recordBook) viewAutoscalerRecord(namespace, name string) *autoscalerDetail {
+func (b *chartRecords) viewAutoscalerRecord(namespace, name string) *autoscalerDetail {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	record := b.records[types.NamespacedName{Namespace: namespace, Name: name}]

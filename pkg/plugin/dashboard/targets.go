@@ -38,7 +38,7 @@ type targetView struct {
 }
 
 // readTargetList returns the targets of the last read, or reads a replica's targets. An older adapter serves none.
-func (s *Server) readTargetList(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
+func (s *PageServer) readTargetList(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
 	if !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}

@@ -170,19 +170,19 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 	return []byte(`{"items":[` + strings.Join(items, ",") + `]}`), nil
 }
 
-func (c *cluster) serve(opts Options) *Server {
+func (c *cluster) serve(opts Options) *PageServer {
 	opts.Client, opts.Metrics, opts.Now = c.client(), reading.MetricReader{Reader: c}, func() time.Time { return c.now }
 	return New(opts)
 }
 
 // look moves the time on and looks.
-func (c *cluster) look(t *testing.T, s *Server) {
+func (c *cluster) look(t *testing.T, s *PageServer) {
 	c.now = c.now.Add(lookInterval)
 	s.Look(t.Context())
 }
 
 // get returns the answer to a request for a path of the page.
-func get(t *testing.T, s *Server, path string) *httptest.ResponseRecorder {
+func get(t *testing.T, s *PageServer, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, s.Path()+path, nil)
 	r.Host = "127.0.0.1:8088"
@@ -192,7 +192,7 @@ func get(t *testing.T, s *Server, path string) *httptest.ResponseRecorder {
 }
 
 // getJSON decodes the answer to a request.
-func getJSON[T any](t *testing.T, s *Server, path string) T {
+func getJSON[T any](t *testing.T, s *PageServer, path string) T {
 	t.Helper()
 	w := get(t, s, path)
 	var v T

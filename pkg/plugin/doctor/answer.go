@@ -41,7 +41,7 @@ var (
 )
 
 // checkMetricAnswer judges the answer to the i-th metric.
-func (v *autoscalerVisit) checkMetricAnswer(i int) {
+func (v *autoscalerDiagnosis) checkMetricAnswer(i int) {
 	a := v.answers[i]
 	words, other := a.Metric+": ", v.describeOtherServer(i)
 	switch {
@@ -71,7 +71,7 @@ func (v *autoscalerVisit) checkMetricAnswer(i int) {
 
 // describeOtherServer says that another adapter answers reads of an external metric; empty for other metrics, and where KEDA serves its own
 // autoscaler.
-func (v *autoscalerVisit) describeOtherServer(i int) string {
+func (v *autoscalerDiagnosis) describeOtherServer(i int) string {
 	for _, s := range v.services {
 		if at := s.Spec.Service; v.hpa.Spec.Metrics[i].External != nil && s.Name == checkedAPIServices[2] && at != nil && !v.isAdapterAPIService(s) && kube.FindScaledObject(v.hpa) == "" {
 			return fmt.Sprintf("; %s/%s serves all external metrics of this cluster, not the adapter", at.Namespace, at.Name)
@@ -81,7 +81,7 @@ func (v *autoscalerVisit) describeOtherServer(i int) string {
 }
 
 // isTargetAtZero reports whether the scale target has been scaled to 0.
-func (v *autoscalerVisit) isTargetAtZero() bool {
+func (v *autoscalerDiagnosis) isTargetAtZero() bool {
 	return v.workload != nil && len(v.pods) == 0 && (v.workload.Replicas == nil || *v.workload.Replicas == 0) && v.hpa.Status.CurrentReplicas == 0
 }
 
@@ -96,7 +96,7 @@ func isVisitedPodsMetric(m autoscalingv2.MetricSpec) bool {
 
 // formatRequestCommand returns the command that gives a container of the workload the request that the i-th metric lacks. The amount is an
 // example. For another error, or a container that the template does not have, it is the command that shows the autoscaler.
-func (v *autoscalerVisit) formatRequestCommand(i int) string {
+func (v *autoscalerDiagnosis) formatRequestCommand(i int) string {
 	m := v.hpa.Spec.Metrics[i]
 	name, container := corev1.ResourceName(""), ""
 	switch {
@@ -116,7 +116,7 @@ func (v *autoscalerVisit) formatRequestCommand(i int) string {
 }
 
 // checkMetricContainer says that no pod reports the container of the i-th metric, and which containers there are.
-func (v *autoscalerVisit) checkMetricContainer(i int) {
+func (v *autoscalerDiagnosis) checkMetricContainer(i int) {
 	message, fix := v.answers[i].Metric+": no pod reports this container", v.formatRawReadCommand(v.answers[i].Path)
 	if v.workload != nil && len(v.workload.Template.Spec.Containers) > 0 {
 		var names []string
@@ -132,7 +132,7 @@ func (v *autoscalerVisit) checkMetricContainer(i int) {
 }
 
 // checkAnswerValues judges the age and the completeness of the values of the i-th metric.
-func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
+func (v *autoscalerDiagnosis) checkAnswerValues(words string, i int) {
 	a, spec := v.answers[i], v.hpa.Spec.Metrics[i]
 	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
@@ -153,11 +153,11 @@ func (v *autoscalerVisit) checkAnswerValues(words string, i int) {
 }
 
 // formatPluginCommand returns a command of this plugin. kubectl wants the flags of a plugin behind its name.
-func (v *autoscalerVisit) formatPluginCommand(command, subject string) string {
+func (v *autoscalerDiagnosis) formatPluginCommand(command, subject string) string {
 	return strings.Join(strings.Fields("kubectl tachometer "+command+" "+subject+" -n "+v.hpa.Namespace), " ")
 }
 
-func (v *autoscalerVisit) formatRawReadCommand(path string) string {
+func (v *autoscalerDiagnosis) formatRawReadCommand(path string) string {
 	if path == "" { // its object is of a kind that the cluster does not serve
 		return "kubectl api-resources"
 	}
@@ -165,7 +165,7 @@ func (v *autoscalerVisit) formatRawReadCommand(path string) string {
 }
 
 // judgeAnswerError returns the outcome for an error, and the command that mends its cause.
-func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
+func (v *autoscalerDiagnosis) judgeAnswerError(i int) (status Status, fix string) {
 	a := v.answers[i]
 	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
 		return StatusFail, v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
@@ -204,7 +204,7 @@ func (v *autoscalerVisit) judgeAnswerError(i int) (status Status, fix string) {
 }
 
 // formatScaleTarget returns the argument of the command metrics: a workload of its kinds, else a pod.
-func (v *autoscalerVisit) formatScaleTarget() string {
+func (v *autoscalerDiagnosis) formatScaleTarget() string {
 	switch {
 	case v.workload == nil, v.workload.Group != "" && len(v.pods) == 0:
 		return ""
@@ -231,7 +231,7 @@ func mainStatusCause(err error) metav1.CauseType {
 
 // formatScrapeCommand returns the command that mends the annotations by which the adapter does not scrape the pods, or scrapes a port that no
 // container declares, or that chooses the first of several ports; else nothing.
-func (v *autoscalerVisit) formatScrapeCommand() string {
+func (v *autoscalerDiagnosis) formatScrapeCommand() string {
 	if v.workload == nil {
 		return ""
 	}
@@ -254,7 +254,7 @@ func (v *autoscalerVisit) formatScrapeCommand() string {
 }
 
 // formatAnnotationCommand returns the command that sets an annotation of the target's pods to a value in JSON; null removes it.
-func (v *autoscalerVisit) formatAnnotationCommand(name, value string) string {
+func (v *autoscalerDiagnosis) formatAnnotationCommand(name, value string) string {
 	how := ""
 	if v.workload.Group != "" {
 		how = " --type=merge" // custom resources know no other
@@ -263,7 +263,7 @@ func (v *autoscalerVisit) formatAnnotationCommand(name, value string) string {
 }
 
 // findPodsWithoutValue returns the pods that an answer leaves out, ready ones first.
-func (v *autoscalerVisit) findPodsWithoutValue(a reading.Answer) []*corev1.Pod {
+func (v *autoscalerDiagnosis) findPodsWithoutValue(a reading.Answer) []*corev1.Pod {
 	pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *corev1.Pod) bool {
 		return slices.ContainsFunc(a.Values, func(value reading.Value) bool { return value.Object == p.Name })
 	})
@@ -280,7 +280,7 @@ func (v *autoscalerVisit) findPodsWithoutValue(a reading.Answer) []*corev1.Pod {
 }
 
 // formatPageCommand returns the command that shows the metrics page of the first pod, or the read of path where no pod is known.
-func (v *autoscalerVisit) formatPageCommand(pods []*corev1.Pod, path string) string {
+func (v *autoscalerDiagnosis) formatPageCommand(pods []*corev1.Pod, path string) string {
 	if len(pods) == 0 {
 		return v.formatRawReadCommand(path)
 	}

@@ -25,8 +25,8 @@ import (
 // maxParallelVisits bounds how many autoscalers have their metrics read at a time: kube-apiserver serves others too.
 const maxParallelVisits = 8
 
-// autoscalerVisit is the check of one autoscaler.
-type autoscalerVisit struct {
+// autoscalerDiagnosis is the check of one autoscaler.
+type autoscalerDiagnosis struct {
 	*doctor
 	hpa      *autoscalingv2.HorizontalPodAutoscaler
 	subject  string
@@ -39,12 +39,12 @@ type autoscalerVisit struct {
 }
 
 // readAutoscalerVisits reads the metrics of the chosen autoscalers, several at a time.
-func (d *doctor) readAutoscalerVisits(ctx context.Context) []*autoscalerVisit {
-	visits := make([]*autoscalerVisit, len(d.hpas))
+func (d *doctor) readAutoscalerVisits(ctx context.Context) []*autoscalerDiagnosis {
+	visits := make([]*autoscalerDiagnosis, len(d.hpas))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxParallelVisits)
 	for i, hpa := range d.hpas {
-		v := &autoscalerVisit{doctor: d, hpa: hpa, subject: hpa.Namespace + "/" + hpa.Name, workload: d.objects.WorkloadOf(hpa)}
+		v := &autoscalerDiagnosis{doctor: d, hpa: hpa, subject: hpa.Namespace + "/" + hpa.Name, workload: d.objects.WorkloadOf(hpa)}
 		visits[i] = v
 		group.Go(func() error {
 			v.pods = d.objects.PodsOf(v.workload)
@@ -57,7 +57,7 @@ func (d *doctor) readAutoscalerVisits(ctx context.Context) []*autoscalerVisit {
 }
 
 // checkVisitedAutoscaler judges an autoscaler after its metrics were read.
-func (v *autoscalerVisit) checkVisitedAutoscaler() {
+func (v *autoscalerDiagnosis) checkVisitedAutoscaler() {
 	v.checkScaleTarget()
 	v.checkRivalAutoscalers()
 	v.checkTargetPods()
@@ -73,7 +73,7 @@ func (v *autoscalerVisit) checkVisitedAutoscaler() {
 }
 
 // formatVisitReadCommand returns a kubectl command in the autoscaler's namespace.
-func (v *autoscalerVisit) formatVisitReadCommand(format string, args ...any) string {
+func (v *autoscalerDiagnosis) formatVisitReadCommand(format string, args ...any) string {
 	return "kubectl -n " + v.hpa.Namespace + " " + fmt.Sprintf(format, args...)
 }
 
@@ -81,12 +81,12 @@ func formatDescribeHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string
 	return fmt.Sprintf("kubectl -n %s describe hpa %s", hpa.Namespace, hpa.Name)
 }
 
-func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix string) {
+func (v *autoscalerDiagnosis) addVisitCheck(name string, status Status, message, fix string) {
 	v.addDoctorCheck(name, v.subject, status, message, fix)
 }
 
 // checkScaleTarget checks that the scale target exists and has pods.
-func (v *autoscalerVisit) checkScaleTarget() {
+func (v *autoscalerDiagnosis) checkScaleTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if inventory.LacksAppsGroup(ref) {
 		v.addVisitCheck("target", StatusFail, fmt.Sprintf("the apiVersion of its target is %q, and %s is in apps/v1", ref.APIVersion, ref.Kind),
@@ -117,7 +117,7 @@ func (v *autoscalerVisit) checkScaleTarget() {
 }
 
 // checkRivalAutoscalers checks that no other autoscaler has the same target: the two would undo each other's work.
-func (v *autoscalerVisit) checkRivalAutoscalers() {
+func (v *autoscalerDiagnosis) checkRivalAutoscalers() {
 	for _, rival := range v.objects.RivalsOf(v.hpa) {
 		ref := v.hpa.Spec.ScaleTargetRef
 		v.addVisitCheck("rival", StatusFail, fmt.Sprintf("hpa/%s scales %s %s too: put the metrics of both into one autoscaler",
@@ -142,7 +142,7 @@ func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *a
 }
 
 // readVisitedMetricAnswers reads each metric as the HPA controller does.
-func (v *autoscalerVisit) readVisitedMetricAnswers(ctx context.Context) {
+func (v *autoscalerDiagnosis) readVisitedMetricAnswers(ctx context.Context) {
 	v.answers = make([]reading.Answer, len(v.hpa.Spec.Metrics))
 	for i, m := range v.hpa.Spec.Metrics {
 		words := inventory.DescribeMetric(m)
@@ -168,7 +168,7 @@ func (v *autoscalerVisit) readVisitedMetricAnswers(ctx context.Context) {
 }
 
 // isScrapeBroken reports whether a metric lacks values because its pods are not scraped, or for a reason that may be that.
-func (v *autoscalerVisit) isScrapeBroken() bool {
+func (v *autoscalerDiagnosis) isScrapeBroken() bool {
 	for i, a := range v.answers {
 		m := v.hpa.Spec.Metrics[i]
 		if a.Err == nil || m.Resource != nil || m.ContainerResource != nil || apierrors.IsNotFound(a.Err) {
@@ -182,7 +182,7 @@ func (v *autoscalerVisit) isScrapeBroken() bool {
 }
 
 // hasBrokenAnswer reports whether a metric has no value for another reason than that its pods are warming up.
-func (v *autoscalerVisit) hasBrokenAnswer() bool {
+func (v *autoscalerDiagnosis) hasBrokenAnswer() bool {
 	for i, a := range v.answers {
 		if a.Err == nil {
 			continue
@@ -195,7 +195,7 @@ func (v *autoscalerVisit) hasBrokenAnswer() bool {
 }
 
 // checkPodBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
-func (v *autoscalerVisit) checkPodBudgets() {
+func (v *autoscalerDiagnosis) checkPodBudgets() {
 	budgets := v.objects.BudgetsOf(v.workload)
 	for _, b := range budgets {
 		if words := describeBlockingBudget(b, int(inventory.MinReplicasOf(v.hpa))); words != "" {
@@ -233,7 +233,7 @@ func describeBlockingBudget(b *policyv1.PodDisruptionBudget, least int) string {
 }
 
 // checkBudgetDisruptions checks that a budget permits a disruption now.
-func (v *autoscalerVisit) checkBudgetDisruptions(b *policyv1.PodDisruptionBudget) {
+func (v *autoscalerDiagnosis) checkBudgetDisruptions(b *policyv1.PodDisruptionBudget) {
 	if b.Status.ExpectedPods == 0 || b.Status.DisruptionsAllowed > 0 {
 		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %s", b.Name, output.Count(int(b.Status.DisruptionsAllowed), "disruption")), "")
 		return
@@ -243,7 +243,7 @@ func (v *autoscalerVisit) checkBudgetDisruptions(b *policyv1.PodDisruptionBudget
 }
 
 // checkKEDAOwner warns that KEDA overwrites manual changes of its autoscaler.
-func (v *autoscalerVisit) checkKEDAOwner() {
+func (v *autoscalerDiagnosis) checkKEDAOwner() {
 	owner, fix := kube.FindScaledObject(v.hpa), ""
 	if owner == "" {
 		return

@@ -14,7 +14,7 @@ import (
 )
 
 // checkScalingBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
-func (v *autoscalerVisit) checkScalingBehavior() {
+func (v *autoscalerDiagnosis) checkScalingBehavior() {
 	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most && !inventory.IsHeld(v.hpa) {
 		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaxReplicasCommand())
 	}
@@ -37,7 +37,7 @@ func (v *autoscalerVisit) checkScalingBehavior() {
 }
 
 // checkScalingTolerance warns of a tolerance that hides a change above the default tolerance.
-func (v *autoscalerVisit) checkScalingTolerance() {
+func (v *autoscalerDiagnosis) checkScalingTolerance() {
 	usual := replay.Settings().Tolerance
 	for i, d := range v.decisions {
 		if d.Err != nil || d.Stage != hpa.StageTolerated || d.NewUsageRatio != nil || math.Abs(d.UsageRatio-1) <= usual+1e-9 {
@@ -53,7 +53,7 @@ func (v *autoscalerVisit) checkScalingTolerance() {
 }
 
 // highestMetricWish returns the highest wish of the metrics; it is unknown without one.
-func (v *autoscalerVisit) highestMetricWish() (wish int32, isKnown bool) {
+func (v *autoscalerDiagnosis) highestMetricWish() (wish int32, isKnown bool) {
 	for _, d := range v.decisions {
 		if d.Err == nil && (!isKnown || d.Replicas > wish) {
 			wish, isKnown = d.Replicas, true
@@ -63,14 +63,14 @@ func (v *autoscalerVisit) highestMetricWish() (wish int32, isKnown bool) {
 }
 
 // countTargetReplicas returns the number of pods that the wishes start from.
-func (v *autoscalerVisit) countTargetReplicas() int32 {
+func (v *autoscalerDiagnosis) countTargetReplicas() int32 {
 	if v.hpa.Status.CurrentReplicas == 0 {
 		return int32(len(v.pods)) //nolint:gosec // pods of one workload
 	}
 	return v.hpa.Status.CurrentReplicas
 }
 
-func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
+func (v *autoscalerDiagnosis) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
 	switch {
 	case v.hpa.Spec.Behavior == nil:
 		return nil
@@ -81,6 +81,6 @@ func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScaling
 }
 
 // formatMaxReplicasCommand returns the command that doubles maxReplicas.
-func (v *autoscalerVisit) formatMaxReplicasCommand() string {
+func (v *autoscalerDiagnosis) formatMaxReplicasCommand() string {
 	return v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // checkHPAConditions judges the conditions that the HPA controller wrote.
-func (v *autoscalerVisit) checkHPAConditions() {
+func (v *autoscalerDiagnosis) checkHPAConditions() {
 	if len(v.hpa.Status.Conditions) == 0 {
 		v.addVisitCheck("condition", StatusWarning, "the HPA controller has written no condition yet", formatDescribeHPACommand(v.hpa))
 	}
@@ -30,7 +30,7 @@ func (v *autoscalerVisit) checkHPAConditions() {
 }
 
 // judgeHPACondition returns the outcome of a condition, and the command that helps.
-func (v *autoscalerVisit) judgeHPACondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
+func (v *autoscalerDiagnosis) judgeHPACondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
 	switch {
 	case c.Reason == "TooManyReplicas":
 		return StatusWarning, v.formatMaxReplicasCommand()
@@ -53,7 +53,7 @@ func (v *autoscalerVisit) judgeHPACondition(c autoscalingv2.HorizontalPodAutosca
 }
 
 // formatWakingCommand returns the command that switches on an autoscaler with its target at 0.
-func (v *autoscalerVisit) formatWakingCommand() string {
+func (v *autoscalerDiagnosis) formatWakingCommand() string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	target := strings.ToLower(ref.Kind) + "/" + ref.Name
 	if !output.IsShellWord(target) {
@@ -71,7 +71,7 @@ var (
 )
 
 // formatControllerGrant returns the command for the right that the HPA controller lacks according to a condition, for the user in that condition.
-func (v *autoscalerVisit) formatControllerGrant(message string) string {
+func (v *autoscalerDiagnosis) formatControllerGrant(message string) string {
 	found := deniedController.FindStringSubmatch(message)
 	if found == nil {
 		return formatDescribeHPACommand(v.hpa)

@@ -1,5 +1,5 @@
-// Package doctor checks the chain from an autoscaler to its metrics hop by hop, and says which hop is the first that is broken and
-// which command mends it.
+// Package doctor diagnoses the chain from an autoscaler to its metrics (adapter pods, APIServices, rights, network policies, targets),
+// and names the command that mends the first broken hop.
 package doctor
 
 import (

@@ -22,7 +22,7 @@ import (
 
 // checkPodNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
 // nevertheless, the network does not enforce them.
-func (v *autoscalerVisit) checkPodNetwork() {
+func (v *autoscalerDiagnosis) checkPodNetwork() {
 	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.objects.IsUnread("networkpolicies") {
 		return
 	}
@@ -40,7 +40,7 @@ func (v *autoscalerVisit) checkPodNetwork() {
 }
 
 // findNetworkBarrier returns the first policy between a pod of the adapter and a pod of the workload in words, and the command that opens it.
-func (v *autoscalerVisit) findNetworkBarrier() (message, fix string) {
+func (v *autoscalerDiagnosis) findNetworkBarrier() (message, fix string) {
 	for _, pod := range v.pods {
 		port, err := podpage.Port(pod.Annotations, podpage.Containers(&pod.Spec))
 		if err != nil || pod.Spec.HostNetwork {
@@ -212,7 +212,7 @@ func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, s
 }
 
 // formatAdmittingCommand returns the command that adds a rule for the adapter to a policy.
-func (v *autoscalerVisit) formatAdmittingCommand(policy string, port corev1.ContainerPort) string {
+func (v *autoscalerDiagnosis) formatAdmittingCommand(policy string, port corev1.ContainerPort) string {
 	i := slices.IndexFunc(v.objects.NetworkPolicies, func(p networkingv1.NetworkPolicy) bool { return p.Namespace == v.hpa.Namespace && p.Name == policy })
 	p := &v.objects.NetworkPolicies[i]
 	return formatPolicyCommand(p, "ingress", len(p.Spec.Ingress), fmt.Sprintf(`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,

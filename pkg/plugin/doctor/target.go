@@ -16,7 +16,7 @@ import (
 const startTime = time.Minute
 
 // formatTargetsReadCommand returns the command that corrects the kind of a target, or that shows which targets there are.
-func (v *autoscalerVisit) formatTargetsReadCommand(fault inventory.TargetFault) string {
+func (v *autoscalerDiagnosis) formatTargetsReadCommand(fault inventory.TargetFault) string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	if right := inventory.SpellScalableKind(ref.Kind); right != "" {
 		return v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":%q}}}'`, v.hpa.Name, right)
@@ -31,7 +31,7 @@ func (v *autoscalerVisit) formatTargetsReadCommand(fault inventory.TargetFault) 
 }
 
 // checkTargetPods checks that the target gets the pods that it asks for, and that they become ready.
-func (v *autoscalerVisit) checkTargetPods() {
+func (v *autoscalerDiagnosis) checkTargetPods() {
 	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
@@ -54,7 +54,7 @@ func (v *autoscalerVisit) checkTargetPods() {
 }
 
 // checkPodReadiness names the first pod that does not become ready.
-func (v *autoscalerVisit) checkPodReadiness() {
+func (v *autoscalerDiagnosis) checkPodReadiness() {
 	var troubled []*corev1.Pod
 	for _, p := range v.pods {
 		if !inventory.IsReady(p) && p.DeletionTimestamp == nil && v.Now().Sub(p.CreationTimestamp.Time) > startTime {

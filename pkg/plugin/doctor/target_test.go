@@ -312,7 +312,7 @@ func TestPageOfAPendingPod(t *testing.T) {
 		w := newWorld(t)
 		pod := newReadyPod("shop", "web-1", nil)
 		pod.Spec, pod.Status.Phase = w.deployment.Spec.Template.Spec, phase
-		v := &autoscalerVisit{hpa: w.hpa}
+		v := &autoscalerDiagnosis{hpa: w.hpa}
 		if got := v.formatPageCommand([]*corev1.Pod{pod}, podsMetricPath); got != want {
 			t.Errorf("%s: %s, want %s", phase, got, want)
 		}

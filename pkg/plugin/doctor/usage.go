@@ -16,7 +16,7 @@ import (
 const usageAPIService = "v1beta1." + reading.ResourceGroup
 
 // readUsageAPI reads the APIService of CPU and memory where a read of them failed. Its condition has the cause.
-func (v *autoscalerVisit) readUsageAPI(ctx context.Context) {
+func (v *autoscalerDiagnosis) readUsageAPI(ctx context.Context) {
 	isBroken := false
 	for i, a := range v.answers {
 		isBroken = isBroken || isUsageMetric(v.hpa.Spec.Metrics[i]) && a.Path != "" && a.Err != nil && !reading.IsOwnFailure(a.Err)
@@ -30,7 +30,7 @@ func (v *autoscalerVisit) readUsageAPI(ctx context.Context) {
 }
 
 // checkUsageAPI says why kube-apiserver does not reach the server of CPU and memory, once for all autoscalers.
-func (v *autoscalerVisit) checkUsageAPI() {
+func (v *autoscalerDiagnosis) checkUsageAPI() {
 	if v.usageAPI == nil || slices.ContainsFunc(v.report.Checks, func(c Check) bool { return c.Name == "available" && c.Subject == usageAPIService }) {
 		return
 	}

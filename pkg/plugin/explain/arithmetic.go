@@ -61,7 +61,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 
 // noteCountedPods notes the pods without a value that counts, with the number in its place.
 func (e *Explanation) noteCountedPods(metric int, in hpa.Input, d *hpa.MetricDecision) {
-	m := Metric{decision: *d, utilization: reading.TargetOf(in.HPA.Spec.Metrics[metric]).AverageUtilization != nil}
+	m := MetricSteps{decision: *d, utilization: reading.TargetOf(in.HPA.Spec.Metrics[metric]).AverageUtilization != nil}
 	for i := range e.Pods {
 		p := &e.Pods[i]
 		v := p.findExplainedPodValue(e.Metrics[metric].Name)
@@ -103,7 +103,7 @@ func sumAnswerValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total int64
 }
 
 // wanted returns the number of pods before rounding, without regard to pods without a value: 6.9.
-func (m *Metric) wanted() float64 {
+func (m *MetricSteps) wanted() float64 {
 	if m.decision.Stage == hpa.StageFromZero {
 		return m.decision.UsageRatio
 	}
@@ -117,7 +117,7 @@ func (m *Metric) wanted() float64 {
 }
 
 // countWithoutValue returns the pods that have no value and were counted.
-func (m *Metric) countWithoutValue() int {
+func (m *MetricSteps) countWithoutValue() int {
 	n := 0
 	if m.decision.Missing != "" {
 		n += len(m.decision.Pods.Missing)
@@ -129,7 +129,7 @@ func (m *Metric) countWithoutValue() int {
 }
 
 // listDecisionSteps returns the steps of the calculation in words.
-func (m *Metric) listDecisionSteps() []string {
+func (m *MetricSteps) listDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !m.utilization {
@@ -160,7 +160,7 @@ func (m *Metric) listDecisionSteps() []string {
 }
 
 // nameCountedPods names the pods that the ratio is multiplied with: of a total these are the ready ones.
-func (m *Metric) nameCountedPods() string {
+func (m *MetricSteps) nameCountedPods() string {
 	if m.ofPods {
 		return "pod"
 	}
@@ -177,7 +177,7 @@ func formatUsageRatio(d hpa.MetricDecision) string {
 
 // describeSubstitute says at which value pods without a value were counted. On the way down a pod without a utilization counts as if it
 // used its whole request, or the target where that is higher.
-func (m *Metric) describeSubstitute(pronoun string) string {
+func (m *MetricSteps) describeSubstitute(pronoun string) string {
 	as := cmp.Or(m.decision.Missing, m.decision.Unready)
 	switch {
 	case as != hpa.AssumedTarget:
@@ -189,12 +189,12 @@ func (m *Metric) describeSubstitute(pronoun string) string {
 }
 
 // formatExplainedAmount returns thousandths as an amount of the metric.
-func (m *Metric) formatExplainedAmount(milli int64) string {
+func (m *MetricSteps) formatExplainedAmount(milli int64) string {
 	return formatExplainedMetricAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
 }
 
 // formatWishBound returns thousandths as a bound of the metric, rounded up or down by round.
-func (m *Metric) formatWishBound(milli int64, round func(float64) float64) string {
+func (m *MetricSteps) formatWishBound(milli int64, round func(float64) float64) string {
 	return formatExplainedMetricAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
 }
 
@@ -239,13 +239,13 @@ type wishSearch struct {
 
 // newWishSearch returns the search for the i-th metric. Totals of pods are spread evenly. The edges are the two ends of the tolerance,
 // and the totals for whole numbers of pods beside the present wish.
-func newWishSearch(m *Metric, i int, in hpa.Input) wishSearch {
+func newWishSearch(m *MetricSteps, i int, in hpa.Input) wishSearch {
 	unit := float64(m.decision.Target) // the total for a ratio of 1
 	if m.shared {
 		unit *= float64(m.pods)
 	}
 	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
-	s := wishSearch{total: m.total, step: 1, wishAt: func(total int64) int32 { return decideForTotal(m, i, in, total) }}
+	s := wishSearch{total: m.total, step: 1, wishAt: func(total int64) int32 { return decideWishForTotal(m, i, in, total) }}
 	if m.ofPods {
 		s.step = m.pods
 	}
@@ -257,7 +257,7 @@ func newWishSearch(m *Metric, i int, in hpa.Input) wishSearch {
 }
 
 // countMultipliedPods returns the pods that the ratio is multiplied with: for a target of the total the ready ones, at least one.
-func (m *Metric) countMultipliedPods(pods []*corev1.Pod) int64 {
+func (m *MetricSteps) countMultipliedPods(pods []*corev1.Pod) int64 {
 	if m.shared || m.ofPods {
 		return m.pods
 	}
@@ -270,8 +270,8 @@ func (m *Metric) countMultipliedPods(pods []*corev1.Pod) int64 {
 	return max(1, ready)
 }
 
-// decideForTotal returns the wish of the i-th metric for another total.
-func decideForTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
+// decideWishForTotal returns the wish of the i-th metric for another total.
+func decideWishForTotal(m *MetricSteps, i int, in hpa.Input, total int64) int32 {
 	in.Answers = slices.Clone(in.Answers)
 	answer := hpa.Answer{Object: total, External: []int64{total}}
 	if m.ofPods {

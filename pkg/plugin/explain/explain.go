@@ -1,5 +1,5 @@
-// Package explain says in a sentence why an autoscaler has its number of pods, and shows the values, the arithmetic and the
-// conditions behind it.
+// Package explain says in a sentence why an autoscaler has its number of pods, and shows the values, the arithmetic and the conditions
+// behind each metric's wish.
 package explain
 
 import (
@@ -36,7 +36,7 @@ type Explanation struct {
 	Wanted        int32           `json:"wanted"`
 	Min           int32           `json:"min"`
 	Max           int32           `json:"max"`
-	Metrics       []Metric        `json:"metrics"`
+	Metrics       []MetricSteps   `json:"metrics"`
 	Pods          []Pod           `json:"pods,omitempty"`
 	Policies      []Policy        `json:"policies"`
 	Stabilization []Stabilization `json:"stabilization"`
@@ -50,8 +50,8 @@ type Explanation struct {
 	Holding *explainapi.HeldWish `json:"holding,omitempty"`
 }
 
-// Metric is a metric with the steps from its values to a wish.
-type Metric struct {
+// MetricSteps is a metric with the steps from its values to a wish.
+type MetricSteps struct {
 	Name   string   `json:"name"`
 	Total  string   `json:"total,omitempty"`
 	Target string   `json:"target"`
@@ -179,7 +179,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 		Target:   autoscaler.Spec.ScaleTargetRef.Kind + "/" + autoscaler.Spec.ScaleTargetRef.Name,
 		Replicas: autoscaler.Status.CurrentReplicas, Wanted: autoscaler.Status.DesiredReplicas,
 		Min: inventory.MinReplicasOf(autoscaler), Max: autoscaler.Spec.MaxReplicas,
-		Metrics: []Metric{}, Conditions: []Condition{},
+		Metrics: []MetricSteps{}, Conditions: []Condition{},
 	}
 	if isUnseenAutoscaler(autoscaler) {
 		e.Replicas = countUnseenReplicas(workload, opts.Objects.PodsOf(workload))
@@ -202,7 +202,7 @@ func Live(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler
 		} else {
 			answers[i] = opts.Metrics.ReadMetric(ctx, autoscaler.Namespace, selector, spec, words)
 		}
-		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
+		m := MetricSteps{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
 		if answers[i].Err != nil {
 			m.Error, m.Unread = answers[i].Err.Error(), reading.IsOwnFailure(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
@@ -329,7 +329,7 @@ func (e *Explanation) noteRecordedOmissions(r *explainapi.Explanation) {
 
 // IsBroken reports whether a metric, in words, has an error in place of a value.
 func (e *Explanation) IsBroken(metric string) bool {
-	return slices.ContainsFunc(e.Metrics, func(m Metric) bool { return m.Name == metric && m.Error != "" })
+	return slices.ContainsFunc(e.Metrics, func(m MetricSteps) bool { return m.Name == metric && m.Error != "" })
 }
 
 // NoteOmission notes why a pod has no value of the metrics, in words, that isMetric chooses.

@@ -464,7 +464,7 @@ func TestMetricsAreToldApart(t *testing.T) {
 func TestUnreadMetricDecides(t *testing.T) {
 	t.Parallel()
 	for wanted, want := range map[int32]string{2: "readable", 3: "readable", 5: "unread"} {
-		e := &Explanation{Replicas: 2, Wanted: wanted, Metrics: []Metric{{Name: "readable", Wish: new(int32(3))}, {Name: "unread", Error: "forbidden", Unread: true}}}
+		e := &Explanation{Replicas: 2, Wanted: wanted, Metrics: []MetricSteps{{Name: "readable", Wish: new(int32(3))}, {Name: "unread", Error: "forbidden", Unread: true}}}
 		if got := e.findDecidingMetric().Name; got != want {
 			t.Errorf("wanted %d: metric %s decides, want %s", wanted, got, want)
 		}
@@ -577,7 +577,7 @@ func TestChangesAreTrue(t *testing.T) {
 			}
 			autoscaler.Status.CurrentReplicas = int32(replicas)
 			in := reading.NewDecisionInput(autoscaler, []reading.Answer{answer}, pods, explainTime)
-			e := &Explanation{Metrics: []Metric{{Name: "rps"}}}
+			e := &Explanation{Metrics: []MetricSteps{{Name: "rps"}}}
 			e.explainMetricDecision(0, in)
 			s := newWishSearch(&e.Metrics[0], 0, in)
 			at, wish := s.wishAt, *e.Metrics[0].Wish

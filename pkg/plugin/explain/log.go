@@ -46,7 +46,7 @@ type LoggedDecision struct {
 	Failed bool `json:"failed,omitempty"`
 	// Metrics are the metrics at the first of the looks, with the steps of the arithmetic; empty where it did not look at metrics, or an
 	// input is not recorded.
-	Metrics []Metric `json:"metrics,omitempty"`
+	Metrics []MetricSteps `json:"metrics,omitempty"`
 
 	kind string // of the cause: looks with the same kind are alike, though their values differ
 }
@@ -148,11 +148,11 @@ func describeLoggedSteps(look replay.Look, spec *autoscalingv2.HorizontalPodAuto
 }
 
 // listLoggedMetrics returns the metrics of a look with the steps of its arithmetic.
-func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) []Metric {
-	var metrics []Metric
+func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) []MetricSteps {
+	var metrics []MetricSteps
 	for i, decision := range look.Decision.Metrics {
 		target := reading.TargetOf(spec.Metrics[i])
-		m := Metric{Name: loggedMetricName(&spec.Metrics[i]), Target: reading.FormatTarget(target), decision: decision, shared: target.Value == nil}
+		m := MetricSteps{Name: loggedMetricName(&spec.Metrics[i]), Target: reading.FormatTarget(target), decision: decision, shared: target.Value == nil}
 		if decision.Err != nil {
 			m.Error = decision.Err.Error()
 			metrics = append(metrics, m)

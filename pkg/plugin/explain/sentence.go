@@ -94,8 +94,8 @@ func quoteConditionMessage(message string) string {
 }
 
 // findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before metrics that do not override it.
-func (e *Explanation) findDecidingMetric() *Metric {
-	var best *Metric
+func (e *Explanation) findDecidingMetric() *MetricSteps {
+	var best *MetricSteps
 	for i := range e.Metrics {
 		m := &e.Metrics[i]
 		switch {
@@ -113,14 +113,14 @@ func (e *Explanation) findDecidingMetric() *Metric {
 // overridesFailure reports whether the HPA follows a wish although another metric has no value: it scales down in no case, and a wish for
 // the present number lets an earlier wish count. At 0 replicas no metric of pods has a value.
 func (e *Explanation) overridesFailure(wish int32) bool {
-	if wish < e.Wanted && slices.ContainsFunc(e.Metrics, func(m Metric) bool { return m.Unread }) {
+	if wish < e.Wanted && slices.ContainsFunc(e.Metrics, func(m MetricSteps) bool { return m.Unread }) {
 		return false // the higher wish is probably of the metric that was not read
 	}
 	return wish > e.Replicas || wish == e.Replicas && (e.Wanted != e.Replicas || wish == 0)
 }
 
 // describeWishFate describes the fate of the wish: it is taken, or a limit, a window or a policy holds it.
-func (e *Explanation) describeWishFate(autoscaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
+func (e *Explanation) describeWishFate(autoscaler *autoscalingv2.HorizontalPodAutoscaler, m *MetricSteps) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
 	wants := describeWish(wish)
 	isTolerated := m.decision.Stage == hpa.StageTolerated && wish == e.Replicas // else it wants the pods of a rolling update
@@ -177,7 +177,7 @@ func (e *Explanation) describeWishBound(wish int32) string {
 }
 
 // nameWithoutValue returns the pronoun for the pods without a value.
-func (m *Metric) nameWithoutValue() string {
+func (m *MetricSteps) nameWithoutValue() string {
 	if m.countWithoutValue() == 1 {
 		return "it"
 	}

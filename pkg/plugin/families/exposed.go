@@ -13,7 +13,7 @@ import (
 
 // AddListed adds the adapter's list of the pods' families to the report of its page, or to one without a page: types and metrics by the rules
 // in force, and helps where the page has none.
-func (r *Report) AddListed(list *explainapi.MetricList) {
+func (r *PageReport) AddListed(list *explainapi.MetricList) {
 	r.Replica = list.Source.Replica
 	if len(r.ReadPods) == 0 && r.Pod == "" && len(list.Pages) > 0 {
 		r.Pod = list.Pages[0].Pod

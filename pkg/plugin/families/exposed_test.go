@@ -68,7 +68,7 @@ func TestReportWithList(t *testing.T) {
 	if err != nil || hpa.Namespace != "shop" || hpa.Spec.Metrics[0].Pods.Metric.Name != "web_per_second" {
 		t.Errorf("suggested %+v, error %v", hpa, err)
 	}
-	unread := &Report{Namespace: "shop"}
+	unread := &PageReport{Namespace: "shop"}
 	unread.AddListed(&explainapi.MetricList{Pages: []explainapi.MetricPage{{Pod: "web-2"}}, Items: list.Items[2:]})
 	if len(unread.Families) != 2 || unread.Pod != "web-2" {
 		t.Errorf("without a page: %+v", unread)
@@ -89,7 +89,7 @@ func TestSuggestLoad(t *testing.T) {
 		"orders_created_per_second": {"http_requests_created", "last_backup_timestamp_seconds", "orders_created_per_second"},
 		"":                          {"build_info", "go_goroutines", "process_cpu_seconds_per_second"},
 	} {
-		hpa, err := (&Report{Families: []Family{{Metrics: metrics}}}).Suggest("Deployment", "web", "")
+		hpa, err := (&PageReport{Families: []Family{{Metrics: metrics}}}).Suggest("Deployment", "web", "")
 		if got := ""; err == nil {
 			if got = hpa.Spec.Metrics[0].Pods.Metric.Name; got != want {
 				t.Errorf("of %v: %s, want %s", metrics, got, want)

@@ -1,4 +1,4 @@
-// Package families lists the metric families that a pod exposes, with the API metric that serves each.
+// Package families lists for kubectl the metric families on the pages of a pod or a workload, with the API metric that serves each.
 package families
 
 import (
@@ -44,8 +44,8 @@ type Family struct {
 	OtherMetrics []string `json:"otherMetrics,omitempty"`
 }
 
-// Report lists the families of one pod, or of the pods of a workload.
-type Report struct {
+// PageReport lists the families of one pod, or of the pods of a workload.
+type PageReport struct {
 	Namespace string   `json:"namespace"`
 	Pod       string   `json:"pod,omitempty"`      // empty if there are pages of several pods
 	Page      string   `json:"page,omitempty"`     // of Pod, below kube-apiserver's root; empty if it was not read
@@ -57,12 +57,12 @@ type Report struct {
 }
 
 // ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
-func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
+func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*PageReport, error) {
 	path, err := inventory.ScrapedPage(pod)
 	if err != nil {
 		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
 	}
-	report := &Report{Namespace: pod.Namespace, Pod: pod.Name, Page: path, ReadPods: []string{pod.Name}}
+	report := &PageReport{Namespace: pod.Namespace, Pod: pod.Name, Page: path, ReadPods: []string{pod.Name}}
 	page, err := reader.Read(ctx, report.Page)
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics page of pod %s: %w", pod.Name, err)
@@ -139,7 +139,7 @@ func nameFamilyMetrics(name string, kind dto.MetricType) []string {
 }
 
 // Print writes the table; wide adds the help.
-func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
+func (r *PageReport) Print(out io.Writer, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"FAMILY", "TYPE", "PODS", "SERIES", "VALUE", "METRICS"}}
 	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
@@ -162,7 +162,7 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 }
 
 // formatFamilyPods returns on how many of the pages that were read a family is.
-func (r *Report) formatFamilyPods(pods int) string {
+func (r *PageReport) formatFamilyPods(pods int) string {
 	if len(r.ReadPods) == 0 {
 		return "<none>"
 	}
@@ -170,7 +170,7 @@ func (r *Report) formatFamilyPods(pods int) string {
 }
 
 // describePages names the pods behind the table.
-func (r *Report) describePages() string {
+func (r *PageReport) describePages() string {
 	workload := plaintext.Clean(r.Workload)
 	switch {
 	case workload == "" || r.Pods < 2 && r.Pod != "":
@@ -184,12 +184,12 @@ func (r *Report) describePages() string {
 }
 
 // Serves reports whether a family of the report has a metric of this name. A pattern may serve others.
-func (r *Report) Serves(metric string) bool {
+func (r *PageReport) Serves(metric string) bool {
 	return slices.ContainsFunc(r.Families, func(f Family) bool { return slices.Contains(f.Metrics, metric) })
 }
 
 // describeFamilyRules names the rules behind the metrics.
-func (r *Report) describeFamilyRules() string {
+func (r *PageReport) describeFamilyRules() string {
 	builtIn := 0
 	for i := range r.Families {
 		if r.Families[i].BuiltIn {
@@ -208,7 +208,7 @@ func (r *Report) describeFamilyRules() string {
 
 // Suggest returns an autoscaler of a workload on one of the metrics: a rate before a gauge, and any before a quantile. The target is to be
 // written by a person: only a load test shows what one pod can serve.
-func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+func (r *PageReport) Suggest(kind, workload, metric string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
 	if metric == "" {
 		metric = r.chooseFamilyMetric()
 	}
@@ -233,7 +233,7 @@ func (r *Report) Suggest(kind, workload, metric string) (*autoscalingv2.Horizont
 }
 
 // chooseFamilyMetric returns the metric that is most probably load.
-func (r *Report) chooseFamilyMetric() string {
+func (r *PageReport) chooseFamilyMetric() string {
 	best, rank := "", 0
 	for _, f := range r.Families {
 		for _, m := range f.Metrics {

@@ -24,9 +24,9 @@ const (
 
 // ReadWorkload reads the metrics pages of the pods of a workload, of ten at most, and merges their families. The errors are those of single
 // pods; the report is nil if no page was read.
-func ReadWorkload(ctx context.Context, reader reading.Reader, pods []*corev1.Pod) (report *Report, failed []error) {
+func ReadWorkload(ctx context.Context, reader reading.Reader, pods []*corev1.Pod) (report *PageReport, failed []error) {
 	pods = choosePagePods(pods)
-	reports, errs := make([]*Report, len(pods)), make([]error, len(pods))
+	reports, errs := make([]*PageReport, len(pods)), make([]error, len(pods))
 	var group errgroup.Group
 	for i, pod := range pods {
 		group.Go(func() error {
@@ -59,7 +59,7 @@ func choosePagePods(pods []*corev1.Pod) []*corev1.Pod {
 }
 
 // mergeFamilyPages adds the families of another page to a report, and returns it. The type is that of the first page with the family.
-func mergeFamilyPages(report, page *Report) *Report {
+func mergeFamilyPages(report, page *PageReport) *PageReport {
 	switch {
 	case page == nil:
 		return report

@@ -1,5 +1,5 @@
-// Package inventory holds the Kubernetes objects that the plugin judges together: autoscalers, workloads, pods, budgets and
-// policies, read from a cluster or from files.
+// Package inventory reads the objects that the plugin judges from a cluster or from manifests: it decodes, converts and checks
+// autoscalers, workloads, pods, budgets, policies and rules.
 package inventory
 
 import (

@@ -68,7 +68,7 @@ func takeFirstVersionFields(hpa *autoscalingv2.HorizontalPodAutoscaler, data []b
 
 func newUtilizationMetric(percent int32) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
-		Name: corev1.ResourceCPU, Target: newUsageTarget(&percent, nil),
+		Name: corev1.ResourceCPU, Target: convertOldUsageTarget(&percent, nil),
 	}}
 }
 
@@ -79,26 +79,26 @@ func convertOldMetrics(metrics []autoscalingv1.MetricSpec) []autoscalingv2.Metri
 		c := autoscalingv2.MetricSpec{Type: autoscalingv2.MetricSourceType(m.Type)}
 		if p := m.Pods; p != nil {
 			c.Pods = &autoscalingv2.PodsMetricSource{
-				Metric: autoscalingv2.MetricIdentifier{Name: p.MetricName, Selector: p.Selector}, Target: newAmountTarget(nil, &p.TargetAverageValue),
+				Metric: autoscalingv2.MetricIdentifier{Name: p.MetricName, Selector: p.Selector}, Target: convertOldAmountTarget(nil, &p.TargetAverageValue),
 			}
 		}
 		if o := m.Object; o != nil {
 			c.Object = &autoscalingv2.ObjectMetricSource{
 				DescribedObject: autoscalingv2.CrossVersionObjectReference(o.Target),
-				Metric:          autoscalingv2.MetricIdentifier{Name: o.MetricName, Selector: o.Selector}, Target: newAmountTarget(&o.TargetValue, o.AverageValue),
+				Metric:          autoscalingv2.MetricIdentifier{Name: o.MetricName, Selector: o.Selector}, Target: convertOldAmountTarget(&o.TargetValue, o.AverageValue),
 			}
 		}
 		if e := m.External; e != nil {
 			c.External = &autoscalingv2.ExternalMetricSource{
-				Metric: autoscalingv2.MetricIdentifier{Name: e.MetricName, Selector: e.MetricSelector}, Target: newAmountTarget(e.TargetValue, e.TargetAverageValue),
+				Metric: autoscalingv2.MetricIdentifier{Name: e.MetricName, Selector: e.MetricSelector}, Target: convertOldAmountTarget(e.TargetValue, e.TargetAverageValue),
 			}
 		}
 		if r := m.Resource; r != nil {
-			c.Resource = &autoscalingv2.ResourceMetricSource{Name: r.Name, Target: newUsageTarget(r.TargetAverageUtilization, r.TargetAverageValue)}
+			c.Resource = &autoscalingv2.ResourceMetricSource{Name: r.Name, Target: convertOldUsageTarget(r.TargetAverageUtilization, r.TargetAverageValue)}
 		}
 		if r := m.ContainerResource; r != nil {
 			c.ContainerResource = &autoscalingv2.ContainerResourceMetricSource{
-				Name: r.Name, Container: r.Container, Target: newUsageTarget(r.TargetAverageUtilization, r.TargetAverageValue),
+				Name: r.Name, Container: r.Container, Target: convertOldUsageTarget(r.TargetAverageUtilization, r.TargetAverageValue),
 			}
 		}
 		converted = append(converted, c)
@@ -106,16 +106,16 @@ func convertOldMetrics(metrics []autoscalingv1.MetricSpec) []autoscalingv2.Metri
 	return converted
 }
 
-// newAmountTarget returns the target of an amount: the average if there is one.
-func newAmountTarget(value, average *resource.Quantity) autoscalingv2.MetricTarget {
+// convertOldAmountTarget returns the target of an amount: the average if there is one.
+func convertOldAmountTarget(value, average *resource.Quantity) autoscalingv2.MetricTarget {
 	if average != nil {
 		return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: average}
 	}
 	return autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: value}
 }
 
-// newUsageTarget returns the target of a resource: the utilization if there is one.
-func newUsageTarget(percent *int32, average *resource.Quantity) autoscalingv2.MetricTarget {
+// convertOldUsageTarget returns the target of a resource: the utilization if there is one.
+func convertOldUsageTarget(percent *int32, average *resource.Quantity) autoscalingv2.MetricTarget {
 	if percent != nil {
 		return autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: percent}
 	}

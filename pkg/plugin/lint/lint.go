@@ -1,4 +1,5 @@
-// Package lint judges an autoscaler together with its workload, its budget and its neighbours, before a load shows a fault.
+// Package lint finds mistakes in an autoscaler's limits, behavior and metrics, and in its workload, budget and neighbours: one function
+// for each mistake.
 package lint
 
 import (

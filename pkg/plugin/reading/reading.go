@@ -1,5 +1,5 @@
-// Package reading reads the metrics of an autoscaler over the metrics APIs as the HPA controller does, and keeps the reason where an
-// API gives no value.
+// Package reading reads an autoscaler's metrics over the metrics APIs as the HPA controller does, formats their targets and current
+// values, and keeps the reason for each missing value.
 package reading
 
 import (

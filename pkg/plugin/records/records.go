@@ -1,4 +1,4 @@
-// Package records reads the adapter's records of autoscalers over its API group explain.
+// Package records reads for the plugin the explanations, decision logs, targets and metrics of the adapter's API group explain.
 package records
 
 import (

@@ -19,7 +19,7 @@ import (
 )
 
 // Print writes the faults, or the values of each metric, or the autoscaler's decision.
-func (t *Trial) Print(out io.Writer, opts output.TableOptions) error {
+func (t *RuleTrial) Print(out io.Writer, opts output.TableOptions) error {
 	for _, f := range t.Faults {
 		fmt.Fprintln(out, plaintext.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))
 	}
@@ -37,7 +37,7 @@ func (t *Trial) Print(out io.Writer, opts output.TableOptions) error {
 	return nil
 }
 
-func (t *Trial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatus, opts output.TableOptions) error {
+func (t *RuleTrial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatus, opts output.TableOptions) error {
 	kind := r.Resource
 	if r.External {
 		kind = "external"
@@ -51,7 +51,7 @@ func (t *Trial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatus, o
 		if v.WindowSeconds > 0 {
 			window = output.Duration(time.Duration(v.WindowSeconds) * time.Second)
 		}
-		table.Add(cmp.Or(v.Object, formatSeriesLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
+		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
 	}
 	for _, o := range r.Omitted {
 		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))
@@ -67,8 +67,8 @@ func (t *Trial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatus, o
 	return nil
 }
 
-// formatSeriesLabels returns the labels of a series as PromQL writes them.
-func formatSeriesLabels(labels map[string]string) string {
+// formatTrialLabels returns the labels of a series as PromQL writes them.
+func formatTrialLabels(labels map[string]string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		parts = append(parts, fmt.Sprintf("%s=%q", name, labels[name]))

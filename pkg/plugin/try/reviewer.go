@@ -97,7 +97,7 @@ func (r *reviewReader) Read(ctx context.Context, path string) ([]byte, error) {
 	if status.Error != "" {
 		return nil, errors.New(status.Error)
 	}
-	return encodeReviewValues(status)
+	return encodeTrialValues(status)
 }
 
 // parseReviewPath returns the review for a path of the custom or external metrics API; false for another path.
@@ -132,8 +132,8 @@ func parseReviewPath(path string) (spec explainapi.RuleReviewSpec, ok bool) {
 	return spec, true
 }
 
-// encodeReviewValues returns values as the metrics API has them.
-func encodeReviewValues(status *explainapi.RuleReviewStatus) ([]byte, error) {
+// encodeTrialValues returns values as the metrics API has them.
+func encodeTrialValues(status *explainapi.RuleReviewStatus) ([]byte, error) {
 	type item struct {
 		DescribedObject map[string]string `json:"describedObject,omitempty"`
 		Timestamp       time.Time         `json:"timestamp"`

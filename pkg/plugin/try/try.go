@@ -22,8 +22,8 @@ type Reviewer interface {
 	Review(ctx context.Context, namespace string, spec explainapi.RuleReviewSpec) (*explainapi.RuleReviewStatus, error)
 }
 
-// Trial is the present result of a rule.
-type Trial struct {
+// RuleTrial is the present result of a rule.
+type RuleTrial struct {
 	Namespace string    `json:"namespace"`
 	File      string    `json:"file"`
 	Time      time.Time `json:"time"`
@@ -36,7 +36,7 @@ type Trial struct {
 }
 
 // Broken reports whether the file is faulty, or some metric has no value.
-func (t *Trial) Broken() bool {
+func (t *RuleTrial) Broken() bool {
 	if len(t.Faults) > 0 {
 		return true
 	}
@@ -65,14 +65,14 @@ type Options struct {
 }
 
 // Review computes a metric of the file. The spec may leave the metric open if the file has a single rule with a name. Faults of the file are in
-// the Trial; an error means that the adapter did not answer.
-func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (*Trial, error) {
+// the RuleTrial; an error means that the adapter did not answer.
+func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (*RuleTrial, error) {
 	spec.Config = opts.Config
 	status, err := opts.Reviewer.Review(ctx, opts.Namespace, spec)
 	if err != nil {
 		return nil, err
 	}
-	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: status.Faults}
+	t := &RuleTrial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: status.Faults}
 	if len(t.Faults) == 0 {
 		t.Reviews = append(t.Reviews, *status)
 	}
@@ -81,7 +81,7 @@ func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (
 
 // ReviewFor computes the decision of an autoscaler with the rules of the file. It reads metrics that these rules do not serve from the
 // metrics APIs, by the deployed rules. If the rules serve none of the autoscaler's metrics, that is an error.
-func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
+func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*RuleTrial, error) {
 	if !slices.ContainsFunc(autoscaler.Spec.Metrics, isTriableMetric) {
 		return nil, fmt.Errorf("hpa/%s names no metric that a rule can serve, of type Pods, Object or External", autoscaler.Name)
 	}
@@ -94,7 +94,7 @@ func ReviewFor(ctx context.Context, autoscaler *autoscalingv2.HorizontalPodAutos
 	case len(reviewed.others) > 0 && len(reviewed.reviews) == 0 && len(reviewed.faults) == 0:
 		return nil, fmt.Errorf("no rule of %s serves a metric of hpa/%s, which names %s", opts.File, autoscaler.Name, strings.Join(reviewed.others, ", "))
 	}
-	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: reviewed.faults, Reviews: reviewed.reviews}
+	t := &RuleTrial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: reviewed.faults, Reviews: reviewed.reviews}
 	if len(t.Faults) == 0 {
 		t.Explanation = e
 		t.noteTrialOmissions()
@@ -123,7 +123,7 @@ func newTrialAutoscaler(autoscaler *autoscalingv2.HorizontalPodAutoscaler, objec
 }
 
 // noteTrialOmissions replaces the notes of pods without a value by the reasons of the review.
-func (t *Trial) noteTrialOmissions() {
+func (t *RuleTrial) noteTrialOmissions() {
 	for _, r := range t.Reviews {
 		for _, o := range r.Omitted {
 			t.Explanation.NoteOmission(o, func(words string) bool {

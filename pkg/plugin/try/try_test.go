@@ -129,7 +129,7 @@ func newTriedMetric(name, target string) autoscalingv2.MetricSpec {
 	return spec
 }
 
-func checkTriedGolden(t *testing.T, trial *Trial, name string) {
+func checkTriedGolden(t *testing.T, trial *RuleTrial, name string) {
 	t.Helper()
 	var out bytes.Buffer
 	if err := trial.Print(&out, output.TableOptions{}); err != nil {

@@ -1,4 +1,5 @@
-// Package action opens and closes the gate of a hold: it patches named objects and calls webhooks, to admit traffic or to stop it.
+// Package action decodes and runs the actions of a hold's gate: merge patches of named objects, with their undoing, and webhooks, to
+// admit traffic or to stop it.
 package action
 
 import (

@@ -1,4 +1,5 @@
-// Package command builds the commands on holds: for tachometer-scaler, and for the kubectl plugin's hold.
+// Package command builds the commands on holds (set, release, pause, approve, status, verify) with their flags, completion and output,
+// for tachometer-scaler and the kubectl plugin.
 package command
 
 import (

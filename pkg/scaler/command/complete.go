@@ -114,8 +114,8 @@ func (p *Program) completeFromHolds(ctx context.Context, text func(*hold.Object)
 	return slices.Compact(all), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeNotifiers completes KIND: of a notifier, and then the name of a file.
-func completeNotifiers(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+// completeNotifyFlag completes KIND: of a notifier, and then the name of a file.
+func completeNotifyFlag(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if strings.Contains(begun, ":") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // withCommandNotifiers runs do with a queue for the named senders, and waits until they have their messages.
-func withCommandNotifiers(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
+func withCommandNotifiers(ctx context.Context, names []string, do func(context.Context, *notify.MessageQueue) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
 		sender, err := notify.ParseSender(name, notify.SenderOptions{})
@@ -19,7 +19,7 @@ func withCommandNotifiers(ctx context.Context, names []string, do func(context.C
 		}
 		senders[name] = sender
 	}
-	queue := notify.NewQueue(senders, notify.QueueOptions{})
+	queue := notify.NewMessageQueue(senders, notify.MessageQueueOptions{})
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	sent := make(chan error, 1)
 	go func() { sent <- queue.Run(sending) }()

@@ -34,7 +34,7 @@ func TestUndelivered(t *testing.T) {
 	failed := errors.New("rolled back")
 	for _, outcome := range []error{nil, failed} {
 		names := []string{"webhook:" + file}
-		err := withCommandNotifiers(t.Context(), names, func(_ context.Context, queue *notify.Queue) error {
+		err := withCommandNotifiers(t.Context(), names, func(_ context.Context, queue *notify.MessageQueue) error {
 			return errors.Join(outcome, queue.Post(names, notify.Message{Kind: notify.KindUp, Outcome: "up: 2 replicas"}))
 		})
 		if err == nil || !strings.Contains(err.Error(), "up: 2 replicas") || !errors.Is(err, outcome) && outcome != nil {

@@ -123,7 +123,7 @@ func (p *outputPrinter) printHoldObjects(all ...hold.Object) error {
 	p.clearProgressLine()
 	if template, ok := strings.CutPrefix(p.format, outputJSONPath); ok && len(all) > 0 {
 		for i := range all {
-			if err := writeJSONPath(p.objects, template, cleanHoldObject(&all[i])); err != nil {
+			if err := writeJSONPath(p.objects, template, cleanPrintedHold(&all[i])); err != nil {
 				return err
 			}
 		}
@@ -134,7 +134,7 @@ func (p *outputPrinter) printHoldObjects(all ...hold.Object) error {
 		return writeHoldNames(p.objects, all)
 	case outputYAML:
 		for i := range all {
-			text, err := plaintext.MarshalYAML(cleanHoldObject(&all[i]))
+			text, err := plaintext.MarshalYAML(cleanPrintedHold(&all[i]))
 			if err != nil {
 				return fmt.Errorf("print hold %s: %w", all[i].Name, err)
 			}
@@ -149,9 +149,9 @@ func (p *outputPrinter) printHoldObjects(all ...hold.Object) error {
 	return nil
 }
 
-// cleanHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects. An object that cannot be read is
+// cleanPrintedHold returns the object with its kind, and without its field managers, as kubectl prints objects. An object that cannot be read is
 // as the API server has it: no field of it is lost.
-func cleanHoldObject(h *hold.Object) any {
+func cleanPrintedHold(h *hold.Object) any {
 	var raw map[string]any
 	if h.Fault != "" && json.Unmarshal(h.Raw, &raw) == nil {
 		raw["apiVersion"], raw["kind"] = hold.GroupVersion.String(), hold.Kind
@@ -218,7 +218,7 @@ func writeHoldList(w io.Writer, format string, all []hold.Object) error {
 		Items      []any  `json:"items"`
 	}{"v1", "List", []any{}}
 	for i := range all {
-		list.Items = append(list.Items, cleanHoldObject(&all[i]))
+		list.Items = append(list.Items, cleanPrintedHold(&all[i]))
 	}
 	if template, ok := strings.CutPrefix(format, outputJSONPath); ok {
 		return writeJSONPath(w, template, list)

@@ -14,8 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// holdProgress prints the progress of a hold.
-type holdProgress struct {
+// holdProgressPrinter prints the progress of a hold.
+type holdProgressPrinter struct {
 	*outputPrinter
 	holdID       string
 	isEnough     func(hold.State) bool // whether the command waits for no later state
@@ -26,12 +26,12 @@ type holdProgress struct {
 }
 
 // newProgressObserver returns the observer that prints the progress.
-func (f *holdProgress) newProgressObserver() rollout.Observer {
+func (f *holdProgressPrinter) newProgressObserver() rollout.Observer {
 	return rollout.Observer{OnReconciled: f.showHoldResult, OnReport: f.showVerifyReport, OnError: f.showHoldError}
 }
 
 // showHoldResult prints a change of the hold's state.
-func (f *holdProgress) showHoldResult(r rollout.Result) {
+func (f *holdProgressPrinter) showHoldResult(r rollout.Result) {
 	f.workloadGone = r.Gone
 	h := r.FindHold(f.holdID)
 	for i := range r.EndedHolds {
@@ -72,7 +72,7 @@ func describeHoldResult(h *hold.Object, r rollout.Result) string {
 }
 
 // showVerifyReport prints a verification report.
-func (f *holdProgress) showVerifyReport(r verify.Report) {
+func (f *holdProgressPrinter) showVerifyReport(r verify.Report) {
 	f.lastReport = &r
 	if f.json {
 		f.printCommandEvent("report", f.holdID, r.SummaryLine(), r)
@@ -83,7 +83,7 @@ func (f *holdProgress) showVerifyReport(r verify.Report) {
 }
 
 // showHoldError prints an error before a retry; it prints a repeated error once.
-func (f *holdProgress) showHoldError(err error) {
+func (f *holdProgressPrinter) showHoldError(err error) {
 	if text := err.Error(); text != f.lastError {
 		f.lastError = text
 		f.printCommandEvent("error", f.holdID, text+"; retrying", nil)
@@ -92,7 +92,7 @@ func (f *holdProgress) showHoldError(err error) {
 
 // isHoldFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback, and one that is over, or was
 // paused, after its original numbers are back.
-func (f *holdProgress) isHoldFinished(r rollout.Result) bool {
+func (f *holdProgressPrinter) isHoldFinished(r rollout.Result) bool {
 	for i := range r.EndedHolds {
 		if r.EndedHolds[i].HoldID() == f.holdID {
 			return true
@@ -113,7 +113,7 @@ func (f *holdProgress) isHoldFinished(r rollout.Result) bool {
 }
 
 // finalHoldError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
-func (f *holdProgress) finalHoldError(ctx context.Context, err error) error {
+func (f *holdProgressPrinter) finalHoldError(ctx context.Context, err error) error {
 	f.clearProgressLine()
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -35,7 +35,7 @@ func TestD11EndedBeforeItWasUp(t *testing.T) {
 		"released by another":    {[]rollout.Result{{Holds: []hold.Object{in(hold.Scaled)}}, {}}, true, true, true},
 		"... before it began":    {[]rollout.Result{{Holds: []hold.Object{in(hold.Received)}}, {}}, false, true, true},
 	} {
-		f := &holdProgress{outputPrinter: &outputPrinter{out: &strings.Builder{}}, holdID: "set/a", isEnough: func(s hold.State) bool { return s == hold.Open || !c.wait && s == hold.Scaled }}
+		f := &holdProgressPrinter{outputPrinter: &outputPrinter{out: &strings.Builder{}}, holdID: "set/a", isEnough: func(s hold.State) bool { return s == hold.Open || !c.wait && s == hold.Scaled }}
 		finished := false
 		for _, r := range c.passes {
 			f.showHoldResult(r)

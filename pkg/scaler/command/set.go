@@ -49,7 +49,7 @@ both. --dry-run -o yaml prints the Hold, for Git.
 		ValidArgsFunction: p.completeWorkloads,
 	}
 	s.addSetFlags(cmd.Flags())
-	registerCompletion(cmd, "notify", completeNotifiers)
+	registerCompletion(cmd, "notify", completeNotifyFlag)
 	registerCompletion(cmd, "reason", p.completeSetReasons)
 	return cmd
 }
@@ -99,8 +99,8 @@ func (s *setCommand) runSetCommand(ctx context.Context, args []string) error {
 		}
 		return err
 	}
-	return withCommandNotifiers(ctx, s.notify, func(ctx context.Context, queue *notify.Queue) error {
-		f := &holdProgress{outputPrinter: out, holdID: h.ID}
+	return withCommandNotifiers(ctx, s.notify, func(ctx context.Context, queue *notify.MessageQueue) error {
+		f := &holdProgressPrinter{outputPrinter: out, holdID: h.ID}
 		if err != nil { // nothing was written
 			return errors.Join(err, set.postHoldOutcome(queue, f, set.plan.Replicas, err))
 		}
@@ -187,7 +187,7 @@ func (s *holdSetting) printHoldPlan(ctx context.Context) error {
 }
 
 // applyPlannedHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
-func (s *holdSetting) applyPlannedHold(ctx context.Context, queue *notify.Queue, f *holdProgress) error {
+func (s *holdSetting) applyPlannedHold(ctx context.Context, queue *notify.MessageQueue, f *holdProgressPrinter) error {
 	if err := s.storePlannedHold(ctx); err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (s *holdSetting) storePlannedHold(ctx context.Context) error {
 }
 
 // postHoldOutcome posts the outcome of the hold, with the number of replicas at its end.
-func (s *holdSetting) postHoldOutcome(queue *notify.Queue, f *holdProgress, replicas int32, failure error) error {
+func (s *holdSetting) postHoldOutcome(queue *notify.MessageQueue, f *holdProgressPrinter, replicas int32, failure error) error {
 	if len(s.notify) == 0 {
 		return nil
 	}

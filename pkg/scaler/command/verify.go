@@ -151,7 +151,7 @@ func (p *Program) runVerifyCommand(ctx context.Context, args []string, flags *ve
 	if err != nil {
 		return err
 	}
-	f := holdProgress{outputPrinter: out}
+	f := holdProgressPrinter{outputPrinter: out}
 	f.showVerifyReport(report)
 	if !report.Passed {
 		return fmt.Errorf("verification failed: %s", report.SummaryLine())

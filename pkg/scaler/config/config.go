@@ -1,4 +1,5 @@
-// Package config loads the scaler's configuration: strictly, and with every fault in the error.
+// Package config loads the scaler's configuration from the sections that other packages decode: strictly, and with every fault in the
+// error.
 package config
 
 import (
@@ -26,7 +27,7 @@ type Config struct {
 	// Namespaces are searched for held workloads: the namespaces of the file, and of all workloads in it.
 	Namespaces []string
 	// Notify holds the notifiers, by name.
-	Notify map[string]notify.Config
+	Notify map[string]notify.SenderConfig
 	// Verifications holds the verifications of new pods, by name.
 	Verifications map[string]verify.Spec
 	// NamedGates holds the gates of the section gates, by name; Gates has the gates of rules too.
@@ -41,7 +42,7 @@ type Config struct {
 // Load reads a configuration. Its error is strict.Faults, with every fault.
 func Load(data []byte) (*Config, error) {
 	d := &sectionDecoder{strict.NewDecoder()}
-	c := &Config{Notify: map[string]notify.Config{}, Verifications: map[string]verify.Spec{}}
+	c := &Config{Notify: map[string]notify.SenderConfig{}, Verifications: map[string]verify.Spec{}}
 	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {

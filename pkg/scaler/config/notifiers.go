@@ -12,7 +12,7 @@ import (
 )
 
 // decodeNotifier adds a notifier to all. It rejects a name that no Hold can have.
-func (d *sectionDecoder) decodeNotifier(all map[string]notify.Config, name, path string, n *yaml.Node) {
+func (d *sectionDecoder) decodeNotifier(all map[string]notify.SenderConfig, name, path string, n *yaml.Node) {
 	if !hold.IsNotifierName(name) { // a path with the name would show a URL
 		d.AddFaultAtLine("notify", n.Line, "%s is no name of a notifier: a Hold names it, with 1 to %d characters without / and :", strict.Quote(name), hold.MaxNotifierName)
 		return

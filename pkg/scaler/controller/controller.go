@@ -1,4 +1,4 @@
-// Package controller applies schedules, and reconciles every held workload, including the holds of other clients.
+// Package controller is the work of the leader: it stores the holds of schedules, and starts package rollout for every held workload.
 package controller
 
 import (
@@ -21,12 +21,12 @@ import (
 // Options are the parts of a Controller.
 type Options struct {
 	Engine *rollout.Engine // its Reader is Caches
-	Caches *rollout.Caches
+	Caches *rollout.CachedCluster
 	// Namespaces are watched for holds, besides the namespaces with holds that Engine.Owner made earlier.
 	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
-	Rules         []event.Rule
+	Rules         []event.HoldRule
 	HoldsBy       string   // owner of the schedules' holds, for people
 	Metrics       *Metrics // nil: not registered
 }

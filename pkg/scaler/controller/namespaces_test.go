@@ -129,7 +129,7 @@ func (a *holdsAPI) newLiveCluster(t *testing.T) *rollout.LiveCluster {
 func (a *holdsAPI) runController(t *testing.T, d time.Duration, opts Options) {
 	t.Helper()
 	live := a.newLiveCluster(t)
-	opts.Caches = rollout.NewCaches(live)
+	opts.Caches = rollout.NewCachedCluster(live)
 	opts.Engine = rollout.New(rollout.Options{Cluster: live, Reader: opts.Caches, Owner: "me"})
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logr.Discard()))
 	var running sync.WaitGroup

@@ -63,7 +63,7 @@ func TestD7DeafNamespace(t *testing.T) {
 				}
 				add("deaf", c.deaf)
 				add("sale", 40)
-				control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster}), Caches: rollout.NewCaches(nil), Schedules: []schedule.Schedule{s}})
+				control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster}), Caches: rollout.NewCachedCluster(nil), Schedules: []schedule.Schedule{s}})
 				var all sync.WaitGroup
 				all.Go(func() {
 					if control.applySchedulesAt(t.Context(), start) {

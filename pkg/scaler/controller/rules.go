@@ -26,12 +26,12 @@ func cutEventHoldID(id string) (rule, key string, isEvent bool) {
 
 // findRuleOfHold returns the rule that made a hold; nil: none did. If the configuration has no rule of its name, such as after a change of the name,
 // it is the only rule that could have made it: one with the hold's workload, its type of event, and a key or none.
-func (c *Controller) findRuleOfHold(h *hold.Object) *event.Rule {
+func (c *Controller) findRuleOfHold(h *hold.Object) *event.HoldRule {
 	name, key, isEvent := cutEventHoldID(h.HoldID())
 	if !isEvent || c.Engine.Owner == "" || h.Labels[hold.OwnerLabel] != c.Engine.Owner {
 		return nil
 	}
-	var possible []*event.Rule
+	var possible []*event.HoldRule
 	for i := range c.Rules {
 		r := &c.Rules[i]
 		if r.Name == name {
@@ -62,7 +62,7 @@ func (c *Controller) isHoldOfFormerRule(h *hold.Object, id string) bool {
 // isFirstWorkloadOfRule reports whether a workload is the first of the rule with a hold of the ID.
 func (c *Controller) isFirstWorkloadOfRule(t hold.Workload, id string) bool {
 	name, _, isEvent := cutEventHoldID(id)
-	i := slices.IndexFunc(c.Rules, func(r event.Rule) bool { return r.Name == name })
+	i := slices.IndexFunc(c.Rules, func(r event.HoldRule) bool { return r.Name == name })
 	return isEvent && i >= 0 && c.Rules[i].Workloads[0].Workload.IsSameObject(t)
 }
 

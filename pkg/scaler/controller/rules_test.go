@@ -35,30 +35,30 @@ func TestD21EndAfterAChangeOfTheRule(t *testing.T) {
 	workload := func(name string) hold.Workload {
 		return hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
 	}
-	rule := func(name, key string, workloads ...string) event.Rule {
-		r := event.Rule{Name: name, Type: "START", ReleaseOn: "END", Key: key}
+	rule := func(name, key string, workloads ...string) event.HoldRule {
+		r := event.HoldRule{Name: name, Type: "START", ReleaseOn: "END", Key: key}
 		for _, w := range workloads {
 			r.Workloads = append(r.Workloads, event.WorkloadSpec{Workload: workload(w)})
 		}
 		return r
 	}
 	for name, c := range map[string]struct {
-		rules []event.Rule
+		rules []event.HoldRule
 		holds [][4]string // workload, ID, reason, owner
 		id    string
 		want  []string
 	}{
-		"its own hold":              {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"shop", "set/a", "START", ""}}, "event/sale", []string{"shop event/sale"}},
-		"a workload that it had":    {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"cart", "event/sale", "START", "me"}}, "event/sale", []string{"shop event/sale", "cart event/sale"}},
-		"a workload that it has":    {[]event.Rule{rule("sale", "", "shop", "cart")}, [][4]string{{"cart", "event/sale", "START", "me"}}, "event/sale", nil},
-		"a name that it had":        {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", []string{"shop event/flash"}},
-		"a name and a key":          {[]event.Rule{rule("sale", "id", "shop")}, [][4]string{{"shop", "event/flash/a/b", "START", "me"}, {"shop", "event/flash/b", "START", "me"}, {"shop", "event/flash", "START", "me"}}, "event/sale/a/b", []string{"shop event/flash/a/b"}},
-		"another type":              {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "OTHER", "me"}}, "event/sale", nil},
-		"another owner":             {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "them"}, {"cart", "event/sale", "START", "them"}}, "event/sale", nil},
-		"two rules that could":      {[]event.Rule{rule("sale", "", "shop"), rule("vip", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
-		"a rule that is there":      {[]event.Rule{rule("sale", "", "shop"), rule("flash", "", "cart")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
-		"a schedule takes none":     {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}, {"shop", "schedule/sale", "day", "me"}}, "schedule/sale", []string{"shop schedule/sale"}},
-		"a hold that a person made": {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"cart", "event/sale", "START", ""}}, "event/sale", nil},
+		"its own hold":              {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"shop", "set/a", "START", ""}}, "event/sale", []string{"shop event/sale"}},
+		"a workload that it had":    {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"cart", "event/sale", "START", "me"}}, "event/sale", []string{"shop event/sale", "cart event/sale"}},
+		"a workload that it has":    {[]event.HoldRule{rule("sale", "", "shop", "cart")}, [][4]string{{"cart", "event/sale", "START", "me"}}, "event/sale", nil},
+		"a name that it had":        {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", []string{"shop event/flash"}},
+		"a name and a key":          {[]event.HoldRule{rule("sale", "id", "shop")}, [][4]string{{"shop", "event/flash/a/b", "START", "me"}, {"shop", "event/flash/b", "START", "me"}, {"shop", "event/flash", "START", "me"}}, "event/sale/a/b", []string{"shop event/flash/a/b"}},
+		"another type":              {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "OTHER", "me"}}, "event/sale", nil},
+		"another owner":             {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "them"}, {"cart", "event/sale", "START", "them"}}, "event/sale", nil},
+		"two rules that could":      {[]event.HoldRule{rule("sale", "", "shop"), rule("vip", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
+		"a rule that is there":      {[]event.HoldRule{rule("sale", "", "shop"), rule("flash", "", "cart")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
+		"a schedule takes none":     {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}, {"shop", "schedule/sale", "day", "me"}}, "schedule/sale", []string{"shop schedule/sale"}},
+		"a hold that a person made": {[]event.HoldRule{rule("sale", "", "shop")}, [][4]string{{"cart", "event/sale", "START", ""}}, "event/sale", nil},
 	} {
 		cluster := &deletedHolds{}
 		for _, h := range c.holds {
@@ -119,11 +119,11 @@ func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 			}
 			cluster.holds = append(cluster.holds, *h)
 		}
-		rule := event.Rule{Name: "sale", Type: "START", ReleaseOn: "END", Key: "id", Workloads: []event.WorkloadSpec{{Workload: cluster.holds[1].HeldWorkload()}}}
+		rule := event.HoldRule{Name: "sale", Type: "START", ReleaseOn: "END", Key: "id", Workloads: []event.WorkloadSpec{{Workload: cluster.holds[1].HeldWorkload()}}}
 		second := cluster.holds[1].HeldWorkload()
 		second.Name = "cart"
 		rule.Workloads = append(rule.Workloads, event.WorkloadSpec{Workload: second})
-		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Caches: rollout.NewCaches(nil), Rules: []event.Rule{rule}})
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Caches: rollout.NewCachedCluster(nil), Rules: []event.HoldRule{rule}})
 		if err := control.Release(t.Context(), cluster.holds[1].HeldWorkload(), "event/sale/a", "END"); !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -174,7 +174,7 @@ func TestD21EndListsOnce(t *testing.T) {
 		"a hold that was renamed": {func(all []hold.Object) []hold.Object { all[0].Name = "gone"; return all }, 1},
 	} {
 		cluster := &versionedHolds{manyNamespaces{lists: map[string]int{}}}
-		rule := event.Rule{Name: "sale", Type: "START", ReleaseOn: "END"}
+		rule := event.HoldRule{Name: "sale", Type: "START", ReleaseOn: "END"}
 		for i, name := range []string{"cart", "shop", "till"} {
 			w := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
 			rule.Workloads = append(rule.Workloads, event.WorkloadSpec{Workload: w})
@@ -184,7 +184,7 @@ func TestD21EndListsOnce(t *testing.T) {
 		}
 		reader := &cachedHolds{holds: c.makeLate(slices.Clone(cluster.holds))}
 		engine := rollout.New(rollout.Options{Cluster: cluster, Reader: reader, Owner: "me"})
-		control := New(Options{Engine: engine, Caches: rollout.NewCaches(nil), Rules: []event.Rule{rule}})
+		control := New(Options{Engine: engine, Caches: rollout.NewCachedCluster(nil), Rules: []event.HoldRule{rule}})
 		for _, w := range rule.ListWorkloads() {
 			if err := control.Release(t.Context(), w, "event/sale", "END"); err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -61,7 +61,7 @@ func TestRulePausesItsHolds(t *testing.T) {
 	byPerson.Spec.Paused = true
 	cluster.holds = append(cluster.holds, *byPerson)
 	for _, paused := range []bool{true, true, false, false} {
-		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: []event.Rule{{Name: "sale", Paused: paused}, {Name: "sale2"}}})
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: []event.HoldRule{{Name: "sale", Paused: paused}, {Name: "sale2"}}})
 		if !runParallelApplies(t.Context(), control.listPausesOfRules(slices.Clone(cluster.holds))) {
 			t.Fatal("failed")
 		}

@@ -17,8 +17,8 @@ type orderWalker struct {
 	*rand.Rand
 	*handlerBench
 
-	times   *commandTimes
-	rule    Rule
+	times   *holdCommandTimes
+	rule    HoldRule
 	events  [][]byte // sent so far
 	waiting []*Delivery
 	calls   []string // of the handlers before
@@ -104,7 +104,7 @@ func TestD21AnyOrder(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &orderWalker{Rand: rand.New(rand.NewPCG(seed, 0)), times: newCommandTimes(), rule: newSaleRule()} //nolint:gosec // a test that repeats itself
+			w := &orderWalker{Rand: rand.New(rand.NewPCG(seed, 0)), times: newHoldCommandTimes(), rule: newSaleRule()} //nolint:gosec // a test that repeats itself
 			w.handlerBench = newHandlerBench(t, nil, Options{Times: w.times}, w.rule)
 			for range 25 {
 				w.step(t)

@@ -58,7 +58,7 @@ func cloudEventDataFields(data []byte) (map[string]any, error) {
 // isStructuredCloudEvent reports whether an object is a CloudEvent in structured mode. Every CloudEvent has a specversion; the content type
 // does not count, since no signature covers it: it would let anybody give a signed event another id.
 func isStructuredCloudEvent(object map[string]any) bool {
-	version, ok := scalarFieldText(object[specVersionAttribute])
+	version, ok := formatScalarField(object[specVersionAttribute])
 	return ok && version != ""
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// commandQueue holds the waiting commands of a workload, in the order of delivery. Many goroutines append; a single goroutine takes.
-type commandQueue struct {
+// holdCommandQueue holds the waiting commands of a workload, in the order of delivery. Many goroutines append; a single goroutine takes.
+type holdCommandQueue struct {
 	maxWaiting int
 
 	mu           sync.Mutex // guards all below
@@ -45,13 +45,13 @@ func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
 	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)
 }
 
-func newCommandQueue(maxWaiting int) *commandQueue {
-	return &commandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
+func newHoldCommandQueue(maxWaiting int) *holdCommandQueue {
+	return &holdCommandQueue{maxWaiting: maxWaiting, waiting: list.New(), latestByHold: map[string]*list.Element{}, changed: make(chan struct{})}
 }
 
 // appendQueuedCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
 // ctx, or ErrStopped. It returns errQueueFull if that lasts too long.
-func (q *commandQueue) appendQueuedCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
+func (q *holdCommandQueue) appendQueuedCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
 		replaced, since, changed := q.tryAppendQueuedCommand(c)
 		if changed == nil {
@@ -78,7 +78,7 @@ func (q *commandQueue) appendQueuedCommand(ctx context.Context, stopped <-chan s
 
 // tryAppendQueuedCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
 // has been full or the sink failing.
-func (q *commandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
+func (q *holdCommandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
@@ -99,7 +99,7 @@ func (q *commandQueue) tryAppendQueuedCommand(c *queuedCommand) (replaced *queue
 }
 
 // countQueuePlaces returns how many commands may wait when c comes. Ends have as many places again: a hold without its end stays for its time.
-func (q *commandQueue) countQueuePlaces(c *queuedCommand) int {
+func (q *holdCommandQueue) countQueuePlaces(c *queuedCommand) int {
 	if c.command.release {
 		return 2 * q.maxWaiting
 	}
@@ -107,7 +107,7 @@ func (q *commandQueue) countQueuePlaces(c *queuedCommand) int {
 }
 
 // takeQueuedCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
-func (q *commandQueue) takeQueuedCommand(ctx context.Context) *queuedCommand {
+func (q *holdCommandQueue) takeQueuedCommand(ctx context.Context) *queuedCommand {
 	for ctx.Err() == nil {
 		c, changed := q.tryTakeQueuedCommand()
 		if c != nil {
@@ -121,7 +121,7 @@ func (q *commandQueue) takeQueuedCommand(ctx context.Context) *queuedCommand {
 	return nil
 }
 
-func (q *commandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) {
+func (q *holdCommandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.waiting.Front()
@@ -140,7 +140,7 @@ func (q *commandQueue) tryTakeQueuedCommand() (*queuedCommand, <-chan struct{}) 
 }
 
 // requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
-func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
+func (q *holdCommandQueue) requeueLateEventCommand(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now, fresh := time.Now(), false
@@ -158,7 +158,7 @@ func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
 }
 
 // isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
-func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
+func (q *holdCommandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
@@ -166,7 +166,7 @@ func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 }
 
 // recordSinkResult records whether the sink took or rejected a command, or failed.
-func (q *commandQueue) recordSinkResult(failed bool) {
+func (q *holdCommandQueue) recordSinkResult(failed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -178,7 +178,7 @@ func (q *commandQueue) recordSinkResult(failed bool) {
 }
 
 // signalQueueChange wakes all waiting goroutines. The caller holds mu.
-func (q *commandQueue) signalQueueChange() {
+func (q *holdCommandQueue) signalQueueChange() {
 	close(q.changed)
 	q.changed = make(chan struct{})
 }

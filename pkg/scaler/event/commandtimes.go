@@ -17,8 +17,8 @@ type CommandTimes interface {
 	NoteAt(key string, at, until time.Time)
 }
 
-// commandTimes are CommandTimes in memory.
-type commandTimes struct {
+// holdCommandTimes are CommandTimes in memory.
+type holdCommandTimes struct {
 	mu    sync.Mutex // guards all below
 	byKey map[string]notedTime
 	prune int // number of keys at which expired keys are forgotten
@@ -29,19 +29,19 @@ type notedTime struct{ at, until time.Time }
 // firstPrune is the number of keys that are kept without a look for expired keys.
 const firstPrune = 1000
 
-func newCommandTimes() *commandTimes {
-	return &commandTimes{byKey: map[string]notedTime{}, prune: firstPrune}
+func newHoldCommandTimes() *holdCommandTimes {
+	return &holdCommandTimes{byKey: map[string]notedTime{}, prune: firstPrune}
 }
 
 // LatestAt implements CommandTimes.
-func (t *commandTimes) LatestAt(key string) time.Time {
+func (t *holdCommandTimes) LatestAt(key string) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byKey[key].at
 }
 
 // NoteAt implements CommandTimes.
-func (t *commandTimes) NoteAt(key string, at, until time.Time) {
+func (t *holdCommandTimes) NoteAt(key string, at, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !at.After(t.byKey[key].at) {
@@ -60,8 +60,8 @@ func (t *commandTimes) NoteAt(key string, at, until time.Time) {
 	t.prune = max(firstPrune, 2*len(t.byKey))
 }
 
-// commandTimesKey returns the key of the starts or of the ends of a hold.
-func commandTimesKey(release bool, w hold.Workload, id string) string {
+// formatHoldCommandKey returns the key of the starts or of the ends of a hold.
+func formatHoldCommandKey(release bool, w hold.Workload, id string) string {
 	verb := "raise "
 	if release {
 		verb = "release "
@@ -73,7 +73,7 @@ func commandTimesKey(release bool, w hold.Workload, id string) string {
 func (h *Handler) noteCommandReleases(commands []holdCommand) {
 	for i := range commands {
 		if c := &commands[i]; c.release {
-			h.opts.Times.NoteAt(commandTimesKey(true, c.workload, c.hold.ID), c.at, c.until)
+			h.opts.Times.NoteAt(formatHoldCommandKey(true, c.workload, c.hold.ID), c.at, c.until)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func (h *Handler) noteCommandReleases(commands []holdCommand) {
 // noteCommandRaise notes a delivered start: an earlier end that comes later must not end it.
 func (h *Handler) noteCommandRaise(c *holdCommand) {
 	if !c.release {
-		h.opts.Times.NoteAt(commandTimesKey(false, c.workload, c.hold.ID), c.at, c.until)
+		h.opts.Times.NoteAt(formatHoldCommandKey(false, c.workload, c.hold.ID), c.at, c.until)
 	}
 }
 
@@ -89,7 +89,7 @@ func (h *Handler) noteCommandRaise(c *holdCommand) {
 // after a later end is harmless.
 func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
 	latestAt := func(release bool) time.Time {
-		return h.opts.Times.LatestAt(commandTimesKey(release, c.workload, c.hold.ID))
+		return h.opts.Times.LatestAt(formatHoldCommandKey(release, c.workload, c.hold.ID))
 	}
 	return latestAt(false).After(c.at) || !c.release && !latestAt(true).Before(c.at)
 }

@@ -52,7 +52,7 @@ func TestD21EndBeatsEarlierStart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newSaleRule()
 				r.Workloads = newWorkloadSpecs(20, "shop")
-				times := newCommandTimes()
+				times := newHoldCommandTimes()
 				b := newHandlerBench(t, nil, Options{Times: times}, r)
 				var calls []string
 				for i, s := range c.events {
@@ -234,7 +234,7 @@ func TestFullQueueBlocksNobody(t *testing.T) {
 // TestTimesAreBounded: expired times are forgotten.
 func TestTimesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		times := newCommandTimes()
+		times := newHoldCommandTimes()
 		for i := range 10 * firstPrune {
 			times.NoteAt(fmt.Sprint(i), time.Now(), time.Now().Add(time.Second))
 			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the clock of the bubble

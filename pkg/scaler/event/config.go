@@ -10,7 +10,7 @@ type Config struct {
 	HTTP  *HTTPConfig  // optional
 	// Format is the form of the messages of all sources.
 	Format Format
-	Rules  []Rule
+	Rules  []HoldRule
 }
 
 // Notes returns warnings about a valid configuration.
@@ -35,7 +35,7 @@ type KafkaConfig struct {
 
 // defaultRewind returns the default rewind: the longest time for which an event may count. So the scaler delivers a missed start after an
 // absence of any length, unless the start has expired. Remembered ids prevent a second delivery.
-func defaultRewind(rules []Rule) time.Duration {
+func defaultRewind(rules []HoldRule) time.Duration {
 	longest := minRewind
 	for i := range rules {
 		longest = max(longest, min(rules[i].MaxFor, MaxTTL))

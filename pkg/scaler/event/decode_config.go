@@ -20,13 +20,13 @@ const (
 	maxListItems = 100
 )
 
-// configDecoder decodes the section events and collects its faults.
-type configDecoder struct{ *strict.Decoder }
+// sourceRuleDecoder decodes the section events and collects its faults.
+type sourceRuleDecoder struct{ *strict.Decoder }
 
 // Decode decodes the section events and adds every error in it to the faults of strictly. With a fault, the result serves only to find
 // further faults. The caller resolves the names of verifications and notifiers.
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
-	d := &configDecoder{strictly}
+	d := &sourceRuleDecoder{strictly}
 	var c Config
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"kafka":  func(path string, n *yaml.Node) { c.Kafka = d.kafkaSourceFromYAML(path, n) },
@@ -51,7 +51,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-func (d *configDecoder) kafkaSourceFromYAML(path string, n *yaml.Node) *KafkaConfig {
+func (d *sourceRuleDecoder) kafkaSourceFromYAML(path string, n *yaml.Node) *KafkaConfig {
 	var k KafkaConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.brokersFromYAML(path, n) },
@@ -73,7 +73,7 @@ func (d *configDecoder) kafkaSourceFromYAML(path string, n *yaml.Node) *KafkaCon
 var fieldPlacePattern = regexp.MustCompile(`^(key|timestamp|header\.[!-~]{1,100}|data(\.[^.\s]+)+)$`)
 
 // eventFieldPlacesFromYAML decodes a mapping of fields to their places in a message.
-func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
+func (d *sourceRuleDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
 	all := map[string]FieldPlace{}
 	fields := map[string]strict.FieldDecoder{}
 	if n.Kind == yaml.MappingNode {
@@ -90,7 +90,7 @@ func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[
 	return all
 }
 
-func (d *configDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
+func (d *sourceRuleDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
 	all := d.eventTextListFromYAML(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
@@ -102,13 +102,13 @@ func (d *configDecoder) brokersFromYAML(path string, n *yaml.Node) []string {
 }
 
 // eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
-func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
+func (d *sourceRuleDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
 	d.RejectEmpty(path, n)
 	d.RejectLong(path, n, maxListItems)
 	return d.DecodeTexts(path, n)
 }
 
-func (d *configDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
+func (d *sourceRuleDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
@@ -117,13 +117,13 @@ func (d *configDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	return &t
 }
 
-func (d *configDecoder) validateKafkaCertPair(path, cert, key string) {
+func (d *sourceRuleDecoder) validateKafkaCertPair(path, cert, key string) {
 	if (cert == "") != (key == "") {
 		d.AddFault(path, "certFile and keyFile go together")
 	}
 }
 
-func (d *configDecoder) kafkaSASLFromYAML(path string, n *yaml.Node) *KafkaSASL {
+func (d *sourceRuleDecoder) kafkaSASLFromYAML(path string, n *yaml.Node) *KafkaSASL {
 	var s KafkaSASL
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"mechanism": func(path string, n *yaml.Node) {
@@ -135,7 +135,7 @@ func (d *configDecoder) kafkaSASLFromYAML(path string, n *yaml.Node) *KafkaSASL 
 	return &s
 }
 
-func (d *configDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfig {
+func (d *sourceRuleDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfig {
 	var h HTTPConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
@@ -158,14 +158,14 @@ func (d *configDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPConfi
 }
 
 // eventSourceFileFromYAML decodes the path of a file, and rejects a relative path: it would depend on the scaler's working directory.
-func (d *configDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder {
+func (d *sourceRuleDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		d.validateEventSourcePath(path, *to)
 	}
 }
 
-func (d *configDecoder) validateEventSourcePath(path, file string) {
+func (d *sourceRuleDecoder) validateEventSourcePath(path, file string) {
 	if !filepath.IsAbs(file) {
 		d.AddFault(path, "must be an absolute path, not %s", strict.Quote(file))
 	}
@@ -175,7 +175,7 @@ func (d *configDecoder) validateEventSourcePath(path, file string) {
 var topicNamePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // patternedTextFromYAML decodes a text, and rejects it unless it matches form.
-func (d *configDecoder) patternedTextFromYAML(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
+func (d *sourceRuleDecoder) patternedTextFromYAML(to *string, form *regexp.Regexp, want string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if !form.MatchString(*to) {

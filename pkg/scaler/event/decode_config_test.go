@@ -75,7 +75,7 @@ func TestDecode(t *testing.T) {
 		},
 		HTTP:   &HTTPConfig{Address: ":8443", SecretFiles: []string{"/etc/new", "/etc/old"}, CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key"},
 		Format: Format{TTL: 2 * time.Hour, Fields: map[string]FieldPlace{"id": "header.event-id", "sale": "key", "pods": "data.scale.pods"}},
-		Rules: []Rule{{
+		Rules: []HoldRule{{
 			Name: "flash-sale", Type: "FLASH_SALE_START", ReleaseOn: "FLASH_SALE_END", Match: map[string]string{"region": "eu", "vip": "true"}, Key: "sale",
 			Workloads: []WorkloadSpec{
 				{Workload: newDeployment("shop"), Replicas: ReplicaCount{Field: "pods", MaxValue: 50}, MinReplicas: ReplicaCount{Value: 10}, MaxReplicas: ReplicaCount{Value: 60}},

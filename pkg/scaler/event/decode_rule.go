@@ -24,8 +24,8 @@ const (
 	maxRules        = 1000
 )
 
-func (d *configDecoder) eventRulesFromYAML(path string, n *yaml.Node) []Rule {
-	var all []Rule
+func (d *sourceRuleDecoder) eventRulesFromYAML(path string, n *yaml.Node) []HoldRule {
+	var all []HoldRule
 	first := map[string]string{}
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		r := d.eventRuleFromYAML(path, n)
@@ -46,8 +46,8 @@ var ruleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 const ruleNameForm = "lower-case letters, digits and -, at most 63"
 
-func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
-	r := Rule{MaxFor: DefaultMaxFor}
+func (d *sourceRuleDecoder) eventRuleFromYAML(path string, n *yaml.Node) HoldRule {
+	r := HoldRule{MaxFor: DefaultMaxFor}
 	var namespace string
 	var decodeWorkloads func(namespace string) []WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
@@ -83,7 +83,7 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 }
 
 // validateEventRule checks keys that depend on each other.
-func (d *configDecoder) validateEventRule(path string, r *Rule) {
+func (d *sourceRuleDecoder) validateEventRule(path string, r *HoldRule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
 		d.AddFault(path+".releaseOn", "equals type, which raises")
 	}
@@ -100,12 +100,12 @@ func (d *configDecoder) validateEventRule(path string, r *Rule) {
 }
 
 // eventTypeFromYAML decodes the type of an event.
-func (d *configDecoder) eventTypeFromYAML(to *string) strict.FieldDecoder {
+func (d *sourceRuleDecoder) eventTypeFromYAML(to *string) strict.FieldDecoder {
 	return d.patternedTextFromYAML(to, eventTypePattern, "the type of an event, such as FLASH_SALE_START: letters, digits and _.:/-")
 }
 
 // eventFieldNameFromYAML decodes the name of an event's field, and rejects the four that every event has.
-func (d *configDecoder) eventFieldNameFromYAML(to *string) strict.FieldDecoder {
+func (d *sourceRuleDecoder) eventFieldNameFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		if isCommonEventField(*to) {
@@ -114,7 +114,7 @@ func (d *configDecoder) eventFieldNameFromYAML(to *string) strict.FieldDecoder {
 	}
 }
 
-func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[string]string {
+func (d *sourceRuleDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[string]string {
 	all := map[string]string{}
 	if n.Kind != yaml.MappingNode {
 		d.AddFaultAtLine(path, n.Line, "must be a mapping of fields to texts, not %s", strict.DescribeNode(n))
@@ -138,7 +138,7 @@ func (d *configDecoder) eventRuleMatchFromYAML(path string, n *yaml.Node) map[st
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *configDecoder) eventWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
+func (d *sourceRuleDecoder) eventWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []WorkloadSpec {
 	var all []WorkloadSpec
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		w := d.eventWorkloadFromYAML(path, n, namespace)
@@ -151,7 +151,7 @@ func (d *configDecoder) eventWorkloadsFromYAML(path string, n *yaml.Node, namesp
 	return all
 }
 
-func (d *configDecoder) eventWorkloadFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
+func (d *sourceRuleDecoder) eventWorkloadFromYAML(path string, n *yaml.Node, namespace string) WorkloadSpec {
 	var w WorkloadSpec
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"workload":    func(path string, n *yaml.Node) { w.Workload = d.eventRuleWorkloadFromYAML(path, n, namespace) },
@@ -202,7 +202,7 @@ func (n ReplicaCount) describeEventReplicas() string {
 	return strconv.Itoa(int(n.Value))
 }
 
-func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
+func (d *sourceRuleDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -219,7 +219,7 @@ func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, nam
 }
 
 // eventReplicaCountFromYAML decodes a number, or the name of an event's field with a maximum.
-func (d *configDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
+func (d *sourceRuleDecoder) eventReplicaCountFromYAML(to *ReplicaCount) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		var value, maxValue int
 		if n.Kind != yaml.MappingNode {

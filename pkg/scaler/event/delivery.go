@@ -128,7 +128,7 @@ func (h *Handler) finishHoldCommand(ctx context.Context, d *Delivery, o Outcome,
 }
 
 // deliverCommandQueue delivers the commands of a workload in their order, until ctx ends.
-func (h *Handler) deliverCommandQueue(ctx context.Context, w hold.Workload, q *commandQueue) {
+func (h *Handler) deliverCommandQueue(ctx context.Context, w hold.Workload, q *holdCommandQueue) {
 	for {
 		c := q.takeQueuedCommand(ctx)
 		if c == nil {
@@ -151,7 +151,7 @@ const outcomeRequeued Outcome = "requeued"
 
 // deliverHoldCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
-func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *commandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
+func (h *Handler) deliverHoldCommand(ctx context.Context, w hold.Workload, q *holdCommandQueue, c *queuedCommand) (o Outcome, reason string, ok bool) {
 	for failures := 1; ; failures++ {
 		left := time.Until(c.command.expiresAt)
 		switch {

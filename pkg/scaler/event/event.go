@@ -1,4 +1,5 @@
-// Package event turns events into holds on the workloads that rules name.
+// Package event turns events into holds: it parses messages and CloudEvents, matches the rules, and delivers the commands for starts and
+// ends in their order.
 //
 // # Delivery
 //

@@ -63,7 +63,7 @@ func (o Options) withDefaults() Options {
 		o.Format.TTL = DefaultTTL
 	}
 	if o.Times == nil {
-		o.Times = newCommandTimes()
+		o.Times = newHoldCommandTimes()
 	}
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = DefaultMaxWaiting
@@ -82,13 +82,13 @@ var ErrStopped = errors.New("the handler of events has stopped")
 
 // Handler delivers events to the sink.
 type Handler struct {
-	rules        []Rule
+	rules        []HoldRule
 	sink         Sink
 	deliveredIDs IDSet
 	opts         Options
 	metrics      *metrics
-	throttle     retry.Throttle                  // by outcome
-	queues       map[hold.Workload]*commandQueue // of every workload of every rule; the map does not change
+	throttle     retry.Throttle                      // by outcome
+	queues       map[hold.Workload]*holdCommandQueue // of every workload of every rule; the map does not change
 	stopped      chan struct{}
 
 	mu      sync.Mutex           // guards pending, and the deliveries in it
@@ -96,16 +96,16 @@ type Handler struct {
 }
 
 // NewHandler returns a handler of events by these rules, as Decode returns them. It delivers no event before Run.
-func NewHandler(rules []Rule, sink Sink, deliveredIDs IDSet, opts Options) *Handler {
+func NewHandler(rules []HoldRule, sink Sink, deliveredIDs IDSet, opts Options) *Handler {
 	h := &Handler{
 		rules: rules, sink: sink, deliveredIDs: deliveredIDs, opts: opts.withDefaults(),
 		metrics:  newMetrics(opts.Registerer, []string{SourceKafka, SourceHTTP}),
 		throttle: retry.Throttle{Interval: throttlePeriod, Lines: maxLinesPerOutcome},
-		queues:   map[hold.Workload]*commandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
+		queues:   map[hold.Workload]*holdCommandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
 	}
 	for i := range rules {
 		for _, w := range rules[i].Workloads {
-			h.queues[w.Workload] = newCommandQueue(h.opts.MaxWaiting)
+			h.queues[w.Workload] = newHoldCommandQueue(h.opts.MaxWaiting)
 		}
 	}
 	return h

@@ -101,8 +101,8 @@ func newWorkloadSpecs(replicas int32, names ...string) (all []WorkloadSpec) {
 }
 
 // newSaleRule returns the rule of most tests.
-func newSaleRule() Rule {
-	return Rule{Name: "sale", Type: "START", ReleaseOn: "END", Workloads: newWorkloadSpecs(20, "shop", "cart")}
+func newSaleRule() HoldRule {
+	return HoldRule{Name: "sale", Type: "START", ReleaseOn: "END", Workloads: newWorkloadSpecs(20, "shop", "cart")}
 }
 
 // handlerBench is a running handler with its sink and ids.
@@ -115,7 +115,7 @@ type handlerBench struct {
 }
 
 // newHandlerBench starts a handler on a new sink. A non-nil seen holds the ids of an earlier handler.
-func newHandlerBench(t *testing.T, seen *rememberedIDs, opts Options, rules ...Rule) *handlerBench {
+func newHandlerBench(t *testing.T, seen *rememberedIDs, opts Options, rules ...HoldRule) *handlerBench {
 	t.Helper()
 	if seen == nil {
 		seen = &rememberedIDs{ids: map[string]time.Time{}}
@@ -207,14 +207,14 @@ func TestEventBecomesHolds(t *testing.T) {
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		rule Rule
+		rule HoldRule
 		ttl  time.Duration
 		want time.Duration
 	}{
-		"the ttl":                     {Rule{}, 30 * time.Minute, 30 * time.Minute},
-		"for":                         {Rule{For: time.Hour}, 30 * time.Minute, time.Hour},
-		"the ttl, bounded":            {Rule{MaxFor: 10 * time.Minute}, 30 * time.Minute, 10 * time.Minute},
-		"the ttl, bounded by default": {Rule{}, MaxTTL, DefaultMaxFor},
+		"the ttl":                     {HoldRule{}, 30 * time.Minute, 30 * time.Minute},
+		"for":                         {HoldRule{For: time.Hour}, 30 * time.Minute, time.Hour},
+		"the ttl, bounded":            {HoldRule{MaxFor: 10 * time.Minute}, 30 * time.Minute, 10 * time.Minute},
+		"the ttl, bounded by default": {HoldRule{}, MaxTTL, DefaultMaxFor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -360,7 +360,7 @@ func TestCallEndsAtExpiry(t *testing.T) {
 		r := newSaleRule()
 		r.Workloads = newWorkloadSpecs(20, "shop")
 		sink := hangingSink{deadlines: make(chan time.Time, 10)}
-		h := NewHandler([]Rule{r}, sink, &rememberedIDs{ids: map[string]time.Time{}}, Options{})
+		h := NewHandler([]HoldRule{r}, sink, &rememberedIDs{ids: map[string]time.Time{}}, Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- h.Run(ctx) }()

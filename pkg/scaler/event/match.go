@@ -63,14 +63,14 @@ func (h *Handler) matchEventRules(e *Event, now time.Time) ([]holdCommand, *Outc
 }
 
 // handlesEventType reports whether the rule raises or releases on events of the type.
-func (r *Rule) handlesEventType(eventType string) bool {
+func (r *HoldRule) handlesEventType(eventType string) bool {
 	return eventType == r.Type || eventType == r.ReleaseOn
 }
 
 // matchesEventFields reports whether the event has the fields of the rule's match.
-func (r *Rule) matchesEventFields(e *Event) bool {
+func (r *HoldRule) matchesEventFields(e *Event) bool {
 	for field, want := range r.Match {
-		if got, ok := scalarFieldText(e.Fields[field]); !ok || got != want {
+		if got, ok := formatScalarField(e.Fields[field]); !ok || got != want {
 			return false
 		}
 	}
@@ -78,7 +78,7 @@ func (r *Rule) matchesEventFields(e *Event) bool {
 }
 
 // buildHoldCommands returns a command for each workload of the rule. The event must match the rule.
-func (r *Rule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
+func (r *HoldRule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]holdCommand, error) {
 	id, err := r.buildEventHoldID(e)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (r *Rule) buildHoldCommands(e *Event, specs map[string]verify.Spec) ([]hold
 
 // buildEventHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold. Numbers from
 // the event's fields that conflict are cut to maxReplicas: at a sale, fewer replicas are better than none.
-func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
+func (r *HoldRule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
 		Notify: r.Notify, Paused: r.Paused,
@@ -139,7 +139,7 @@ func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[st
 }
 
 // eventHoldDuration returns the length of the hold, counted from the event's at.
-func (r *Rule) eventHoldDuration(e *Event) time.Duration {
+func (r *HoldRule) eventHoldDuration(e *Event) time.Duration {
 	duration, limit := r.For, r.MaxFor
 	if duration == 0 {
 		duration = e.TTL
@@ -153,20 +153,20 @@ func (r *Rule) eventHoldDuration(e *Event) time.Duration {
 // holdKeyPattern matches the text of a key field, which becomes part of a hold's ID.
 var holdKeyPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-func (r *Rule) buildEventHoldID(e *Event) (string, error) {
+func (r *HoldRule) buildEventHoldID(e *Event) (string, error) {
 	id := hold.EventPrefix + r.Name
 	if r.Key == "" {
 		return id, nil
 	}
-	value, ok := scalarFieldText(e.Fields[r.Key])
+	value, ok := formatScalarField(e.Fields[r.Key])
 	if !ok || !holdKeyPattern.MatchString(value) {
 		return "", fmt.Errorf("field %s: must be 1 to 128 printable ASCII characters without spaces: it is the key of rule %s", r.Key, r.Name)
 	}
 	return id + "/" + value, nil
 }
 
-// scalarFieldText returns a string, number or bool as text, and false for any other value.
-func scalarFieldText(v any) (string, bool) {
+// formatScalarField returns a string, number or bool as text, and false for any other value.
+func formatScalarField(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true

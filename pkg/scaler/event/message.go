@@ -86,13 +86,13 @@ func (p FieldPlace) findPlacedEventField(m *Message, objects map[string]any) (an
 	}
 	var v any = objects
 	for name := range strings.SplitSeq(strings.TrimPrefix(string(p), dataPrefix), ".") {
-		v = findNestedValue(v, name)
+		v = findNestedMessageField(v, name)
 	}
 	return v, v != nil
 }
 
-// findNestedValue returns a value of an object by its key, or of a list by its index from 0; nil: it is not there.
-func findNestedValue(v any, name string) any {
+// findNestedMessageField returns a value of an object by its key, or of a list by its index from 0; nil: it is not there.
+func findNestedMessageField(v any, name string) any {
 	switch v := v.(type) {
 	case map[string]any:
 		return v[name]
@@ -107,8 +107,8 @@ func findNestedValue(v any, name string) any {
 // commonFields are the fields of every event.
 var commonFields = []string{"id", "type", "at", "ttl"}
 
-// messageFields are the fields of a message, by where they are from.
-type messageFields struct {
+// receivedFields are the fields of a message, by where they are from.
+type receivedFields struct {
 	message *Message
 	format  Format
 	// attributes are the attributes of a CloudEvent, with at for time; nil for other messages.
@@ -125,7 +125,7 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 	if !utf8.Valid(m.Data) {
 		return Event{}, errors.New("not UTF-8")
 	}
-	fields := messageFields{message: &m, format: f}
+	fields := receivedFields{message: &m, format: f}
 	if err := fields.decodeEventMessage(); err != nil {
 		return Event{}, err
 	}
@@ -138,7 +138,7 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 }
 
 // decodeEventMessage sets attributes and body.
-func (f *messageFields) decodeEventMessage() (err error) {
+func (f *receivedFields) decodeEventMessage() (err error) {
 	data := trimMessageText(f.message.Data)
 	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
 		f.attributes = attributes
@@ -181,7 +181,7 @@ func bareMessageType(data []byte) (string, bool) {
 
 // findCommonEventField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
 // is not given.
-func (f *messageFields) findCommonEventField(name string) (any, bool) {
+func (f *receivedFields) findCommonEventField(name string) (any, bool) {
 	if place, mapped := f.format.Fields[name]; mapped {
 		if v, ok := place.findPlacedEventField(f.message, f.body); ok && v != "" {
 			return v, true
@@ -201,7 +201,7 @@ func (f *messageFields) findCommonEventField(name string) (any, bool) {
 }
 
 // commonEventFieldText returns a common field as text, or the text that stands for a missing field.
-func (f *messageFields) commonEventFieldText(name, missing string) (string, error) {
+func (f *receivedFields) commonEventFieldText(name, missing string) (string, error) {
 	v, given := f.findCommonEventField(name)
 	if !given && missing == "" {
 		return "", fmt.Errorf("%s: required", name)
@@ -209,7 +209,7 @@ func (f *messageFields) commonEventFieldText(name, missing string) (string, erro
 	if !given {
 		return missing, nil
 	}
-	text, scalar := scalarFieldText(v)
+	text, scalar := formatScalarField(v)
 	if !scalar {
 		return "", fmt.Errorf("%s: must be text or a number", name)
 	}
@@ -217,7 +217,7 @@ func (f *messageFields) commonEventFieldText(name, missing string) (string, erro
 }
 
 // readCommonEventFields sets and validates the four fields of every event.
-func (f *messageFields) readCommonEventFields(e *Event) error {
+func (f *receivedFields) readCommonEventFields(e *Event) error {
 	var at, ttl, messageTime, defaultTTL string
 	if !f.message.Time.IsZero() {
 		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
@@ -239,7 +239,7 @@ func (f *messageFields) readCommonEventFields(e *Event) error {
 }
 
 // scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
-func (f *messageFields) scopeEventID(id string) string {
+func (f *receivedFields) scopeEventID(id string) string {
 	if source, ok := f.attributes["source"].(string); ok && source != "" {
 		return source + "#" + id
 	}
@@ -289,7 +289,7 @@ func convertUnixSeconds(text string) string {
 }
 
 // collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
-func (f *messageFields) collectEventFields() map[string]any {
+func (f *receivedFields) collectEventFields() map[string]any {
 	all := map[string]any{}
 	maps.Copy(all, f.attributes)
 	maps.Copy(all, f.body)

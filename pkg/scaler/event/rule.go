@@ -17,8 +17,8 @@ import (
 // DefaultMaxFor is the longest hold of a rule without maxFor, so that no sender can raise a workload for ever.
 const DefaultMaxFor = 24 * time.Hour
 
-// Rule maps events of a type to holds.
-type Rule struct {
+// HoldRule maps events of a type to holds.
+type HoldRule struct {
 	// Name is part of the ID of its holds: event/NAME, or event/NAME/VALUE with a Key.
 	Name string
 	// Type is the type of events that raise. ReleaseOn is the optional type of events that release.
@@ -47,7 +47,7 @@ type Rule struct {
 }
 
 // CountGates returns how many gates the holds of the rule name.
-func (r *Rule) CountGates() int {
+func (r *HoldRule) CountGates() int {
 	n := len(r.Gates)
 	if len(r.OnSuccess) > 0 {
 		n++
@@ -56,7 +56,7 @@ func (r *Rule) CountGates() int {
 }
 
 // ListWorkloads lists the workloads of the rule.
-func (r *Rule) ListWorkloads() (all []hold.Workload) {
+func (r *HoldRule) ListWorkloads() (all []hold.Workload) {
 	for i := range r.Workloads {
 		all = append(all, r.Workloads[i].Workload)
 	}
@@ -82,7 +82,7 @@ func (n ReplicaCount) resolveEventReplicas(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}
-	text, ok := scalarFieldText(e.Fields[n.Field]) // headers, and the fields of some programs, are numbers as text
+	text, ok := formatScalarField(e.Fields[n.Field]) // headers, and the fields of some programs, are numbers as text
 	if !ok {
 		return 0, fmt.Errorf("field %s: must be a number", n.Field)
 	}

@@ -1,5 +1,5 @@
-// Package fairlimit limits the requests to the API server to a rate, with a turn for each namespace. The many requests of one namespace wait
-// for each other, and another namespace's do not wait for them.
+// Package fairlimit limits the rate of the scaler's requests to kube-apiserver, with a turn for each namespace. The many requests of one
+// namespace wait for each other, and another namespace's do not wait for them.
 package fairlimit
 
 import (

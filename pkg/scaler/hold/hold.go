@@ -1,5 +1,5 @@
-// Package hold defines holds: requests to keep a workload at a number of replicas, each with an owner and an end. The API server
-// keeps them as objects of the kind Hold, with the original numbers in their status.
+// Package hold defines the API object Hold and its client: a request to keep a workload at a number of replicas, with an owner and an
+// end. The API server keeps them as objects of the kind Hold, with the original numbers in their status.
 package hold
 
 import (

@@ -12,7 +12,7 @@ import (
 )
 
 // alertmanagerKind is the kind alertmanager of the configuration.
-var alertmanagerKind = senderKind{endsTrouble: true, newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
+var alertmanagerKind = senderKind{endsTrouble: true, newSender: func(c SenderConfig, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
 
 // alertsPath is the path of Alertmanager's API for alerts.
 const alertsPath = "/api/v2/alerts"

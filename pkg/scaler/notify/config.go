@@ -23,8 +23,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Config is the configuration of a notifier. Decode and ParseSender make it.
-type Config struct {
+// SenderConfig is the configuration of a notifier. Decode and ParseSender make it.
+type SenderConfig struct {
 	kind     string // a key of senderKinds
 	urlFile  string // holds the URL
 	keyFile  string // holds the routing key of PagerDuty
@@ -39,7 +39,7 @@ type Config struct {
 
 // NewSender returns the sender of the configuration. The configuration's headers are added to the headers of opts. Without a client in opts,
 // the sender does not reach loopback and link-local addresses that the configuration does not allow.
-func (c Config) NewSender(opts SenderOptions) Sender {
+func (c SenderConfig) NewSender(opts SenderOptions) Sender {
 	if opts.Client == nil {
 		opts.Client = webhook.NewGuardedClient(c.allow)
 	}
@@ -47,25 +47,25 @@ func (c Config) NewSender(opts SenderOptions) Sender {
 	if (c.severity == "" || c.severity == SeverityInfo) && c.kinds == nil {
 		return sender
 	}
-	return &filteredSender{Sender: sender, Config: c}
+	return &filteredSender{Sender: sender, SenderConfig: c}
 }
 
 // Unfiltered returns the configuration of a notifier that sends all messages, whatever their severity and kind.
-func (c Config) Unfiltered() Config {
+func (c SenderConfig) Unfiltered() SenderConfig {
 	c.severity, c.kinds = "", nil
 	return c
 }
 
 // AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
-func (c Config) AllowedAddresses() []netip.Prefix { return c.allow }
+func (c SenderConfig) AllowedAddresses() []netip.Prefix { return c.allow }
 
 // Namespaces returns the namespaces with Holds that may name the notifier.
-func (c Config) Namespaces() []string { return c.namespaces }
+func (c SenderConfig) Namespaces() []string { return c.namespaces }
 
 // filteredSender sends the messages of some kinds, from a severity on.
 type filteredSender struct {
 	Sender
-	Config
+	SenderConfig
 }
 
 // Send implements Sender.
@@ -77,7 +77,7 @@ func (s *filteredSender) Send(ctx context.Context, m Message) error {
 }
 
 // isMessageWanted reports whether the notifier sends messages of a kind and severity. It sends unknown ones: nobody should miss them.
-func (c Config) isMessageWanted(k Kind, severity Severity) bool {
+func (c SenderConfig) isMessageWanted(k Kind, severity Severity) bool {
 	if rank, known := severityRanks[severity]; known && rank < severityRanks[c.severity] {
 		return false
 	}
@@ -85,7 +85,7 @@ func (c Config) isMessageWanted(k Kind, severity Severity) bool {
 }
 
 // hasWantedMessage reports whether there is a message that the notifier sends. To a receiver of trouble, other messages only end it.
-func (c Config) hasWantedMessage() bool {
+func (c SenderConfig) hasWantedMessage() bool {
 	all := slices.Clone(troubleKinds)
 	if !senderKinds[c.kind].endsTrouble {
 		all = append(all, calmKinds...)
@@ -94,7 +94,7 @@ func (c Config) hasWantedMessage() bool {
 }
 
 // ReadURL reads the URL from its file. A notifier without a URL is no webhook.
-func (c Config) ReadURL() (string, error) {
+func (c SenderConfig) ReadURL() (string, error) {
 	if c.urlFile == "" {
 		return "", errors.New("a notifier of the kind " + c.kind + " has no URL to call")
 	}
@@ -102,7 +102,7 @@ func (c Config) ReadURL() (string, error) {
 }
 
 // URLFile returns the file that holds the URL; empty: the notifier has no URL.
-func (c Config) URLFile() string { return c.urlFile }
+func (c SenderConfig) URLFile() string { return c.urlFile }
 
 // SenderSyntax returns the forms of ParseSender's text, for help and errors.
 func SenderSyntax() string {
@@ -131,7 +131,7 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("notify %s: %s is a directory, not a file with the %s", name, file, kind.describeNotifierSecret())
 	}
-	c := Config{kind: name, urlFile: file}
+	c := SenderConfig{kind: name, urlFile: file}
 	if kind.secretKey != "" {
 		c.urlFile, c.keyFile = "", file
 	}
@@ -143,8 +143,8 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 
 // Decode decodes a notifier: a kind with urlFile and the keys of the kind, such as the headers of a webhook. It adds every error to
 // the faults of d. With a fault, the result serves only to find further faults.
-func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
-	var c Config
+func Decode(d *strict.Decoder, path string, n *yaml.Node) SenderConfig {
+	var c SenderConfig
 	fields := notifierKindFields(d, &c)
 	decodeNotifierMapping(d, path, n, fields)
 	given := 0
@@ -182,7 +182,7 @@ func decodeNotifierMapping(d *strict.Decoder, path string, n *yaml.Node, fields 
 }
 
 // notifierFieldsFromYAML decodes the keys of all kinds, and the keys of the kind.
-func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.Node, kind senderKind, fields map[string]strict.FieldDecoder) {
+func (c *SenderConfig) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.Node, kind senderKind, fields map[string]strict.FieldDecoder) {
 	fields["urlFile"] = notifierFileFromYAML(d, &c.urlFile, "URL")
 	fields["severity"] = func(path string, n *yaml.Node) {
 		c.severity = Severity(d.DecodeEnum(path, n, string(SeverityInfo), string(SeverityWarning), string(SeverityCritical)))

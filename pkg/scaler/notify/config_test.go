@@ -10,11 +10,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func decodeNotifyYAML(data string) (Config, error) {
+func decodeNotifyYAML(data string) (SenderConfig, error) {
 	d := strict.NewDecoder()
 	root := d.ParseDocument([]byte(data))
 	if root == nil {
-		return Config{}, d.Faults.Err()
+		return SenderConfig{}, d.Faults.Err()
 	}
 	c := Decode(d, "notify.oncall", root)
 	return c, d.Faults.Err()

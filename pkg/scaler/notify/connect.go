@@ -14,7 +14,7 @@ import (
 
 // Connect reads the secrets of a notifier, and connects to its receiver, without a message. Any response will do: the request is for the root
 // of the host, and has no secret. Its errors contain no part of the URL but the host.
-func (c Config) Connect(ctx context.Context) error {
+func (c SenderConfig) Connect(ctx context.Context) error {
 	address := senderKinds[c.kind].url
 	var err error
 	if c.urlFile != "" {

@@ -17,8 +17,8 @@ func (printer) Send(_ context.Context, m notify.Message) error {
 }
 
 // A queue has senders by name. Post returns at once; Run sends, and after its context has ended it empties the queues.
-func ExampleQueue() {
-	queue := notify.NewQueue(map[string]notify.Sender{"oncall": printer{}}, notify.QueueOptions{})
+func ExampleMessageQueue() {
+	queue := notify.NewMessageQueue(map[string]notify.Sender{"oncall": printer{}}, notify.MessageQueueOptions{})
 	web := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web"}
 	for _, outcome := range []string{"up: 20 replicas", "failed and rolled back to 2 replicas"} {
 		if err := queue.Post([]string{"oncall"}, notify.Message{Outcome: outcome, Workload: web, Hold: "event/sale"}); err != nil {

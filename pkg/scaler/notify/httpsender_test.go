@@ -201,7 +201,7 @@ func TestTextsMakeNoLinks(t *testing.T) {
 	}
 	m := newTestMessage()
 	m.By, m.Why = "ci @channel http://there <http://there|x>\n*Hold*", "a\u202eb\u009b\r\nc"
-	q := NewQueue(map[string]Sender{"chat": nil}, QueueOptions{})
+	q := NewMessageQueue(map[string]Sender{"chat": nil}, MessageQueueOptions{})
 	if err := q.Post([]string{"chat"}, m); err != nil {
 		t.Fatal(err)
 	}

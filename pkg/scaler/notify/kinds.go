@@ -33,9 +33,9 @@ type senderKind struct {
 	// endsTrouble is set if the receiver keeps trouble open until a message ends it: such a message has no lowest severity.
 	endsTrouble bool
 	// newSender returns a sender by the configuration.
-	newSender func(c Config, opts SenderOptions) Sender
+	newSender func(c SenderConfig, opts SenderOptions) Sender
 	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, kinds, namespaces and allowAddresses.
-	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
+	fields func(d *strict.Decoder, c *SenderConfig) map[string]strict.FieldDecoder
 }
 
 // Kinds lists the kinds of notifiers, as ParseSender takes them.
@@ -51,7 +51,7 @@ func listNotifierKinds(format, separator string) string {
 }
 
 // notifierKindFields returns the keys of a notifier: the kinds, of which it has exactly one.
-func notifierKindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+func notifierKindFields(d *strict.Decoder, c *SenderConfig) map[string]strict.FieldDecoder {
 	fields := map[string]strict.FieldDecoder{}
 	for name, kind := range senderKinds {
 		fields[name] = func(path string, n *yaml.Node) {

@@ -1,4 +1,5 @@
-// Package notify sends messages about holds to people, in the background.
+// Package notify sends messages about holds to people in the background: queues, templates, and the senders to Slack, Teams, PagerDuty,
+// Alertmanager and webhooks with their configuration.
 package notify
 
 import (

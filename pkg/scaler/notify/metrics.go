@@ -16,7 +16,7 @@ const (
 	outcomeSkipped = "skipped"
 )
 
-// metrics are the self-metrics of a Queue.
+// metrics are the self-metrics of a MessageQueue.
 type metrics struct {
 	notifications *prometheus.CounterVec // by sender and outcome
 }

@@ -46,7 +46,7 @@ type settledDelivery struct {
 }
 
 // Delivery returns the state of the message with a key at a notifier. A notifier that the configuration lacks delivers nothing.
-func (q *Queue) Delivery(name, key string) Delivery {
+func (q *MessageQueue) Delivery(name, key string) Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.senders[name]
@@ -69,7 +69,7 @@ func (s *senderQueue) registerMessageKey(m *Message) bool {
 }
 
 // settleNotifierMessage remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
-func (q *Queue) settleNotifierMessage(s *senderQueue, m *Message, err error) {
+func (q *MessageQueue) settleNotifierMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if m.Key != "" {
@@ -80,14 +80,14 @@ func (q *Queue) settleNotifierMessage(s *senderQueue, m *Message, err error) {
 }
 
 // addUndeliveredMessage keeps the error of a message that nobody gets. The caller holds mu.
-func (q *Queue) addUndeliveredMessage(s *senderQueue, m *Message, err error) {
+func (q *MessageQueue) addUndeliveredMessage(s *senderQueue, m *Message, err error) {
 	if err != nil && len(q.undelivered) < maxUndelivered {
 		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.notifierMessageTitle(), err))
 	}
 }
 
 // abandonNotifierMessage forgets the key of a message that waits when the queue stops, or was withdrawn.
-func (q *Queue) abandonNotifierMessage(s *senderQueue, m *Message, err error) {
+func (q *MessageQueue) abandonNotifierMessage(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(s.keys, m.Key)
@@ -112,7 +112,7 @@ func (s *senderQueue) forgetMessageKeys() {
 
 // Withdraw takes back the messages with a key that no sender is called for, and waits until the called senders return or ctx ends. Their owner
 // can then store which messages are done, and another process can send the others.
-func (q *Queue) Withdraw(ctx context.Context) {
+func (q *MessageQueue) Withdraw(ctx context.Context) {
 	q.mu.Lock()
 	for _, s := range q.senders {
 		s.withdrawals++
@@ -133,7 +133,7 @@ func (q *Queue) Withdraw(ctx context.Context) {
 }
 
 // isSendingMessage reports whether a message with a key is on its way.
-func (q *Queue) isSendingMessage() bool {
+func (q *MessageQueue) isSendingMessage() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, s := range q.senders {
@@ -147,7 +147,7 @@ func (q *Queue) isSendingMessage() bool {
 }
 
 // Undelivered returns an error for the messages that the queue gave up or did not send before it stopped; nil if it sent all messages.
-func (q *Queue) Undelivered() error {
+func (q *MessageQueue) Undelivered() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return errors.Join(q.undelivered...)

@@ -17,7 +17,7 @@ import (
 )
 
 // listDeliveries returns the deliveries that are done, as an owner stores them.
-func (q *Queue) listDeliveries() (all []string) {
+func (q *MessageQueue) listDeliveries() (all []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for name, s := range q.senders {
@@ -34,7 +34,7 @@ func (q *Queue) listDeliveries() (all []string) {
 	return all
 }
 
-func postKey(t *testing.T, q *Queue, key string, names ...string) {
+func postKey(t *testing.T, q *MessageQueue, key string, names ...string) {
 	t.Helper()
 	if err := q.Post(names, Message{Key: key, Kind: KindRolledBack, Hold: key}); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestD12AlertIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{errs: []error{errors.New("down")}}
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		if d := q.Delivery("slack", "a"); d.Posted || d.Done {
 			t.Errorf("before the post: %+v", d)
@@ -81,7 +81,7 @@ func TestD12KilledWhileItWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second}}
-		first := NewQueue(map[string]Sender{"slack": down}, QueueOptions{})
+		first := NewMessageQueue(map[string]Sender{"slack": down}, MessageQueueOptions{})
 		stop := startQueue(t, first)
 		postKey(t, first, "a", "slack")
 		postKey(t, first, "b", "slack")
@@ -93,7 +93,7 @@ func TestD12KilledWhileItWaits(t *testing.T) {
 		if err := first.Undelivered(); err == nil || strings.Count(err.Error(), "\n") != 1 {
 			t.Errorf("undelivered: %v; want two messages", err)
 		}
-		second := NewQueue(map[string]Sender{"slack": &recordingSender{}}, QueueOptions{})
+		second := NewMessageQueue(map[string]Sender{"slack": &recordingSender{}}, MessageQueueOptions{})
 		stop = startQueue(t, second)
 		postKey(t, second, "a", "slack")
 		postKey(t, second, "b", "slack")
@@ -118,7 +118,7 @@ func TestD12Withdraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowSender{}
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second}}
-		q := NewQueue(map[string]Sender{"slow": slow, "down": down}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slow": slow, "down": down}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		for _, key := range []string{"a", "b"} {
 			postKey(t, q, key, "slow", "down")
@@ -150,7 +150,7 @@ func TestD12Withdraw(t *testing.T) {
 func TestD11GivingUpIsNotSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := NewQueue(map[string]Sender{"slack": &recordingSender{always: &webhook.Error{Status: http.StatusBadRequest}}, "ok": &recordingSender{}}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": &recordingSender{always: &webhook.Error{Status: http.StatusBadRequest}}, "ok": &recordingSender{}}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		if q.Undelivered() != nil {
 			t.Error("undelivered before the first message")
@@ -172,7 +172,7 @@ func TestD34QueueOutlivesAReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Minute}}
-		q := NewQueue(map[string]Sender{"slack": down, "gone": hangingSender{}}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": down, "gone": hangingSender{}}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		postKey(t, q, "a", "slack", "gone")
 		postKey(t, q, "b", "slack", "gone")
@@ -205,7 +205,7 @@ func TestDeafSenderHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		deaf, ok := deafSender{make(chan struct{})}, &recordingSender{}
-		q := NewQueue(map[string]Sender{"deaf": deaf, "ok": ok}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"deaf": deaf, "ok": ok}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		for i := range 3 {
 			postKey(t, q, fmt.Sprint(i), "deaf", "ok")
@@ -227,26 +227,26 @@ func TestSeveritiesAndKinds(t *testing.T) {
 	t.Parallel()
 	few := []Kind{KindStarted, KindRolledBack}
 	for _, c := range []struct {
-		config  Config
+		config  SenderConfig
 		want    []string
 		skipped float64
 	}{
-		{Config{kind: "slack", severity: SeverityWarning}, []string{"Yielded", "RolledBack", ""}, 3},
-		{Config{kind: "pagerduty", severity: SeverityWarning}, []string{"Up", "Yielded", "RolledBack", "Ended", ""}, 1},
-		{Config{kind: "slack", kinds: few}, []string{"Started", "RolledBack", ""}, 3},
-		{Config{kind: "alertmanager", kinds: few}, []string{"Started", "Up", "RolledBack", "Ended", ""}, 1},
-		{Config{kind: "slack", severity: SeverityWarning, kinds: few}, []string{"RolledBack", ""}, 4},
-		{Config{kind: "slack", severity: SeverityCritical, kinds: few}.Unfiltered(), []string{"Started", "Up", "Yielded", "RolledBack", "Ended", ""}, 0},
+		{SenderConfig{kind: "slack", severity: SeverityWarning}, []string{"Yielded", "RolledBack", ""}, 3},
+		{SenderConfig{kind: "pagerduty", severity: SeverityWarning}, []string{"Up", "Yielded", "RolledBack", "Ended", ""}, 1},
+		{SenderConfig{kind: "slack", kinds: few}, []string{"Started", "RolledBack", ""}, 3},
+		{SenderConfig{kind: "alertmanager", kinds: few}, []string{"Started", "Up", "RolledBack", "Ended", ""}, 1},
+		{SenderConfig{kind: "slack", severity: SeverityWarning, kinds: few}, []string{"RolledBack", ""}, 4},
+		{SenderConfig{kind: "slack", severity: SeverityCritical, kinds: few}.Unfiltered(), []string{"Started", "Up", "Yielded", "RolledBack", "Ended", ""}, 0},
 	} {
 		checkSentKinds(t, c.config, c.want, c.skipped)
 	}
 }
 
-func checkSentKinds(t *testing.T, config Config, want []string, skipped float64) {
+func checkSentKinds(t *testing.T, config SenderConfig, want []string, skipped float64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{}
-		q := NewQueue(map[string]Sender{"pager": &filteredSender{Sender: r, Config: config}}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"pager": &filteredSender{Sender: r, SenderConfig: config}}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		for _, k := range []Kind{KindStarted, KindUp, KindYielded, KindRolledBack, KindEnded, ""} {
 			if err := q.Post([]string{"pager"}, Message{Kind: k, Key: "key " + string(k), Hold: string(k)}); err != nil {
@@ -268,7 +268,7 @@ func checkSentKinds(t *testing.T, config Config, want []string, skipped float64)
 func TestKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := NewQueue(map[string]Sender{"slack": &recordingSender{}}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": &recordingSender{}}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		for i := range maxSettled + 500 {
 			postKey(t, q, fmt.Sprint(i), "slack")

@@ -20,14 +20,14 @@ import (
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{
 	secretKey: "routingKeyFile", secret: "routing key", url: pagerDutyURL, endsTrouble: true,
-	newSender: func(c Config, opts SenderOptions) Sender {
+	newSender: func(c SenderConfig, opts SenderOptions) Sender {
 		url := func() (string, error) { return pagerDutyURL, nil }
 		if c.urlFile != "" {
 			url = c.ReadURL
 		}
 		return NewPagerDuty(url, webhook.URLFromFile(c.keyFile), opts)
 	},
-	fields: func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+	fields: func(d *strict.Decoder, c *SenderConfig) map[string]strict.FieldDecoder {
 		return map[string]strict.FieldDecoder{
 			"routingKeyFile": func(path string, n *yaml.Node) { notifierFileFromYAML(d, &c.keyFile, "routing key")(path, n) },
 		}

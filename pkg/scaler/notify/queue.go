@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// QueueOptions are the optional settings of a Queue.
-type QueueOptions struct {
+// MessageQueueOptions are the optional settings of a MessageQueue.
+type MessageQueueOptions struct {
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
 	// Length bounds the waiting messages of each sender; 0: DefaultLength.
@@ -51,7 +51,7 @@ const (
 // retryBackoff has jitter, so that senders that failed together do not retry together.
 var retryBackoff = retry.Backoff{First: firstRetryPause, Max: maxRetryPause, Jitter: 0.5}
 
-func (o QueueOptions) withDefaults() QueueOptions {
+func (o MessageQueueOptions) withDefaults() MessageQueueOptions {
 	if o.Length == 0 {
 		o.Length = DefaultLength
 	}
@@ -67,10 +67,10 @@ func (o QueueOptions) withDefaults() QueueOptions {
 	return o
 }
 
-// Queue sends messages in the background. Each sender gets them in their order, and none waits for another. Its methods may be called
+// MessageQueue sends messages in the background. Each sender gets them in their order, and none waits for another. Its methods may be called
 // concurrently, also before Run.
-type Queue struct {
-	opts    QueueOptions
+type MessageQueue struct {
+	opts    MessageQueueOptions
 	metrics *metrics
 
 	mu          sync.Mutex // guards all below, and the senders' queues
@@ -101,16 +101,16 @@ type queuedMessage struct {
 	withdrawals int // of its notifier when it was taken
 }
 
-// NewQueue returns a queue for senders by name. It sends no message before Run.
-func NewQueue(senders map[string]Sender, opts QueueOptions) *Queue {
-	q := &Queue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, metrics: newMetrics(opts.Registerer)}
+// NewMessageQueue returns a queue for senders by name. It sends no message before Run.
+func NewMessageQueue(senders map[string]Sender, opts MessageQueueOptions) *MessageQueue {
+	q := &MessageQueue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, metrics: newMetrics(opts.Registerer)}
 	q.SetSenders(senders)
 	return q
 }
 
 // SetSenders replaces the senders. Messages that wait for a name go to its new sender, at once also where they wait for a retry. Messages for a
 // name that is gone are given up.
-func (q *Queue) SetSenders(senders map[string]Sender) {
+func (q *MessageQueue) SetSenders(senders map[string]Sender) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for name, s := range q.senders {
@@ -146,7 +146,7 @@ func (s *senderQueue) signalSenderQueueChange() {
 
 // Post queues a message for each named sender, and does not block. A key that was posted is not queued again. The error lists the
 // senders that will not get the message: unknown names, senders with a full queue, and all senders once Run's context has ended.
-func (q *Queue) Post(names []string, m Message) error {
+func (q *MessageQueue) Post(names []string, m Message) error {
 	m = m.withMessageSeverity().withCleanTexts()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -160,7 +160,7 @@ func (q *Queue) Post(names []string, m Message) error {
 }
 
 // enqueueNotifierMessage queues a message for a sender. The caller holds mu.
-func (q *Queue) enqueueNotifierMessage(name string, m Message) error {
+func (q *MessageQueue) enqueueNotifierMessage(name string, m Message) error {
 	s := q.senders[name]
 	switch {
 	case s == nil:
@@ -180,7 +180,7 @@ func (q *Queue) enqueueNotifierMessage(name string, m Message) error {
 }
 
 // Run sends messages until ctx ends. It then sends the waiting messages for at most DrainTimeout, and returns nil. It is called once.
-func (q *Queue) Run(ctx context.Context) error {
+func (q *MessageQueue) Run(ctx context.Context) error {
 	drainCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var workers sync.WaitGroup
@@ -204,7 +204,7 @@ func (q *Queue) Run(ctx context.Context) error {
 
 // sendQueuedMessages sends the messages of a sender until ctx has ended or the sender is removed, and its queue is empty. ctx is the
 // context of Run; drainCtx ends DrainTimeout later.
-func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue) {
+func (q *MessageQueue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
 	for {
 		m := q.takeQueuedMessage(ctx, s)
@@ -233,7 +233,7 @@ func (q *Queue) sendQueuedMessages(ctx, drainCtx context.Context, s *senderQueue
 }
 
 // takeQueuedMessage waits for a message, and removes it. It returns nil if none will follow.
-func (q *Queue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMessage {
+func (q *MessageQueue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMessage {
 	for {
 		q.mu.Lock()
 		if len(s.waiting) > 0 {
@@ -257,7 +257,7 @@ func (q *Queue) takeQueuedMessage(ctx context.Context, s *senderQueue) *queuedMe
 
 // deliverNotifierMessage sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
 // removed.
-func (q *Queue) deliverNotifierMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
+func (q *MessageQueue) deliverNotifierMessage(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
 		sender, version, withdrawn := q.currentNotifierSender(s, m)
 		switch {
@@ -293,7 +293,7 @@ func (q *Queue) deliverNotifierMessage(ctx, drainCtx context.Context, s *senderQ
 }
 
 // currentNotifierSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
-func (q *Queue) currentNotifierSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
+func (q *MessageQueue) currentNotifierSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	withdrawn = m.Key != "" && m.withdrawals != s.withdrawals
@@ -327,7 +327,7 @@ func (s *senderQueue) sendMessageOnce(ctx context.Context, sender Sender, m Mess
 
 // waitForSendRetry waits for the pause, or until the sender is replaced or the message withdrawn, and reports whether time for another
 // attempt is left. After the end of ctx it continues to wait only if the pause ends within DrainTimeout.
-func (q *Queue) waitForSendRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
+func (q *MessageQueue) waitForSendRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
 	due := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

@@ -74,7 +74,7 @@ func (hangingSender) Send(ctx context.Context, _ Message) error {
 }
 
 // startQueue runs a queue; stop ends it and returns how long that took.
-func startQueue(t *testing.T, q *Queue) (stop func() time.Duration) {
+func startQueue(t *testing.T, q *MessageQueue) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- q.Run(ctx) }()
@@ -88,14 +88,14 @@ func startQueue(t *testing.T, q *Queue) (stop func() time.Duration) {
 	}
 }
 
-func postMessage(t *testing.T, q *Queue, name, hold string) {
+func postMessage(t *testing.T, q *MessageQueue, name, hold string) {
 	t.Helper()
 	if err := q.Post([]string{name}, Message{Hold: hold}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (q *Queue) countNotifications(name, outcome string) float64 {
+func (q *MessageQueue) countNotifications(name, outcome string) float64 {
 	return testutil.ToFloat64(q.metrics.notifications.WithLabelValues(name, outcome))
 }
 
@@ -104,7 +104,7 @@ func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("down")
 		r := &recordingSender{errs: []error{down, down, down, down}}
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		postMessage(t, q, "slack", "a")
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
@@ -139,7 +139,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{errs: []error{&webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 90 * time.Second}}}
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		postMessage(t, q, "slack", "a")
 		postMessage(t, q, "slack", "b")
@@ -170,7 +170,7 @@ func TestGivesUp(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := &recordingSender{always: c.err}
-				q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+				q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 				stop := startQueue(t, q)
 				postMessage(t, q, "slack", "a")
 				time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
@@ -195,7 +195,7 @@ func (neverSender) Send(context.Context, Message) error {
 func TestGivesUpOnADateThatNeverComes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		q := NewQueue(map[string]Sender{"slack": neverSender{}}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": neverSender{}}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		postMessage(t, q, "slack", "a")
 		postMessage(t, q, "slack", "b")
@@ -211,7 +211,7 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{}
-		q := NewQueue(map[string]Sender{"dead": hangingSender{}, "webhook": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"dead": hangingSender{}, "webhook": r}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		begin := time.Now()
 		if err := q.Post([]string{"dead", "webhook"}, Message{Hold: "a"}); err != nil {
@@ -232,7 +232,7 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 
 func TestPostNeverBlocks(t *testing.T) {
 	t.Parallel()
-	q := NewQueue(map[string]Sender{"slack": hangingSender{}}, QueueOptions{Length: 3}) // without Run every queue is stuck
+	q := NewMessageQueue(map[string]Sender{"slack": hangingSender{}}, MessageQueueOptions{Length: 3}) // without Run every queue is stuck
 	for range 3 {
 		postMessage(t, q, "slack", "a")
 	}
@@ -249,7 +249,7 @@ func TestPostToNobodyKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{}
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 		stop := startQueue(t, q)
 		err := q.Post([]string{"oncal", "slack"}, Message{Hold: "a"})
 		if err == nil || err.Error() != "notify oncal: unknown notifier" {
@@ -269,7 +269,7 @@ func TestDrainSendsWhatWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{errs: []error{errors.New("down")}} // one pause of at most 1.5 s
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
+		q := NewMessageQueue(map[string]Sender{"slack": r}, MessageQueueOptions{})
 		for _, hold := range []string{"a", "b", "c"} {
 			postMessage(t, q, "slack", hold)
 		}
@@ -292,7 +292,7 @@ func TestDrainIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				q := NewQueue(map[string]Sender{"slack": s}, QueueOptions{})
+				q := NewMessageQueue(map[string]Sender{"slack": s}, MessageQueueOptions{})
 				for range 20 {
 					postMessage(t, q, "slack", "a")
 				}
@@ -310,7 +310,7 @@ func TestDrainIsBounded(t *testing.T) {
 func TestNobodyToTell(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		stop := startQueue(t, NewQueue(nil, QueueOptions{}))
+		stop := startQueue(t, NewMessageQueue(nil, MessageQueueOptions{}))
 		synctest.Wait()
 		if took := stop(); took != 0 {
 			t.Errorf("the end took %s", took)
@@ -330,7 +330,7 @@ func TestSecretStaysSecret(t *testing.T) {
 	}, funcr.Options{Verbosity: 10})
 	reg := prometheus.NewRegistry()
 	url := func() (string, error) { return "http://127.0.0.1:1/services/hush", nil }
-	q := NewQueue(map[string]Sender{"slack": NewSlack(url, SenderOptions{})}, QueueOptions{Registerer: reg, MaxAttempts: 2})
+	q := NewMessageQueue(map[string]Sender{"slack": NewSlack(url, SenderOptions{})}, MessageQueueOptions{Registerer: reg, MaxAttempts: 2})
 	postMessage(t, q, "slack", "a")
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
 	cancel()

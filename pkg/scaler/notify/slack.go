@@ -14,7 +14,7 @@ import (
 )
 
 // slackKind is the kind slack of the configuration.
-var slackKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}
+var slackKind = senderKind{newSender: func(c SenderConfig, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}
 
 // Slack posts messages to an incoming webhook of Slack.
 type Slack struct {

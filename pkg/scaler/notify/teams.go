@@ -12,7 +12,7 @@ import (
 )
 
 // teamsKind is the kind teams of the configuration.
-var teamsKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewTeams(c.ReadURL, opts) }}
+var teamsKind = senderKind{newSender: func(c SenderConfig, opts SenderOptions) Sender { return NewTeams(c.ReadURL, opts) }}
 
 // Teams posts messages to a workflow of Microsoft Teams that begins with a webhook request.
 type Teams struct {

@@ -38,7 +38,7 @@ func parseMessageTemplate(text string) (*template.Template, error) {
 	for _, each := range t.Templates() {
 		if each.Tree != nil {
 			addTemplateStep(each.Root, step)
-			addLoopSteps(each.Root, step)
+			addTemplateLoopSteps(each.Root, step)
 		}
 	}
 	return t, nil
@@ -49,23 +49,23 @@ func addTemplateStep(list *parse.ListNode, step parse.Node) {
 	list.Nodes = slices.Insert(list.Nodes, 0, step)
 }
 
-// addLoopSteps makes each round of the loops in a list count a step.
-func addLoopSteps(list *parse.ListNode, step parse.Node) {
+// addTemplateLoopSteps makes each round of the loops in a list count a step.
+func addTemplateLoopSteps(list *parse.ListNode, step parse.Node) {
 	if list == nil {
 		return
 	}
 	for _, n := range list.Nodes {
 		switch n := n.(type) {
 		case *parse.RangeNode:
-			addLoopSteps(n.List, step)
-			addLoopSteps(n.ElseList, step)
+			addTemplateLoopSteps(n.List, step)
+			addTemplateLoopSteps(n.ElseList, step)
 			addTemplateStep(n.List, step)
 		case *parse.IfNode:
-			addLoopSteps(n.List, step)
-			addLoopSteps(n.ElseList, step)
+			addTemplateLoopSteps(n.List, step)
+			addTemplateLoopSteps(n.ElseList, step)
 		case *parse.WithNode:
-			addLoopSteps(n.List, step)
-			addLoopSteps(n.ElseList, step)
+			addTemplateLoopSteps(n.List, step)
+			addTemplateLoopSteps(n.ElseList, step)
 		}
 	}
 }

@@ -26,7 +26,7 @@ type SenderOptions struct {
 
 // webhookKind is the kind webhook of the configuration.
 var webhookKind = senderKind{
-	newSender: func(c Config, opts SenderOptions) Sender {
+	newSender: func(c SenderConfig, opts SenderOptions) Sender {
 		headers := maps.Clone(opts.Headers)
 		if headers == nil {
 			headers = map[string]string{}
@@ -37,7 +37,7 @@ var webhookKind = senderKind{
 		w.body = c.body
 		return w
 	},
-	fields: func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
+	fields: func(d *strict.Decoder, c *SenderConfig) map[string]strict.FieldDecoder {
 		return map[string]strict.FieldDecoder{
 			"headers":  func(path string, n *yaml.Node) { c.headers = notifierHeadersFromYAML(d, path, n) },
 			"template": func(path string, n *yaml.Node) { c.body = notifierTemplateFromYAML(d, path, n) },

@@ -25,7 +25,7 @@ const (
 )
 
 // describeSubject returns the checked user as kubectl create rolebinding takes it. If the API server does not tell, it is the shipped ServiceAccount.
-func (o *Options) describeSubject(ctx context.Context) string {
+func (o *Inspection) describeSubject(ctx context.Context) string {
 	const accountPrefix = "system:serviceaccount:"
 	review, err := o.Client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil || review.Status.UserInfo.Username == "" {

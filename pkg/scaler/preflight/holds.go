@@ -16,7 +16,7 @@ import (
 )
 
 // newTrialHold returns a Hold with a status of this version. Nothing stores it.
-func (o *Options) newTrialHold(namespace string) (*unstructured.Unstructured, error) {
+func (o *Inspection) newTrialHold(namespace string) (*unstructured.Unstructured, error) {
 	t := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "tachometer-scaler-check"}
 	h := hold.NewObject(t, hold.Hold{ID: "check", By: hold.Manager, Replicas: 1, Paused: true, WindowStart: o.Now, Until: o.Now}, "")
 	at := metav1.NewTime(o.Now)
@@ -30,7 +30,7 @@ func (o *Options) newTrialHold(namespace string) (*unstructured.Unstructured, er
 }
 
 // checkTrialHolds has the API server check a Hold in each namespace, and store none. Without the kind, or the right to create it, other checks say so.
-func (o *Options) checkTrialHolds(ctx context.Context) (all []Result) {
+func (o *Inspection) checkTrialHolds(ctx context.Context) (all []Result) {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	if _, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version); err != nil {
 		return nil

@@ -1,4 +1,5 @@
-// Package preflight checks the cluster and the receivers against the needs of a configuration, before a sale does.
+// Package preflight checks the cluster and the receivers against the needs of a configuration before a sale does: rights, workloads,
+// gates, notifiers and event sources.
 package preflight
 
 import (
@@ -42,8 +43,8 @@ type Planner interface {
 	PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (rollout.Plan, error)
 }
 
-// Options are the configuration, and the cluster as the controller's user sees it. All fields but Send are required.
-type Options struct {
+// Inspection holds the configuration to check, and the cluster as the controller's user sees it. All fields but Send are required.
+type Inspection struct {
 	Config  *config.Config
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
@@ -63,7 +64,7 @@ const checkTimeout = 10 * time.Second
 
 // Run makes all checks, one after the other. It changes nothing in the cluster. If the API server does not answer, it leaves out the checks of the cluster, and
 // says so once.
-func Run(ctx context.Context, opts Options) []Result {
+func Run(ctx context.Context, opts Inspection) []Result {
 	all := opts.checkAPIServer()
 	if len(all) == 0 {
 		all = opts.checkCluster(ctx)
@@ -72,7 +73,7 @@ func Run(ctx context.Context, opts Options) []Result {
 }
 
 // checkAPIServer returns a result if the API server does not answer; none: it does.
-func (o *Options) checkAPIServer() []Result {
+func (o *Inspection) checkAPIServer() []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	if _, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version); hasNoClusterAnswer(err) {
 		return []Result{{"cluster", "API server", Unknown, err.Error(), "nothing in the cluster was checked: make kubectl version work with the same flags, then check again"}}
@@ -81,7 +82,7 @@ func (o *Options) checkAPIServer() []Result {
 }
 
 // checkCluster makes the checks that ask the API server.
-func (o *Options) checkCluster(ctx context.Context) (all []Result) {
+func (o *Inspection) checkCluster(ctx context.Context) (all []Result) {
 	for _, check := range []func(context.Context) []Result{
 		o.checkHoldResourceKind, o.checkTrialHolds, o.checkWorkloadKindsExist, o.reviewControllerRights, o.planLargestHolds, o.dryRunGatePatches,
 		o.checkGateConflicts, o.checkGateWatches, o.checkSurgeRights,
@@ -133,7 +134,7 @@ func newPreflightKindResult(check, subject, detail string, err error, fix string
 }
 
 // checkHoldResourceKind checks that the cluster has the custom resource of holds.
-func (o *Options) checkHoldResourceKind(context.Context) []Result {
+func (o *Inspection) checkHoldResourceKind(context.Context) []Result {
 	kind := hold.GroupVersion.WithKind(hold.Kind)
 	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	return []Result{newPreflightKindResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, hold.ApplySchema)}
@@ -184,7 +185,7 @@ func listConfiguredWorkloads(cfg *config.Config) (all []hold.Workload) {
 }
 
 // checkWorkloadKindsExist checks that the cluster has every kind of workload.
-func (o *Options) checkWorkloadKindsExist(context.Context) (all []Result) {
+func (o *Inspection) checkWorkloadKindsExist(context.Context) (all []Result) {
 	var checked []schema.GroupVersionKind
 	for _, key := range listConfiguredKinds(o.Config) {
 		if slices.Contains(checked, key.kind) {

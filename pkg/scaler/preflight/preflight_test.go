@@ -100,7 +100,7 @@ func (k brokenKinds) RESTMapping(schema.GroupKind, ...string) (*meta.RESTMapping
 
 // world is a cluster with the objects of saleText, and its receiver.
 type world struct {
-	Options
+	Inspection
 	folder   string
 	mu       sync.Mutex // guards posts
 	posts    []string
@@ -130,7 +130,7 @@ func newWorld(t *testing.T, allowed func(*authorizationv1.ResourceAttributes) bo
 		review.Status.Allowed = allowed(review.Spec.ResourceAttributes)
 		return true, review, nil
 	})
-	w.Options = Options{
+	w.Inspection = Inspection{
 		Config: cfg, Client: client, Dynamic: dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(), objects...), Mapper: newKinds(true), Planner: planner{most: 30},
 		LeaseNamespace: "tachometer", LeaseName: "tachometer-scaler", Now: time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC),
 	}
@@ -244,7 +244,7 @@ func TestCheck(t *testing.T) {
 			if tc.change != nil {
 				tc.change(t, w)
 			}
-			all := Run(t.Context(), w.Options)
+			all := Run(t.Context(), w.Inspection)
 			found := map[string]bool{}
 			for _, r := range all {
 				if r.Status == OK {
@@ -297,7 +297,7 @@ func TestCheckSends(t *testing.T) {
 	for _, send := range []bool{false, true} {
 		w := newWorld(t, everything, newGate())
 		w.Send = send
-		if n := CountStatus(Run(t.Context(), w.Options), Missing); n != 0 {
+		if n := CountStatus(Run(t.Context(), w.Inspection), Missing); n != 0 {
 			t.Errorf("%d missing", n)
 		}
 		w.mu.Lock()
@@ -322,7 +322,7 @@ func TestCheckSends(t *testing.T) {
 func TestCheckUnanswered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(a *authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }, newGate())
-	all := Run(t.Context(), w.Options)
+	all := Run(t.Context(), w.Inspection)
 	i := slices.IndexFunc(all, func(r Result) bool {
 		return strings.HasPrefix(r.Detail, "optional") && strings.Contains(r.Subject, "in all namespaces")
 	})
@@ -332,7 +332,7 @@ func TestCheckUnanswered(t *testing.T) {
 	w.Client.(*fake.Clientset).PrependReactor("create", "selfsubjectaccessreviews", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("away")
 	})
-	all = Run(t.Context(), w.Options)
+	all = Run(t.Context(), w.Inspection)
 	unknown := CountStatus(all, Unknown)
 	if err := Err(all); unknown == 0 || err == nil || err.Error() != fmt.Sprintf("%d of %d checks could not be made", unknown, len(all)) {
 		t.Errorf("%d unknown: %v", unknown, err)
@@ -436,7 +436,7 @@ func TestConflictingGates(t *testing.T) {
 	for _, scope := range []meta.RESTScope{meta.RESTScopeRoot, meta.RESTScopeNamespace} {
 		kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
 		kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Edge"}, scope)
-		all := (&Options{Config: cfg, Mapper: kinds}).checkGateConflicts(t.Context())
+		all := (&Inspection{Config: cfg, Mapper: kinds}).checkGateConflicts(t.Context())
 		if found := len(all) == 1 && all[0].Status == Missing && strings.Contains(all[0].Detail, "gate b changes Edge cdn at /spec/open, as gate a does"); found != (scope == meta.RESTScopeRoot) {
 			t.Errorf("scope %s: %+v", scope.Name(), all)
 		}

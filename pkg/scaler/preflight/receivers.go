@@ -17,7 +17,7 @@ import (
 )
 
 // checkNotifiersConnect connects to every notifier, or sends it a test message.
-func (o *Options) checkNotifiersConnect(ctx context.Context) (all []Result) {
+func (o *Inspection) checkNotifiersConnect(ctx context.Context) (all []Result) {
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Notify)) {
 		n := o.Config.Notify[name]
 		if o.Send {
@@ -32,14 +32,14 @@ func (o *Options) checkNotifiersConnect(ctx context.Context) (all []Result) {
 }
 
 // connectNotifier connects to a notifier within checkTimeout.
-func connectNotifier(ctx context.Context, n notify.Config) error {
+func connectNotifier(ctx context.Context, n notify.SenderConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	return n.Connect(ctx)
 }
 
 // sendTestMessages sends a failure, which every notifier takes, and its end.
-func (o *Options) sendTestMessages(ctx context.Context, to notify.Sender) error {
+func (o *Inspection) sendTestMessages(ctx context.Context, to notify.Sender) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	m := notify.Message{
@@ -54,7 +54,7 @@ func (o *Options) sendTestMessages(ctx context.Context, to notify.Sender) error 
 }
 
 // checkEventSources checks the sources of events: the brokers answer and know the topic, and the files of the endpoint are readable.
-func (o *Options) checkEventSources(ctx context.Context) (all []Result) {
+func (o *Inspection) checkEventSources(ctx context.Context) (all []Result) {
 	if cfg := o.Config.Events.Kafka; cfg != nil {
 		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 		defer cancel()

@@ -156,7 +156,7 @@ func listWatchRights(cfg *config.Config) (all []Right) {
 }
 
 // reviewControllerRights asks the API server for each right. It reports the missing ones, and for the rest their number by namespace.
-func (o *Options) reviewControllerRights(ctx context.Context) (all []Result) {
+func (o *Inspection) reviewControllerRights(ctx context.Context) (all []Result) {
 	granted := map[string]int{}
 	var namespaces []string
 	missing, bound := map[int]Right{}, map[string]bool{} // by index in all; the namespaces with a right of the workloads' role
@@ -181,7 +181,7 @@ func (o *Options) reviewControllerRights(ctx context.Context) (all []Result) {
 }
 
 // addGrantingCommands adds to the results of missing rights the command that grants them.
-func (o *Options) addGrantingCommands(ctx context.Context, all []Result, missing map[int]Right, bound map[string]bool) {
+func (o *Inspection) addGrantingCommands(ctx context.Context, all []Result, missing map[int]Right, bound map[string]bool) {
 	if len(missing) == 0 {
 		return
 	}
@@ -206,7 +206,7 @@ func countGrantedRights(namespaces []string, granted map[string]int) (all []Resu
 }
 
 // reviewRight asks the API server for one right.
-func (o *Options) reviewRight(ctx context.Context, r Right) Result {
+func (o *Inspection) reviewRight(ctx context.Context, r Right) Result {
 	review, err := o.Client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: r.Namespace, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Verb: r.Verb, Name: r.Name,

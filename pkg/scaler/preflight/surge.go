@@ -19,7 +19,7 @@ import (
 )
 
 // checkSurgeRights finds the autoscalers in the surge lane, and asks for the rights that the lane needs for each.
-func (o *Options) checkSurgeRights(ctx context.Context) (all []Result) {
+func (o *Inspection) checkSurgeRights(ctx context.Context) (all []Result) {
 	if o.Config.Surge.ModeOrDefault() == surge.ModeOff {
 		return nil
 	}
@@ -42,7 +42,7 @@ func (o *Options) checkSurgeRights(ctx context.Context) (all []Result) {
 }
 
 // checkSurgeRuleMatches finds the rules of a namespace that match no autoscaler.
-func (o *Options) checkSurgeRuleMatches(namespace string, found []autoscalingv2.HorizontalPodAutoscaler) (all []Result) {
+func (o *Inspection) checkSurgeRuleMatches(namespace string, found []autoscalingv2.HorizontalPodAutoscaler) (all []Result) {
 	for _, r := range o.Config.Surge.Autoscalers {
 		isMatched := slices.ContainsFunc(found, func(a autoscalingv2.HorizontalPodAutoscaler) bool { return r.Selector.Matches(labels.Set(a.Labels)) })
 		if r.Namespace == namespace && !isMatched {
@@ -54,7 +54,7 @@ func (o *Options) checkSurgeRuleMatches(namespace string, found []autoscalingv2.
 }
 
 // checkSurgeMemberRights checks an autoscaler, if it is in the lane. It asks for no right twice.
-func (o *Options) checkSurgeMemberRights(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, asked map[Right]bool) (all []Result) {
+func (o *Inspection) checkSurgeMemberRights(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, asked map[Right]bool) (all []Result) {
 	r := Result{Check: "surge", Subject: fmt.Sprintf("autoscaler %s in namespace %s", a.Name, a.Namespace), Status: OK}
 	_, isIn, err := o.Config.Surge.FindTerms(a)
 	if err != nil {

@@ -66,7 +66,7 @@ func listLargestWindows(s *schedule.Schedule) []schedule.Window {
 }
 
 // planLargestHolds plans the largest holds: each workload exists, and its autoscaler lets the hold have its number.
-func (o *Options) planLargestHolds(ctx context.Context) (all []Result) {
+func (o *Inspection) planLargestHolds(ctx context.Context) (all []Result) {
 	for _, p := range listLargestHolds(o.Config) {
 		r := Result{Check: "workload", Subject: fmt.Sprintf("%s: %s", p.source, p.workload), Status: OK}
 		plan, err := o.Planner.PlanHold(ctx, p.workload, p.hold, o.Now)
@@ -139,7 +139,7 @@ func newGatePatch(gate, namespace string, p *action.Patch) gatePatch {
 
 // dryRunGatePatches has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch
 // is valid.
-func (o *Options) dryRunGatePatches(ctx context.Context) (all []Result) {
+func (o *Inspection) dryRunGatePatches(ctx context.Context) (all []Result) {
 	for _, p := range listGatePatches(o.Config) {
 		r := Result{Check: "gate", Subject: fmt.Sprintf("%s: %s %s in namespace %s", p.gate, p.kind.Kind, p.name, p.namespace), Status: OK, Detail: "the API server takes the patch"}
 		err := o.dryRunGatePatch(ctx, p)
@@ -163,7 +163,7 @@ func (o *Options) dryRunGatePatches(ctx context.Context) (all []Result) {
 }
 
 // checkGateConflicts finds gates that would shut a cluster-scoped object for each other. The configuration alone does not tell the scope of every kind.
-func (o *Options) checkGateConflicts(context.Context) (all []Result) {
+func (o *Inspection) checkGateConflicts(context.Context) (all []Result) {
 	gates := o.Config.Gates()
 	runner := action.New(o.Dynamic, o.Mapper, action.Options{Gates: gates})
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
@@ -175,7 +175,7 @@ func (o *Options) checkGateConflicts(context.Context) (all []Result) {
 }
 
 // dryRunGatePatch sends a patch as a dry run.
-func (o *Options) dryRunGatePatch(ctx context.Context, p gatePatch) error {
+func (o *Inspection) dryRunGatePatch(ctx context.Context, p gatePatch) error {
 	mapping, err := o.Mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func TestCheckReadsWatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var reads []string
-			o := Options{Config: cfg, Watcher: watcher{0.5, tc.err, &reads}}
+			o := Inspection{Config: cfg, Watcher: watcher{0.5, tc.err, &reads}}
 			all := o.checkGateWatches(t.Context())
 			if diff := cmp.Diff([]string{"cart error_ratio", "shop error_ratio", "cart the query"}, reads); diff != "" {
 				t.Errorf("reads (-want +got):\n%s", diff)

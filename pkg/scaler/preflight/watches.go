@@ -14,7 +14,7 @@ import (
 
 // checkGateWatches reads the number of each gate's watch, for each namespace with holds that may use the gate. A metric of pods needs a workload: its
 // right alone is checked.
-func (o *Options) checkGateWatches(ctx context.Context) (all []Result) {
+func (o *Inspection) checkGateWatches(ctx context.Context) (all []Result) {
 	gates := o.Config.Gates()
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
 		g := gates[name]
@@ -33,7 +33,7 @@ func (o *Options) checkGateWatches(ctx context.Context) (all []Result) {
 }
 
 // checkGateWatch reads the number of a watch once.
-func (o *Options) checkGateWatch(ctx context.Context, gate, namespace string, w action.Watch) Result {
+func (o *Inspection) checkGateWatch(ctx context.Context, gate, namespace string, w action.Watch) Result {
 	subject, fix := gate+": metric "+w.Metric+" in namespace "+namespace, "mend the metric, or the gate's after"
 	if w.Query != "" {
 		subject, fix = gate+": query at "+w.Prometheus, "check the address and the query of the gate's after, and the NetworkPolicy"

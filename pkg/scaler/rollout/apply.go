@@ -11,7 +11,7 @@ import (
 )
 
 // applyStep makes a step, and puts the result into the observation.
-func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
+func (p *workloadPass) applyStep(ctx context.Context, s Step) (err error) {
 	o := &p.observed
 	switch s.Kind {
 	case WriteStatus:
@@ -56,7 +56,7 @@ func keepStateOnReadError[T any](before *T) func(*T, error) (*T, error) {
 	}
 }
 
-func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
+func (p *workloadPass) writeHoldStatus(ctx context.Context, s Step) error {
 	h := p.observed.Holds[s.Hold].DeepCopy()
 	h.Status = s.Status
 	made, err := p.Cluster.UpdateHoldStatus(ctx, h)
@@ -68,7 +68,7 @@ func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
 }
 
 // updateHold changes the finalizers or the pause of a hold.
-func (p *pass) updateHold(ctx context.Context, i int, change func(*hold.Object)) error {
+func (p *workloadPass) updateHold(ctx context.Context, i int, change func(*hold.Object)) error {
 	h := p.observed.Holds[i].DeepCopy()
 	change(h)
 	made, err := p.Cluster.UpdateHold(ctx, h)
@@ -80,7 +80,7 @@ func (p *pass) updateHold(ctx context.Context, i int, change func(*hold.Object))
 }
 
 // letHoldGo removes the finalizer of a deleted hold, with which the object goes.
-func (p *pass) letHoldGo(ctx context.Context, i int) error {
+func (p *workloadPass) letHoldGo(ctx context.Context, i int) error {
 	err := p.updateHold(ctx, i, func(h *hold.Object) {
 		h.Finalizers = slices.DeleteFunc(h.Finalizers, func(f string) bool { return f == hold.Finalizer })
 	})
@@ -94,7 +94,7 @@ func (p *pass) letHoldGo(ctx context.Context, i int) error {
 }
 
 // recordStep counts a step that was made, and keeps its Event.
-func (p *pass) recordStep(s Step, before hold.State) {
+func (p *workloadPass) recordStep(s Step, before hold.State) {
 	if s.Hold >= 0 && s.Hold < len(p.observed.Holds) {
 		h := &p.observed.Holds[s.Hold]
 		if p.observed.GateErrors[h.UID] != "" && (s.Kind == RecordGate || s.Kind == OpenGate || s.Kind == ShutGate) {

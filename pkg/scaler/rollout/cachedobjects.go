@@ -21,13 +21,13 @@ import (
 // metrics 10 KiB.
 const maxCachedObjectBytes = 16 << 10
 
-// stripCachedPod keeps the fields of a pod that a verification and the surge lane read. A pod above maxCachedObjectBytes belongs to no workload: it has no labels.
-func stripCachedPod(object any) (any, error) {
+// stripHeldPod keeps the fields of a pod that a verification and the surge lane read. A pod above maxCachedObjectBytes belongs to no workload: it has no labels.
+func stripHeldPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return object, nil
 	}
-	stripCachedMetadata(&pod.ObjectMeta)
+	stripHeldMetadata(&pod.ObjectMeta)
 	pod.Annotations = nil
 	pod.Spec = corev1.PodSpec{InitContainers: pod.Spec.InitContainers, Containers: pod.Spec.Containers}
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
@@ -36,7 +36,7 @@ func stripCachedPod(object any) (any, error) {
 			*c = corev1.Container{Name: c.Name, Ports: listNamedPorts(c.Ports), ReadinessProbe: c.ReadinessProbe, RestartPolicy: c.RestartPolicy}
 		}
 	}
-	pod.Status = stripCachedPodStatus(pod.Status)
+	pod.Status = stripHeldPodStatus(pod.Status)
 	if pod.Size() > maxCachedObjectBytes {
 		pod.Labels, pod.Spec = nil, corev1.PodSpec{}
 	}
@@ -48,8 +48,8 @@ func listNamedPorts(all []corev1.ContainerPort) []corev1.ContainerPort {
 	return slices.DeleteFunc(all, func(p corev1.ContainerPort) bool { return p.Name == "" })
 }
 
-// stripCachedPodStatus keeps the states of a pod. The last words of its containers have up to 12 KiB, twice.
-func stripCachedPodStatus(s corev1.PodStatus) corev1.PodStatus {
+// stripHeldPodStatus keeps the states of a pod. The last words of its containers have up to 12 KiB, twice.
+func stripHeldPodStatus(s corev1.PodStatus) corev1.PodStatus {
 	kept := corev1.PodStatus{Phase: s.Phase, Conditions: s.Conditions, PodIP: s.PodIP, StartTime: s.StartTime, InitContainerStatuses: s.InitContainerStatuses, ContainerStatuses: s.ContainerStatuses}
 	for _, statuses := range [][]corev1.ContainerStatus{kept.InitContainerStatuses, kept.ContainerStatuses} {
 		for i := range statuses {
@@ -66,13 +66,13 @@ func stripCachedPodStatus(s corev1.PodStatus) corev1.PodStatus {
 	return kept
 }
 
-// stripCachedAutoscaler keeps the fields of an autoscaler that a hold and the surge lane read. One above maxCachedObjectBytes has no metrics: the lane leaves it.
-func stripCachedAutoscaler(object any) (any, error) {
+// stripHeldAutoscaler keeps the fields of an autoscaler that a hold and the surge lane read. One above maxCachedObjectBytes has no metrics: the lane leaves it.
+func stripHeldAutoscaler(object any) (any, error) {
 	hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler)
 	if !ok {
 		return object, nil
 	}
-	stripCachedMetadata(&hpa.ObjectMeta)
+	stripHeldMetadata(&hpa.ObjectMeta)
 	hpa.Status.CurrentMetrics = nil
 	if hpa.Size() > maxCachedObjectBytes {
 		hpa.Labels, hpa.Annotations, hpa.Spec.Metrics, hpa.Spec.Behavior = nil, nil, nil, nil
@@ -80,8 +80,8 @@ func stripCachedAutoscaler(object any) (any, error) {
 	return hpa, nil
 }
 
-// stripCachedMetadata keeps the identity, the labels, the controller and the scaler's own marks of an object.
-func stripCachedMetadata(m *metav1.ObjectMeta) {
+// stripHeldMetadata keeps the identity, the labels, the controller and the scaler's own marks of an object.
+func stripHeldMetadata(m *metav1.ObjectMeta) {
 	m.ManagedFields = listOwnManagers(m.ManagedFields)
 	m.Finalizers, m.GenerateName = nil, ""
 	maps.DeleteFunc(m.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, domain.ScalerPrefix) })
@@ -101,8 +101,8 @@ func listOwnManagers(all []metav1.ManagedFieldsEntry) (own []metav1.ManagedField
 	return own
 }
 
-// stripCachedWorkload keeps the fields that scaleOfWorkloadObject reads of a workload. With a selector above maxCachedObjectBytes it has no spec.
-func stripCachedWorkload(object any) (any, error) {
+// stripHeldWorkload keeps the fields that scaleOfWorkloadObject reads of a workload. With a selector above maxCachedObjectBytes it has no spec.
+func stripHeldWorkload(object any) (any, error) {
 	u, ok := object.(*unstructured.Unstructured)
 	if !ok {
 		return object, nil
@@ -135,8 +135,8 @@ func stripCachedWorkload(object any) (any, error) {
 	return kept, nil
 }
 
-// isWholeCachedWorkload reports whether the cache has the spec of a workload.
-func isWholeCachedWorkload(u *unstructured.Unstructured) bool { return u.Object["spec"] != nil }
+// isWholeHeldWorkload reports whether the cache has the spec of a workload.
+func isWholeHeldWorkload(u *unstructured.Unstructured) bool { return u.Object["spec"] != nil }
 
 // stripCachedHold drops the parts of a hold that the controller does not read. A write of a hold without managed fields leaves them as they are.
 func stripCachedHold(object any) (any, error) {

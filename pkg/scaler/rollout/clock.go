@@ -15,7 +15,7 @@ const maxClockSkew = time.Minute
 
 // correctFutureTimes sets the times in a status that lie ahead to now. Every wait is counted from one of them: without the correction it lasts
 // until the clock has caught up.
-func (o *Observed) correctFutureTimes(now time.Time) (Step, bool) {
+func (o *HeldWorkload) correctFutureTimes(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		status, changed := o.Holds[i].Status.DeepCopy(), false
 		limit := func(t *metav1.MicroTime, latest time.Time) {
@@ -54,7 +54,7 @@ func (a *Autoscaler) boundsSeen(now time.Time) time.Time {
 	return a.BoundsSet.Add(boundsLag)
 }
 
-// isOverBeforeItBegan reports whether the end of a hold of another client was past when it came.
-func isOverBeforeItBegan(h *hold.Object, now time.Time) bool {
+// isHoldOverOnArrival reports whether the end of a hold of another client was past when it came.
+func isHoldOverOnArrival(h *hold.Object, now time.Time) bool {
 	return h.Status.State == "" && h.Fault == "" && !h.IsManaged() && !h.IsWorkloadPause() && h.DeletionTimestamp == nil && !h.IsPaused(now) && h.IsOver(now)
 }

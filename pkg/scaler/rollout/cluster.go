@@ -108,15 +108,15 @@ func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Workload)
 // errSeveralAutoscalers is trouble that a person must end.
 var errSeveralAutoscalers = errors.New("undo each other: delete all but one")
 
-// pickAutoscaler returns the autoscaler of the workload; nil: there is none. Of several it returns the recorded one, else an error.
-func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workload, n hold.Numbers) (*Autoscaler, error) {
+// pickHeldAutoscaler returns the autoscaler of the workload; nil: there is none. Of several it returns the recorded one, else an error.
+func pickHeldAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workload, n hold.Numbers) (*Autoscaler, error) {
 	var found []*autoscalingv2.HorizontalPodAutoscaler
 	for _, hpa := range all {
 		if hpa.DeletionTimestamp != nil || !scalesWorkload(hpa, t) {
 			continue
 		}
 		if hpa.UID == n.AutoscalerUID && n.AutoscalerUID != "" {
-			return convertAutoscaler(hpa), nil
+			return convertHeldAutoscaler(hpa), nil
 		}
 		found = append(found, hpa)
 	}
@@ -126,7 +126,7 @@ func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workloa
 	case len(found) == 0:
 		return nil, nil //nolint:nilnil // no autoscaler is no error
 	}
-	return convertAutoscaler(found[0]), nil
+	return convertHeldAutoscaler(found[0]), nil
 }
 
 // newSeveralAutoscalersError names the autoscalers of a workload. Caches list them in a random order: unsorted, each pass would write the status anew.
@@ -139,8 +139,8 @@ func newSeveralAutoscalersError(found []*autoscalingv2.HorizontalPodAutoscaler) 
 	return fmt.Errorf("%d autoscalers scale it (%s) and %w", len(found), strings.Join(names, ", "), errSeveralAutoscalers)
 }
 
-// convertAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.
-func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
+// convertHeldAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.
+func convertHeldAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 	a := &Autoscaler{
 		Name: hpa.Name, UID: hpa.UID, Version: hpa.ResourceVersion, Active: true,
 		Bounds: hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: hpa.Spec.MaxReplicas},

@@ -22,7 +22,7 @@ const denialPatience = time.Minute
 
 // isDeniedStep reports whether the API server denies a number, for want of a right or by an admission policy: no retry of this hold helps. A
 // server that fails to decide, such as for a webhook that is away, denies the number after the holds' time for it.
-func (p *pass) isDeniedStep(s Step, err error) bool {
+func (p *workloadPass) isDeniedStep(s Step, err error) bool {
 	if s.Kind != SetBounds && s.Kind != SetReplicas || p.observed.Denied != "" {
 		return false
 	}
@@ -33,7 +33,7 @@ func (p *pass) isDeniedStep(s Step, err error) bool {
 }
 
 // isDenialDue reports whether the holds of the workload have waited long enough for a number.
-func (o *Observed) isDenialDue(now time.Time) bool {
+func (o *HeldWorkload) isDenialDue(now time.Time) bool {
 	beginning, due := false, true
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -53,7 +53,7 @@ func (o *Observed) isDenialDue(now time.Time) bool {
 }
 
 // isNumberPending reports whether a recorded number is not set.
-func (o *Observed) isNumberPending(now time.Time) bool {
+func (o *HeldWorkload) isNumberPending(now time.Time) bool {
 	attempt := *o
 	attempt.Denied = ""
 	_, bounds := attempt.setRecordedBounds(now)
@@ -63,7 +63,7 @@ func (o *Observed) isNumberPending(now time.Time) bool {
 }
 
 // reportHoldDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
-func (o *Observed) reportHoldDenial(now time.Time) (Step, bool) {
+func (o *HeldWorkload) reportHoldDenial(now time.Time) (Step, bool) {
 	_, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
@@ -73,7 +73,7 @@ func (o *Observed) reportHoldDenial(now time.Time) (Step, bool) {
 	status, i := keeper.Status.DeepCopy(), o.indexOfHold(keeper)
 	switch {
 	case o.Denied != "" && pending && !denied:
-		text := shortenStatusText(o.Denied)
+		text := shortenHoldStatus(o.Denied)
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionFalse, "Denied", text, now)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", keeper.HoldID(), text), true
 	case denied && !pending:
@@ -85,7 +85,7 @@ func (o *Observed) reportHoldDenial(now time.Time) (Step, bool) {
 }
 
 // pendingNumberError returns the error of a pass that leaves a number unset; nil: it leaves none.
-func (o *Observed) pendingNumberError(now time.Time) error {
+func (o *HeldWorkload) pendingNumberError(now time.Time) error {
 	if o.Denied == "" || o.Trouble != "" || !o.isNumberPending(now) {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (o *Observed) pendingNumberError(now time.Time) error {
 
 // dropFieldOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
 // Event names the needs of the next server-side apply of another number.
-func (p *pass) dropFieldOwner(ctx context.Context, s Step) (err error) {
+func (p *workloadPass) dropFieldOwner(ctx context.Context, s Step) (err error) {
 	o := &p.observed
 	a := o.autoscalerOfStep(s)
 	object, right := "the workload's replicas", "patch on the workload"
@@ -104,7 +104,7 @@ func (p *pass) dropFieldOwner(ctx context.Context, s Step) (err error) {
 	} else {
 		o.Scale, err = keepStateOnReadError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	}
-	if status := apierrors.APIStatus(nil); err == nil || isStaleError(err) || !errors.As(err, &status) {
+	if status := apierrors.APIStatus(nil); err == nil || isStaleHoldError(err) || !errors.As(err, &status) {
 		return err
 	}
 	if s.Kind == DropBoundsOwner {

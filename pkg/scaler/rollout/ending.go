@@ -16,7 +16,7 @@ import (
 )
 
 // confirmHoldRecord writes that the recorded numbers are set. From then on the numbers before them are another client's.
-func (o *Observed) confirmHoldRecord(time.Time) (Step, bool) {
+func (o *HeldWorkload) confirmHoldRecord(time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || equalHoldNumbers(n, o.confirmHoldNumbers(n)) {
 		return Step{}, false
@@ -25,7 +25,7 @@ func (o *Observed) confirmHoldRecord(time.Time) (Step, bool) {
 }
 
 // dropOwnership ends the scaler's ownership of numbers that are given back, so that server-side apply finds no other manager.
-func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
+func (o *HeldWorkload) dropOwnership(now time.Time) (Step, bool) {
 	if _, keeper := o.findHoldNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil || len(o.listCountedHolds("", now)) > 0 {
 		return Step{}, false
 	}
@@ -43,7 +43,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 }
 
 // handOverHoldNumbers keeps the record on a hold that needs it, and drops it after the last one.
-func (o *Observed) handOverHoldNumbers(now time.Time) (Step, bool) {
+func (o *HeldWorkload) handOverHoldNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
@@ -72,11 +72,11 @@ func (o *Observed) handOverHoldNumbers(now time.Time) (Step, bool) {
 }
 
 // releaseHold moves an ended hold to Released after its numbers are given back.
-func (o *Observed) releaseHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) releaseHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
-		if isOverBeforeItBegan(h, now) {
+		if isHoldOverOnArrival(h, now) {
 			step := o.enterStateStep(i, hold.Released, "its end was past before it began", now)
 			step.Status.ObservedGeneration = h.Generation
 			return step.withStepWarning(string(hold.Released), "hold %s: its end %s was past before it began", h.HoldID(), h.Spec.Until.UTC().Format(time.RFC3339)), true
@@ -94,7 +94,7 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 }
 
 // describeReplicas returns the current replicas for people.
-func (o *Observed) describeReplicas() string {
+func (o *HeldWorkload) describeReplicas() string {
 	if o.Scale == nil {
 		return "the workload is gone"
 	}
@@ -102,7 +102,7 @@ func (o *Observed) describeReplicas() string {
 }
 
 // removeHold deletes an ended hold that the scaler made, and lets a deleted one go.
-func (o *Observed) removeHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) removeHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
@@ -124,12 +124,12 @@ func (o *Observed) removeHold(now time.Time) (Step, bool) {
 }
 
 // outlastsEnd reports whether a paused hold stays: until its end or, for a schedule's, for the pause of the windows to come.
-func (o *Observed) outlastsEnd(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) outlastsEnd(h *hold.Object, now time.Time) bool {
 	return h.Spec.Until == nil || now.Before(h.Spec.Until.Time) || strings.HasPrefix(h.HoldID(), hold.SchedulePrefix)
 }
 
 // nextLook returns the latest time of the next pass; zero: after the next change.
-func (o *Observed) nextLook(now time.Time) time.Time {
+func (o *HeldWorkload) nextLook(now time.Time) time.Time {
 	if len(o.Holds) == 0 {
 		return time.Time{}
 	}

@@ -1,4 +1,5 @@
-// Package rollout scales a workload to the numbers of its holds, step by step, and gives back the original numbers at their end.
+// Package rollout moves a workload through the states of its holds: it scales, verifies pods, opens gates, restores the original
+// numbers, and keeps the messages that it owes.
 //
 // Everything is level-triggered: a pass observes the workload, its scale, its autoscaler and its pods; nextStep decides on one step, as
 // a pure function; apply makes it. The next pass, of this process or of another, finishes an interrupted pass. Every write names the
@@ -169,13 +170,13 @@ const (
 	maxPassConflicts = 12
 )
 
-// pass is the state of one pass.
-type pass struct {
+// workloadPass is the state of one pass.
+type workloadPass struct {
 	*Engine
 	workload  hold.Workload
 	now       time.Time
 	reader    Reader
-	observed  Observed
+	observed  HeldWorkload
 	events    []*corev1.Event
 	ended     []hold.Object
 	conflicts int
@@ -187,7 +188,7 @@ var errTrouble = errors.New("cannot be scaled")
 // ReconcileOnce makes all changes that a workload needs now, without waiting. It returns an error if the API server is away or rejects a
 // request. The changes until then stay, and the next pass continues.
 func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
-	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	p := &workloadPass{Engine: e, workload: t, now: now, reader: e.Reader}
 	err := p.makeHoldSteps(ctx)
 	p.writePassEvents(ctx)
 	r := p.buildResult()
@@ -205,7 +206,7 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 
 // makeHoldSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
 // cluster's objects, it reads from the API server itself: a cache may be late.
-func (p *pass) makeHoldSteps(ctx context.Context) error {
+func (p *workloadPass) makeHoldSteps(ctx context.Context) error {
 	if err := p.observeWorkload(ctx); err != nil {
 		return err
 	}
@@ -227,7 +228,7 @@ func (p *pass) makeHoldSteps(ctx context.Context) error {
 			p.recordStep(s, before)
 		case p.isDeniedStep(s, err):
 			p.observed.Denied = err.Error()
-		case !isStaleError(err):
+		case !isStaleHoldError(err):
 			return err
 		default:
 			if err := p.retryAfterConflict(ctx, err); err != nil {
@@ -239,24 +240,24 @@ func (p *pass) makeHoldSteps(ctx context.Context) error {
 }
 
 // holdStateBefore returns the state of the step's hold.
-func (p *pass) holdStateBefore(s Step) hold.State {
+func (p *workloadPass) holdStateBefore(s Step) hold.State {
 	if s.Hold < 0 {
 		return ""
 	}
 	return p.observed.Holds[s.Hold].Status.State
 }
 
-// isStaleError reports whether an object changed, or went, since it was observed.
-func isStaleError(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
+// isStaleHoldError reports whether an object changed, or went, since it was observed.
+func isStaleHoldError(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
 
 // observeLiveWorkload observes again, from the API server itself.
-func (p *pass) observeLiveWorkload(ctx context.Context) error {
+func (p *workloadPass) observeLiveWorkload(ctx context.Context) error {
 	p.reader = p.Cluster
 	return p.observeWorkload(ctx)
 }
 
 // retryAfterConflict waits a little, and observes again. After maxPassConflicts it returns the conflict.
-func (p *pass) retryAfterConflict(ctx context.Context, conflict error) error {
+func (p *workloadPass) retryAfterConflict(ctx context.Context, conflict error) error {
 	p.Metrics.conflicts.Inc()
 	if p.conflicts++; p.conflicts > maxPassConflicts {
 		return conflict
@@ -273,8 +274,8 @@ func delayAfterHoldConflict(i int) time.Duration {
 }
 
 // observeWorkload reads all that nextStep needs.
-func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}, WaitInterval: waitInterval}
+func (p *workloadPass) observeWorkload(ctx context.Context) error {
+	o := HeldWorkload{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -308,14 +309,14 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 
 // observeWorkloadPods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
 // wait for pods fail with that in their time.
-func (p *pass) observeWorkloadPods(ctx context.Context) error {
+func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
 	if o.Scale == nil || o.Scale.Selector == "" {
 		return nil
 	}
 	pods, err := p.reader.ListPods(ctx, o.Workload.Namespace, o.Scale.Selector)
 	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
-		o.PodsFault = shortenStatusText("the pods of the workload cannot be read: " + err.Error())
+		o.PodsFault = shortenHoldStatus("the pods of the workload cannot be read: " + err.Error())
 		return nil
 	}
 	o.Pods = keepWorkloadPods(pods, o.Workload, o.Scale.UID)
@@ -324,7 +325,7 @@ func (p *pass) observeWorkloadPods(ctx context.Context) error {
 
 // observeHoldGroup reads the lacks of the other workloads in the groups with a gate that may open now. One that cannot be read keeps the gate shut, and
 // nothing else of this workload.
-func (p *pass) observeHoldGroup(ctx context.Context) error {
+func (p *workloadPass) observeHoldGroup(ctx context.Context) error {
 	o := &p.observed
 	o.MissingMembers = map[types.UID]string{}
 	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
@@ -334,7 +335,7 @@ func (p *pass) observeHoldGroup(ctx context.Context) error {
 				return err
 			}
 			if err != nil {
-				missing = shortenStatusText("the workload cannot be read: " + err.Error())
+				missing = shortenHoldStatus("the workload cannot be read: " + err.Error())
 			}
 			o.MissingMembers[m.UID] = missing
 		}
@@ -343,9 +344,9 @@ func (p *pass) observeHoldGroup(ctx context.Context) error {
 }
 
 // readMissingPods returns what the workload of a hold lacks for it; empty: nothing.
-func (p *pass) readMissingPods(ctx context.Context, m *hold.Object) (string, error) {
-	other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
-	other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
+func (p *workloadPass) readMissingPods(ctx context.Context, m *hold.Object) (string, error) {
+	other := &workloadPass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
+	other.observed = HeldWorkload{Workload: other.workload, Holds: []hold.Object{*m}}
 	if err := other.observeWorkloadScale(ctx); err != nil {
 		return "", err
 	}
@@ -359,7 +360,7 @@ func (p *pass) readMissingPods(ctx context.Context, m *hold.Object) (string, err
 }
 
 // listPassHolds lists the holds that a pass may need: from a HoldFinder without the many others of the namespace.
-func (p *pass) listPassHolds(ctx context.Context) ([]hold.Object, error) {
+func (p *workloadPass) listPassHolds(ctx context.Context) ([]hold.Object, error) {
 	if finder, ok := p.reader.(HoldFinder); ok {
 		return finder.FindHolds(ctx, p.workload)
 	}
@@ -367,7 +368,7 @@ func (p *pass) listPassHolds(ctx context.Context) ([]hold.Object, error) {
 }
 
 // addHolds sorts the holds of a namespace: of the workload, oldest first, and of others that matter to it. A namespace may have thousands.
-func (o *Observed) addHolds(all []hold.Object) {
+func (o *HeldWorkload) addHolds(all []hold.Object) {
 	groups := map[string]bool{}
 	for i := range all {
 		if h := &all[i]; h.HeldWorkload().IsSameObject(o.Workload) {
@@ -393,7 +394,7 @@ func compareHoldAges(a, b hold.Object) int {
 }
 
 // addGatePlans asks for the plans and keys of all gates of the namespace's holds.
-func (p *pass) addGatePlans(o *Observed) {
+func (p *workloadPass) addGatePlans(o *HeldWorkload) {
 	keys, _ := p.Gates.(GateKeys)
 	if keys != nil {
 		p.addGateNames(o, keys)
@@ -413,7 +414,7 @@ func (p *pass) addGatePlans(o *Observed) {
 }
 
 // addGateFaults asks for the faults of all gates that the holds name, and for the plans of all gates of the namespace's holds.
-func (p *pass) addGateFaults() {
+func (p *workloadPass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
@@ -432,18 +433,18 @@ func (p *pass) addGateFaults() {
 }
 
 // waitsForPods reports whether a hold needs to know the pods.
-func (o *Observed) waitsForPods(now time.Time) bool {
+func (o *HeldWorkload) waitsForPods(now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
 }
 
 // observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
-func (p *pass) observeWorkloadScale(ctx context.Context) error {
+func (p *workloadPass) observeWorkloadScale(ctx context.Context) error {
 	o := &p.observed
 	n, _ := o.findHoldNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
 	if err == nil {
 		o.Former = findFormerAutoscaler(hpas, p.workload, n)
-		o.Autoscaler, err = pickAutoscaler(hpas, p.workload, n)
+		o.Autoscaler, err = pickHeldAutoscaler(hpas, p.workload, n)
 	}
 	if err == nil {
 		o.Scale, err = p.reader.GetScale(ctx, p.workload)
@@ -461,7 +462,7 @@ func (p *pass) observeWorkloadScale(ctx context.Context) error {
 }
 
 // buildResult returns the state of the workload after the pass.
-func (p *pass) buildResult() Result {
+func (p *workloadPass) buildResult() Result {
 	o := &p.observed
 	r := Result{Holds: o.Holds, NextPass: o.nextLook(p.now), Gone: o.Scale == nil, EndedHolds: p.ended, ReadyPods: o.countReadyPods()}
 	if o.Scale != nil {
@@ -481,6 +482,6 @@ func (p *pass) buildResult() Result {
 	return r
 }
 
-func (p *pass) passLogger(ctx context.Context) klog.Logger {
+func (p *workloadPass) passLogger(ctx context.Context) klog.Logger {
 	return klog.FromContext(ctx).WithValues("workload", p.workload.String())
 }

@@ -31,7 +31,7 @@ const (
 )
 
 // writePassEvents writes the Events to the log and to the workload. It runs after the changes, since no step depends on it.
-func (p *pass) writePassEvents(ctx context.Context) {
+func (p *workloadPass) writePassEvents(ctx context.Context) {
 	for _, e := range p.events {
 		p.passLogger(ctx).Info("Hold made progress", "reason", e.Reason, "message", e.Message)
 		if p.observed.Scale == nil {
@@ -49,7 +49,7 @@ func (p *pass) writePassEvents(ctx context.Context) {
 const maxEventMessageBytes = 1024
 
 // newStepEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
-func (p *pass) newStepEvent(s Step) *corev1.Event {
+func (p *workloadPass) newStepEvent(s Step) *corev1.Event {
 	at := metav1.NewTime(p.now)
 	text, kind := plaintext.Clip(s.Message, maxEventMessageBytes), corev1.EventTypeNormal
 	if s.Warning {
@@ -66,7 +66,7 @@ func (p *pass) newStepEvent(s Step) *corev1.Event {
 }
 
 // reportingInstance returns the identity of this process for Events; the host name if the engine has no identity.
-func (p *pass) reportingInstance() string {
+func (p *workloadPass) reportingInstance() string {
 	if p.Identity != "" {
 		return p.Identity
 	}

@@ -17,7 +17,7 @@ import (
 func findFormerAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workload, n hold.Numbers) *Autoscaler {
 	for _, hpa := range all {
 		if n.AutoscalerUID != "" && hpa.UID == n.AutoscalerUID && hpa.DeletionTimestamp == nil && !scalesWorkload(hpa, t) {
-			return convertAutoscaler(hpa)
+			return convertHeldAutoscaler(hpa)
 		}
 	}
 	return nil
@@ -29,7 +29,7 @@ func hasRaisedBounds(n hold.Numbers) bool {
 }
 
 // isFormerRaised reports whether the record has bounds of an autoscaler that scales another workload by now, or the scaler still owns them for it.
-func (o *Observed) isFormerRaised(n hold.Numbers) bool {
+func (o *HeldWorkload) isFormerRaised(n hold.Numbers) bool {
 	if o.Former == nil || o.Former.UID != n.AutoscalerUID {
 		return false
 	}
@@ -37,7 +37,7 @@ func (o *Observed) isFormerRaised(n hold.Numbers) bool {
 }
 
 // isRecordedByOthers reports whether a hold of another workload has a record of the autoscaler.
-func (o *Observed) isRecordedByOthers(autoscaler types.UID) bool {
+func (o *HeldWorkload) isRecordedByOthers(autoscaler types.UID) bool {
 	return slices.ContainsFunc(o.Others, func(h hold.Object) bool {
 		return h.Status.Numbers != nil && h.Status.Numbers.AutoscalerUID == autoscaler
 	})
@@ -45,7 +45,7 @@ func (o *Observed) isRecordedByOthers(autoscaler types.UID) bool {
 
 // returnFormerBounds gives an autoscaler that scales another workload by now its own bounds back, then its ownership, and notes that in the record.
 // A bound that another client set stays. The trouble of this workload is none of that autoscaler.
-func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
+func (o *HeldWorkload) returnFormerBounds(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	a := o.Former
 	if keeper == nil || !o.isFormerRaised(n) || o.Denied != "" {
@@ -77,7 +77,7 @@ func removeScalerBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBo
 
 // awaitedWorkload returns the workload with holds that still have numbers on this workload's autoscaler, which scaled that one before; nil: none. Until
 // they are back, no record may take them for the original ones.
-func (o *Observed) awaitedWorkload() *hold.Workload {
+func (o *HeldWorkload) awaitedWorkload() *hold.Workload {
 	n, _ := o.findHoldNumbers()
 	if o.Autoscaler == nil || n.AutoscalerUID == o.Autoscaler.UID {
 		return nil
@@ -92,7 +92,7 @@ func (o *Observed) awaitedWorkload() *hold.Workload {
 }
 
 // awaitedWorkloadFailure returns why a hold cannot begin while its autoscaler has numbers of another workload's holds; empty: it has none, or not for long.
-func (o *Observed) awaitedWorkloadFailure(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) awaitedWorkloadFailure(h *hold.Object, now time.Time) string {
 	t := o.awaitedWorkload()
 	if t == nil || now.Before(h.Status.Since.Add(h.WithinOrDefault())) {
 		return ""
@@ -101,7 +101,7 @@ func (o *Observed) awaitedWorkloadFailure(h *hold.Object, now time.Time) string 
 }
 
 // autoscalerOfStep returns the place of the autoscaler that a step is about.
-func (o *Observed) autoscalerOfStep(s Step) **Autoscaler {
+func (o *HeldWorkload) autoscalerOfStep(s Step) **Autoscaler {
 	if s.Former {
 		return &o.Former
 	}

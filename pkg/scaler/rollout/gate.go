@@ -19,7 +19,7 @@ import (
 
 // planHoldGates returns how the gates of a hold open together: in the most steps, with the longest pause and the longest watch of any, and after
 // an approval if one needs it.
-func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
+func (o *HeldWorkload) planHoldGates(h *hold.Object) (all action.Plan) {
 	for _, g := range h.Spec.Gates {
 		p := o.GatePlans[g]
 		if len(p.Steps) > len(all.Steps) {
@@ -36,9 +36,9 @@ func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
 	return all
 }
 
-// percentOfStep returns the percentage of a gate in a step of its hold, counted from 0, of so many; false: its first step comes later. The last
+// percentOfGateStep returns the percentage of a gate in a step of its hold, counted from 0, of so many; false: its first step comes later. The last
 // steps of all gates come together.
-func percentOfStep(p action.Plan, step, steps int) (int, bool) {
+func percentOfGateStep(p action.Plan, step, steps int) (int, bool) {
 	own := p.Percentages()
 	if i := step - (steps - len(own)); i >= 0 {
 		return own[min(i, len(own)-1)], true
@@ -47,12 +47,12 @@ func percentOfStep(p action.Plan, step, steps int) (int, bool) {
 }
 
 // isHoldApproved reports whether a person approved the hold, or another hold of its group: a group is one request.
-func (o *Observed) isHoldApproved(h *hold.Object) bool {
+func (o *HeldWorkload) isHoldApproved(h *hold.Object) bool {
 	return h.Spec.Approved || slices.ContainsFunc(o.listHoldGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
 }
 
 // gateWait returns the condition that the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
-func (o *Observed) gateWait(h *hold.Object, now time.Time) (reason string, until time.Time) {
+func (o *HeldWorkload) gateWait(h *hold.Object, now time.Time) (reason string, until time.Time) {
 	plan := o.planHoldGates(h)
 	if plan.Approval && !o.isHoldApproved(h) {
 		return fmt.Sprintf("verified; the gate waits for approval: tachometer-scaler approve -n %s %s/%s", h.Namespace, h.Spec.Workload.Kind, h.Spec.Workload.Name), time.Time{}
@@ -65,7 +65,7 @@ func (o *Observed) gateWait(h *hold.Object, now time.Time) (reason string, until
 }
 
 // approveHold notes the approval of a hold. It changes nothing else of the request.
-func (o *Observed) approveHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) approveHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status
@@ -81,7 +81,7 @@ func (o *Observed) approveHold(now time.Time) (Step, bool) {
 }
 
 // gateFailure returns why a verified hold fails; empty: its gate waits, or may still open.
-func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) gateFailure(h *hold.Object, now time.Time) string {
 	if waits, _ := o.gateWait(h, now); waits != "" {
 		return ""
 	}
@@ -103,7 +103,7 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 
 // gateWaitEnd returns the time since which the gates of a verified hold may open, and false while the approval of its group is not noted yet. What a
 // member waits for, the whole group waits for: its pods, its approval, its steps.
-func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
+func (o *HeldWorkload) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 	plan := o.planHoldGates(h)
 	if h.Status.GateSteps > 0 {
 		return h.Status.GateStepAt.Add(plan.Pause), true
@@ -127,7 +127,7 @@ const gateErrorPrefix = "the gate cannot be opened yet: "
 
 // openHoldGate opens the gates of a verified hold, step by step, while its pods are there. The status says so before the first action, with what
 // the gates will change.
-func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
+func (o *HeldWorkload) openHoldGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
 		if o.describeMissingPods(h, now) != "" || !o.isHoldGroupVerified(h) || o.mustShutGate(h, now) {
@@ -136,7 +136,7 @@ func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 		waits, _ := o.gateWait(h, now)
 		switch err := o.GateErrors[h.UID]; {
 		case err != "" && !strings.HasPrefix(h.Status.Message, gateErrorPrefix): // the first error alone: each write wakes another pass
-			return o.waitGateStep(i, shortenStatusText(gateErrorPrefix+err)), true
+			return o.waitGateStep(i, shortenHoldStatus(gateErrorPrefix+err)), true
 		case err != "":
 			continue
 		case len(h.Spec.Gates) == 0:
@@ -161,14 +161,14 @@ func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 }
 
 // waitGateStep returns the step that writes the reason of a gate's wait.
-func (o *Observed) waitGateStep(i int, waits string) Step {
+func (o *HeldWorkload) waitGateStep(i int, waits string) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	status.Message = waits
 	return o.writeStatusStep(i, status).withStepEvent(string(hold.Verified), "hold %s: %s", o.Holds[i].HoldID(), waits)
 }
 
 // openGateStep returns the next step of a hold's gates: never a step before the one of another hold of its group, which opens the same gates.
-func (o *Observed) openGateStep(i int, now time.Time) Step {
+func (o *HeldWorkload) openGateStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	plan := o.planHoldGates(h)
 	steps, at := plan.Percentages(), h.Status.GateSteps
@@ -194,7 +194,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 
 // recordHoldGates adds to the status of a step the coming changes of the hold's gates, and writes it. Where another hold has a gate open, what was
 // there before is in its record.
-func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
+func (p *workloadPass) recordHoldGates(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]
 	s.Status.GateChanges = nil
 	for _, g := range h.Spec.Gates {
@@ -210,7 +210,7 @@ func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
 }
 
 // moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
-func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
+func (p *workloadPass) moveHoldGate(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]
 	defer p.gates.lockGates(p.workload.Namespace, p.observed.listGateKeys(h))()
 	shared, err := p.observeGateHolds(ctx)
@@ -234,9 +234,9 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 }
 
 // moveOneGate opens one gate of a hold by a step, or shuts it. Other holds keep the gate open to the percentage besides.
-func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string, besides int) error {
+func (p *workloadPass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string, besides int) error {
 	name, changes := p.observed.currentGate(gate), p.observed.currentGateChanges(h)
-	switch percent, now := percentOfStep(p.Gates.Plan(name), s.GateStep, cmp.Or(s.GateSteps, 1)); {
+	switch percent, now := percentOfGateStep(p.Gates.Plan(name), s.GateStep, cmp.Or(s.GateSteps, 1)); {
 	case s.Kind == ShutGate && besides == 0:
 		return p.Gates.Shut(ctx, p.workload.Namespace, name, changes)
 	case s.Kind == ShutGate:

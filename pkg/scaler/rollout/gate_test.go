@@ -165,7 +165,7 @@ func TestPercentOfStep(t *testing.T) {
 	var got []int
 	for step := range 3 {
 		for _, p := range []action.Plan{{Steps: []int{10, 50, 100}}, {Steps: []int{30, 100}}, {}} {
-			percent, _ := percentOfStep(p, step, 3)
+			percent, _ := percentOfGateStep(p, step, 3)
 			got = append(got, percent)
 		}
 	}

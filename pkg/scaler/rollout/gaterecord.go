@@ -13,22 +13,22 @@ import (
 
 // mergeGateRecord returns the coming changes of a gate as the hold records them. A hold that has the same gate open recorded them before it opened:
 // lists of another length, and objects that the gate made around its values, are only in that record.
-func (o *Observed) mergeGateRecord(h *hold.Object, gate string, changes []action.Change) (all []action.Change) {
+func (o *HeldWorkload) mergeGateRecord(h *hold.Object, gate string, changes []action.Change) (all []action.Change) {
 	earlier := o.listOpenGateChanges(h)
 	for _, c := range changes {
 		c.Gate = gate
-		at := slices.IndexFunc(earlier, func(e action.Change) bool { return isSamePlace(e, c) })
+		at := slices.IndexFunc(earlier, func(e action.Change) bool { return isSameGatePlace(e, c) })
 		if at >= 0 {
 			c.Was = earlier[at].Was
 		} else if slices.ContainsFunc(earlier, func(e action.Change) bool {
-			return o.isSameGate(e.Gate, gate) && (isWithinPlace(c, e) || isWithinPlace(e, c))
+			return o.isSameGate(e.Gate, gate) && (isWithinGatePlace(c, e) || isWithinGatePlace(e, c))
 		}) {
 			continue // what is there now is of the open gate
 		}
 		all = append(all, c)
 	}
 	for _, e := range earlier {
-		if o.isSameGate(e.Gate, gate) && !slices.ContainsFunc(all, func(c action.Change) bool { return isSamePlace(e, c) }) {
+		if o.isSameGate(e.Gate, gate) && !slices.ContainsFunc(all, func(c action.Change) bool { return isSameGatePlace(e, c) }) {
 			e.Gate = gate
 			all = append(all, e)
 		}
@@ -38,7 +38,7 @@ func (o *Observed) mergeGateRecord(h *hold.Object, gate string, changes []action
 }
 
 // listOpenGateChanges lists the changes in the records of the other holds with open gates.
-func (o *Observed) listOpenGateChanges(h *hold.Object) (all []action.Change) {
+func (o *HeldWorkload) listOpenGateChanges(h *hold.Object) (all []action.Change) {
 	for _, list := range [][]hold.Object{o.Holds, o.Others} {
 		for i := range list {
 			if m := &list[i]; m.UID != h.UID && m.Status.GateOpen {
@@ -49,15 +49,15 @@ func (o *Observed) listOpenGateChanges(h *hold.Object) (all []action.Change) {
 	return all
 }
 
-// isSameObject reports whether two changes are of one object.
-func isSameObject(a, b action.Change) bool {
+// isSameGateObject reports whether two changes are of one object.
+func isSameGateObject(a, b action.Change) bool {
 	return a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Namespace == b.Namespace && a.Name == b.Name
 }
 
-// isSamePlace reports whether two changes are of one place.
-func isSamePlace(a, b action.Change) bool { return isSameObject(a, b) && a.Path == b.Path }
+// isSameGatePlace reports whether two changes are of one place.
+func isSameGatePlace(a, b action.Change) bool { return isSameGateObject(a, b) && a.Path == b.Path }
 
-// isWithinPlace reports whether a change is of a part of another's value.
-func isWithinPlace(c, whole action.Change) bool {
-	return isSameObject(c, whole) && !whole.MakesObject() && strings.HasPrefix(c.Path, whole.Path+"/")
+// isWithinGatePlace reports whether a change is of a part of another's value.
+func isWithinGatePlace(c, whole action.Change) bool {
+	return isSameGateObject(c, whole) && !whole.MakesObject() && strings.HasPrefix(c.Path, whole.Path+"/")
 }

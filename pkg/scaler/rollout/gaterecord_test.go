@@ -32,7 +32,7 @@ func TestSecondHoldRestoresTheFirst(t *testing.T) {
 	gate := action.Gate{Namespaces: []string{"shop"}, Plan: action.Plan{Steps: []int{10, 100}},
 		Open: []action.Action{{Patch: &action.Patch{APIVersion: "example.org/v1", Kind: "Route", Name: "r", Merge: json.RawMessage(merge)}}}}
 	runner := action.New(routes, kinds, action.Options{Gates: map[string]action.Gate{"sale": gate}})
-	o := &Observed{}
+	o := &HeldWorkload{}
 	for _, id := range []string{"first", "second"} {
 		h := hold.Object{ObjectMeta: metav1.ObjectMeta{UID: types.UID(id)}}
 		changes, err := runner.Record(t.Context(), "shop", "sale")

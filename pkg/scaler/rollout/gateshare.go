@@ -45,15 +45,15 @@ func (l *gateLocks) lockGates(namespace string, gates []string) (unlock func()) 
 }
 
 // isSameGate reports whether two names are of one gate: two rules may have the same actions.
-func (o *Observed) isSameGate(a, b string) bool {
+func (o *HeldWorkload) isSameGate(a, b string) bool {
 	return a == b || o.GateKeys[a] != "" && o.GateKeys[a] == o.GateKeys[b]
 }
 
 // currentGate returns the name in the configuration of a gate that holds know by a name.
-func (o *Observed) currentGate(gate string) string { return cmp.Or(o.GateNames[gate], gate) }
+func (o *HeldWorkload) currentGate(gate string) string { return cmp.Or(o.GateNames[gate], gate) }
 
 // currentGateChanges returns the changes of a hold's gates, with the gates' names in the configuration.
-func (o *Observed) currentGateChanges(h *hold.Object) []action.Change {
+func (o *HeldWorkload) currentGateChanges(h *hold.Object) []action.Change {
 	changes := slices.Clone(h.Status.GateChanges)
 	for i := range changes {
 		changes[i].Gate = o.currentGate(changes[i].Gate)
@@ -62,7 +62,7 @@ func (o *Observed) currentGateChanges(h *hold.Object) []action.Change {
 }
 
 // noteGateKeys returns the keys of a hold's gates. The key of a gate that the configuration has lost stays.
-func (o *Observed) noteGateKeys(h *hold.Object) map[string]string {
+func (o *HeldWorkload) noteGateKeys(h *hold.Object) map[string]string {
 	keys := maps.Clone(h.Status.GateKeys)
 	for _, g := range h.Spec.Gates {
 		if key := o.GateKeys[g]; key != "" {
@@ -77,7 +77,7 @@ func (o *Observed) noteGateKeys(h *hold.Object) map[string]string {
 
 // addGateNames finds the gates that the configuration has under other names than the holds: a rule was renamed, or its actions became a gate of their
 // own. A name that stood for different gates stands for none.
-func (p *pass) addGateNames(o *Observed, keys GateKeys) {
+func (p *workloadPass) addGateNames(o *HeldWorkload, keys GateKeys) {
 	o.GateNames = map[string]string{}
 	for _, list := range [][]hold.Object{o.Holds, o.Others} {
 		for i := range list {
@@ -97,7 +97,7 @@ func (p *pass) addGateNames(o *Observed, keys GateKeys) {
 }
 
 // listGateKeys lists the keys that identify the gates of a hold.
-func (o *Observed) listGateKeys(h *hold.Object) (all []string) {
+func (o *HeldWorkload) listGateKeys(h *hold.Object) (all []string) {
 	for _, g := range h.Spec.Gates {
 		all = append(all, cmp.Or(o.GateKeys[g], g))
 	}
@@ -105,14 +105,14 @@ func (o *Observed) listGateKeys(h *hold.Object) (all []string) {
 }
 
 // gatePercentAt returns the percentage of a hold's gate after so many of the hold's steps.
-func (o *Observed) gatePercentAt(h *hold.Object, gate string, made int) int {
+func (o *HeldWorkload) gatePercentAt(h *hold.Object, gate string, made int) int {
 	steps := len(o.planHoldGates(h).Percentages())
-	percent, _ := percentOfStep(o.GatePlans[gate], min(made, steps)-1, steps)
+	percent, _ := percentOfGateStep(o.GatePlans[gate], min(made, steps)-1, steps)
 	return percent
 }
 
 // gatePercentBesides returns the percentage to which holds outside of h's group keep a gate open; 0: none does.
-func (o *Observed) gatePercentBesides(h *hold.Object, gate string, now time.Time) (percent int) {
+func (o *HeldWorkload) gatePercentBesides(h *hold.Object, gate string, now time.Time) (percent int) {
 	for _, list := range [][]hold.Object{o.Holds, o.Others} {
 		for i := range list {
 			m := &list[i]
@@ -132,19 +132,19 @@ func (o *Observed) gatePercentBesides(h *hold.Object, gate string, now time.Time
 
 // areGatesKept reports whether other holds keep all gates of a hold open, at least as far as this hold may have opened them: an interrupted
 // step counts.
-func (o *Observed) areGatesKept(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) areGatesKept(h *hold.Object, now time.Time) bool {
 	return !slices.ContainsFunc(h.Spec.Gates, func(g string) bool {
 		return o.gatePercentBesides(h, g, now) < max(o.gatePercentAt(h, g, h.Status.GateSteps+1), 1)
 	})
 }
 
 // observeGateHolds reads the holds of the namespace from the API server: of a gate that is locked, they say how far it is open.
-func (p *pass) observeGateHolds(ctx context.Context) (*Observed, error) {
+func (p *workloadPass) observeGateHolds(ctx context.Context) (*HeldWorkload, error) {
 	all, err := p.Cluster.ListHolds(ctx, p.workload.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	o := &Observed{Workload: p.workload, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}}
+	o := &HeldWorkload{Workload: p.workload, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}}
 	o.addHolds(all)
 	p.addGatePlans(o)
 	return o, nil

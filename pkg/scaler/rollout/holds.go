@@ -186,7 +186,7 @@ func (e *Engine) deleteMatchingHolds(ctx context.Context, namespace string, matc
 // GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for
 // a workload that is missing or cannot be scaled.
 func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now time.Time) (int32, bool, error) {
-	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	p := &workloadPass{Engine: e, workload: t, now: now, reader: e.Reader}
 	if err := p.observeWorkload(ctx); err != nil {
 		return 0, false, err
 	}
@@ -226,7 +226,7 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 	if err := h.Validate(); err != nil {
 		return Plan{}, err
 	}
-	p := &pass{Engine: e, workload: t, now: now, reader: e.Cluster}
+	p := &workloadPass{Engine: e, workload: t, now: now, reader: e.Cluster}
 	if err := p.observeWorkload(ctx); err != nil {
 		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
 	}
@@ -254,7 +254,7 @@ func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now
 }
 
 // addPlannedHold adds the hold to the observation, in place of a hold with the same name.
-func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
+func (o *HeldWorkload) addPlannedHold(h *hold.Object, now time.Time) {
 	h.UID, h.Generation, h.CreationTimestamp = "planned", 1, metav1.NewTime(now)
 	if i := slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.Name == h.Name }); i >= 0 {
 		there := o.Holds[i].DeepCopy()
@@ -267,7 +267,7 @@ func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
 
 // simulateSteps makes the steps on the observation until one needs pods, gates or time. name is that of the planned hold: a failure of another hold does not
 // reject it.
-func (plan *Plan) simulateSteps(o Observed, name string, now time.Time) Observed {
+func (plan *Plan) simulateSteps(o HeldWorkload, name string, now time.Time) HeldWorkload {
 	for range maxPassSteps {
 		s := nextStep(o, now)
 		if s.Kind == Rest || s.Kind == PostMessage || s.Kind == OpenGate || s.Kind == DeleteHold {

@@ -15,7 +15,7 @@ const outcomeStarted = "Started"
 
 // tellHoldStart puts the start of a hold into the status that starts it, so that any process can tell it. The steps of a ramp are one start,
 // and so is a change of a hold that waits for its pods, unless it asks for another number.
-func (o *Observed) tellHoldStart(h *hold.Object, status hold.Status, now time.Time) hold.Status {
+func (o *HeldWorkload) tellHoldStart(h *hold.Object, status hold.Status, now time.Time) hold.Status {
 	switch {
 	case len(h.Spec.Notify) == 0 || !o.Gated || status.State == hold.Open || len(status.Outbox) >= maxOutboxMessages:
 		return status
@@ -46,7 +46,7 @@ func keepToldStart(told, kept []string) []string {
 }
 
 // describeHoldStart returns the number that a hold asks for, and the one that it found.
-func (o *Observed) describeHoldStart(h *hold.Object) string {
+func (o *HeldWorkload) describeHoldStart(h *hold.Object) string {
 	if o.Scale == nil {
 		return fmt.Sprintf("asked for %d replicas", h.Spec.Replicas)
 	}

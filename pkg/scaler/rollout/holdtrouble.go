@@ -21,8 +21,8 @@ const (
 	troubleUnreachable  = troublePrefix + "Unreachable"  // the workload cannot be scaled
 )
 
-// isTroubleOutcome reports whether an outcome in Status.Told is a trouble.
-func isTroubleOutcome(name string) bool { return strings.HasPrefix(name, troublePrefix) }
+// isHoldTroubleOutcome reports whether an outcome in Status.Told is a trouble.
+func isHoldTroubleOutcome(name string) bool { return strings.HasPrefix(name, troublePrefix) }
 
 // holdTrouble is a trouble of a hold, after the time in which it may end by itself.
 type holdTrouble struct {
@@ -32,25 +32,25 @@ type holdTrouble struct {
 }
 
 // listHoldTroubles lists the troubles of a hold, the most urgent first.
-func (o *Observed) listHoldTroubles(h *hold.Object, now time.Time) (all []holdTrouble) {
-	if c := findFalseCondition(h, conditionGateShut); c != nil && c.Reason == gateLeftOpen {
+func (o *HeldWorkload) listHoldTroubles(h *hold.Object, now time.Time) (all []holdTrouble) {
+	if c := findFalseHoldCondition(h, conditionGateShut); c != nil && c.Reason == gateLeftOpen {
 		all = append(all, holdTrouble{troubleGateLeftOpen, "the gate stays open: " + o.describeReplicas(), c.Message})
 	} else if c != nil && !now.Before(c.LastTransitionTime.Add(gateOpenTimeout)) {
 		all = append(all, holdTrouble{troubleGateNotShut, "the gate stays open: " + o.describeReplicas(), c.Message})
 	}
 	stuck := "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
-	if c := findFalseCondition(h, conditionNumbersSet); c != nil {
+	if c := findFalseHoldCondition(h, conditionNumbersSet); c != nil {
 		all = append(all, holdTrouble{troubleDenied, stuck, c.Message})
 	}
-	if c := findFalseCondition(h, conditionReachable); c != nil && o.Trouble != "" && isUnreachableTooLong(h, c, now) {
+	if c := findFalseHoldCondition(h, conditionReachable); c != nil && o.Trouble != "" && isHoldUnreachableTooLong(h, c, now) {
 		all = append(all, holdTrouble{troubleUnreachable, stuck, c.Message})
 	}
 	return all
 }
 
-// isUnreachableTooLong reports whether a hold with a workload that cannot be scaled waits for it no longer: it has not become active in its time, or
+// isHoldUnreachableTooLong reports whether a hold with a workload that cannot be scaled waits for it no longer: it has not become active in its time, or
 // is over and cannot restore the original numbers.
-func isUnreachableTooLong(h *hold.Object, c *metav1.Condition, now time.Time) bool {
+func isHoldUnreachableTooLong(h *hold.Object, c *metav1.Condition, now time.Time) bool {
 	if h.IsOver(now) {
 		return h.Status.Numbers != nil
 	}
@@ -58,7 +58,7 @@ func isUnreachableTooLong(h *hold.Object, c *metav1.Condition, now time.Time) bo
 }
 
 // findHoldTrouble returns the trouble of a hold with a name in Status.Told; nil: it has none.
-func (o *Observed) findHoldTrouble(h *hold.Object, outcome string, now time.Time) *holdTrouble {
+func (o *HeldWorkload) findHoldTrouble(h *hold.Object, outcome string, now time.Time) *holdTrouble {
 	all := o.listHoldTroubles(h, now)
 	if i := slices.IndexFunc(all, func(t holdTrouble) bool { return t.outcome == outcome }); i >= 0 {
 		return &all[i]
@@ -66,8 +66,8 @@ func (o *Observed) findHoldTrouble(h *hold.Object, outcome string, now time.Time
 	return nil
 }
 
-// findFalseCondition returns a condition of a hold that is false, or nil.
-func findFalseCondition(h *hold.Object, kind string) *metav1.Condition {
+// findFalseHoldCondition returns a condition of a hold that is false, or nil.
+func findFalseHoldCondition(h *hold.Object, kind string) *metav1.Condition {
 	if c := findHoldCondition(h, kind); c != nil && c.Status == metav1.ConditionFalse {
 		return c
 	}
@@ -78,7 +78,7 @@ func findFalseCondition(h *hold.Object, kind string) *metav1.Condition {
 // the hold, its end tells that.
 func endHoldTrouble(h *hold.Object, now time.Time) []string {
 	told := slices.Clone(h.Status.Told)
-	if h.IsOver(now) || !slices.ContainsFunc(told, isTroubleOutcome) {
+	if h.IsOver(now) || !slices.ContainsFunc(told, isHoldTroubleOutcome) {
 		return told
 	}
 	return forgetHoldOutcome(told, string(hold.Open))

@@ -24,9 +24,9 @@ func TestD12OrderOfCaches(t *testing.T) {
 	}
 	var messages, awaited []string
 	for _, names := range [][]string{{"second", "third"}, {"third", "second"}} {
-		_, err := pickAutoscaler([]*autoscalingv2.HorizontalPodAutoscaler{scaler(names[0]), scaler(names[1])}, memoryRef("shop"), hold.Numbers{})
+		_, err := pickHeldAutoscaler([]*autoscalingv2.HorizontalPodAutoscaler{scaler(names[0]), scaler(names[1])}, memoryRef("shop"), hold.Numbers{})
 		messages = append(messages, err.Error())
-		o := Observed{Workload: memoryRef("shop"), Autoscaler: &Autoscaler{UID: "moved"}}
+		o := HeldWorkload{Workload: memoryRef("shop"), Autoscaler: &Autoscaler{UID: "moved"}}
 		o.addHolds([]hold.Object{recorded(names[0]), recorded(names[1])})
 		awaited = append(awaited, o.awaitedWorkload().Name)
 	}

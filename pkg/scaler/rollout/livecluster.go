@@ -122,7 +122,7 @@ func (c *LiveCluster) scaleOfWorkloadObject(ctx context.Context, api dynamic.Res
 			s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
 		}
 		raw, _, _ := unstructured.NestedMap(object.Object, "spec", "selector")
-		selector, err := selectorFromMap(raw)
+		selector, err := formatWorkloadSelector(raw)
 		s.Selector = selector
 		return s, err
 	}
@@ -136,12 +136,12 @@ func (c *LiveCluster) scaleOfWorkloadObject(ctx context.Context, api dynamic.Res
 	if err != nil {
 		return nil, fmt.Errorf("get scale: %w", err)
 	}
-	readScale(s, scale)
+	readWorkloadScale(s, scale)
 	return s, nil
 }
 
-// selectorFromMap returns the text of a label selector.
-func selectorFromMap(raw map[string]any) (string, error) {
+// formatWorkloadSelector returns the text of a label selector.
+func formatWorkloadSelector(raw map[string]any) (string, error) {
 	data, err := json.Marshal(raw)
 	if err != nil {
 		return "", fmt.Errorf("read the selector: %w", err)
@@ -157,8 +157,8 @@ func selectorFromMap(raw map[string]any) (string, error) {
 	return parsed.String(), nil
 }
 
-// readScale takes replicas, selector and version from a scale; a scale without the field has 0.
-func readScale(s *Scale, scale *unstructured.Unstructured) {
+// readWorkloadScale takes replicas, selector and version from a scale; a scale without the field has 0.
+func readWorkloadScale(s *Scale, scale *unstructured.Unstructured) {
 	n, _, _ := unstructured.NestedInt64(scale.Object, "spec", "replicas")
 	s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
 	s.Version = scale.GetResourceVersion()
@@ -266,7 +266,7 @@ func (c *LiveCluster) patchAutoscaler(ctx context.Context, namespace string, a *
 	if err != nil {
 		return nil, fmt.Errorf("patch autoscaler %s: %w", a.Name, err)
 	}
-	return convertAutoscaler(hpa), nil
+	return convertHeldAutoscaler(hpa), nil
 }
 
 // SetReplicas implements Writer.
@@ -320,7 +320,7 @@ func (c *LiveCluster) patchScale(ctx context.Context, t hold.Workload, s *Scale,
 		return nil, fmt.Errorf("patch the scale: %w", err)
 	}
 	made := *s
-	readScale(&made, scale)
+	readWorkloadScale(&made, scale)
 	return &made, nil
 }
 

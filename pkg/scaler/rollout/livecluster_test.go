@@ -155,11 +155,11 @@ func TestDropBoundsOwnerKeepsOthers(t *testing.T) {
 		patch = action.(clienttesting.PatchAction).GetPatch()
 		return true, stored, nil
 	})
-	stripped, err := stripCachedAutoscaler(stored.DeepCopy())
+	stripped, err := stripHeldAutoscaler(stored.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cached := convertAutoscaler(stripped.(*autoscalingv2.HorizontalPodAutoscaler))
+	cached := convertHeldAutoscaler(stripped.(*autoscalingv2.HorizontalPodAutoscaler))
 	if _, err := (&LiveCluster{Client: client}).DropBoundsOwner(t.Context(), "shop", cached); err != nil {
 		t.Fatal(err)
 	}

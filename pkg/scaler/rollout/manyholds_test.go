@@ -55,7 +55,7 @@ func holdNames(lists ...[]hold.Object) []string {
 func TestPassKeepsHoldsThatMatter(t *testing.T) {
 	t.Parallel()
 	all, want := manyHolds()
-	o := Observed{Workload: memoryRef("shop")}
+	o := HeldWorkload{Workload: memoryRef("shop")}
 	o.addHolds(all)
 	if diff := cmp.Diff(want, holdNames(o.Holds, o.Others)); diff != "" || len(o.Holds) != 3 {
 		t.Errorf("live: %d own holds (-want +got):\n%s", len(o.Holds), diff)

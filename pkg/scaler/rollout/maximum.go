@@ -30,7 +30,7 @@ func isHoldYielded(h *hold.Object) bool {
 
 // maxReplicasFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or the hold yielded the maximum
 // to another client.
-func (o *Observed) maxReplicasFailure(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) maxReplicasFailure(h *hold.Object, now time.Time) string {
 	allowed := o.Autoscaler.Bounds.MaxReplicas
 	if n, keeper := o.findHoldNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
 		allowed = n.MaxReplicas.Was
@@ -46,7 +46,7 @@ func (o *Observed) maxReplicasFailure(h *hold.Object, now time.Time) string {
 }
 
 // scaledObjectFailure returns that KEDA owns the autoscaler; empty: it does not.
-func (o *Observed) scaledObjectFailure() string {
+func (o *HeldWorkload) scaledObjectFailure() string {
 	owner := o.scaledObject()
 	if owner == "" {
 		return ""
@@ -55,14 +55,14 @@ func (o *Observed) scaledObjectFailure() string {
 }
 
 // isAutoscalerRecorded reports whether the record is of the workload's present autoscaler.
-func (o *Observed) isAutoscalerRecorded() bool {
+func (o *HeldWorkload) isAutoscalerRecorded() bool {
 	n, keeper := o.findHoldNumbers()
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
 // reportMaxReplicas notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
 // were there when it opened, and traffic may need the remaining pods.
-func (o *Observed) reportMaxReplicas(now time.Time) (Step, bool) {
+func (o *HeldWorkload) reportMaxReplicas(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
 		if o.Autoscaler != nil && !o.isAutoscalerRecorded() {
@@ -95,11 +95,11 @@ func clearMaxReplicasYield(status hold.Status, now time.Time) hold.Status {
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
 		return status
 	}
-	return noteYields(status, now)
+	return noteHoldYields(status, now)
 }
 
-// noteYields returns the status with the condition about the fields that the hold leaves to another client, and no other reason.
-func noteYields(status hold.Status, now time.Time) hold.Status {
+// noteHoldYields returns the status with the condition about the fields that the hold leaves to another client, and no other reason.
+func noteHoldYields(status hold.Status, now time.Time) hold.Status {
 	if len(status.Yielded) == 0 {
 		status.Conditions = slices.Clone(status.Conditions)
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)

@@ -317,7 +317,7 @@ func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to
 		}
 		w.hpa.bounds, w.hpa.owned, w.hpa.setAt, w.hpa.version = to, true, c.now, c.nextVersion()
 	})
-	return convertAutoscaler(w.object()), err
+	return convertHeldAutoscaler(w.object()), err
 }
 
 func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscaler) (*Autoscaler, error) {
@@ -326,7 +326,7 @@ func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscal
 		return nil, cmp.Or(c.deny, c.denyOwner)
 	}
 	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() { w.hpa.owned, w.hpa.version = false, c.nextVersion() })
-	return convertAutoscaler(w.object()), err
+	return convertHeldAutoscaler(w.object()), err
 }
 
 func (c *memoryCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error) {

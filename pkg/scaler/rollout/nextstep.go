@@ -32,56 +32,56 @@ const (
 )
 
 // decision returns the next step, or false if it has none to make.
-type decision func(o *Observed, now time.Time) (Step, bool)
+type decision func(o *HeldWorkload, now time.Time) (Step, bool)
 
 // decisions are asked in this order. The order makes an interruption safe: a record has a change before the change is made, a gate is
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
-	(*Observed).correctFutureTimes,
-	(*Observed).rejectFaultyHold,
-	(*Observed).coverPausedHold,
-	(*Observed).adoptHold,
-	(*Observed).approveHold,
-	(*Observed).beginHold,
-	(*Observed).rejectNotifiers,
-	(*Observed).pauseHold,
-	(*Observed).endFailedPause,
-	(*Observed).shutHoldGate,
-	(*Observed).reportOpenGate,
-	(*Observed).reportHoldTrouble,
-	(*Observed).restartLostHold,
-	(*Observed).endYields,
-	(*Observed).endWindowYields,
-	(*Observed).yieldHoldNumbers,
-	(*Observed).reportMaxReplicas,
-	(*Observed).verifyReplacedPods,
-	(*Observed).failHold,
-	(*Observed).failOpenGateGroup,
-	(*Observed).resumeGroupGate,
-	(*Observed).returnFormerBounds,
-	(*Observed).recordHoldNumbers,
-	(*Observed).reportHoldDenial,
-	(*Observed).setRecordedBounds,
-	(*Observed).markHoldRaised,
-	(*Observed).setRecordedReplicas,
-	(*Observed).markHoldScaled,
-	(*Observed).markHoldReady,
-	(*Observed).verifyHoldPods,
-	(*Observed).openHoldGate,
-	(*Observed).watchOpenGate,
-	(*Observed).confirmHoldRecord,
-	(*Observed).dropOwnership,
-	(*Observed).handOverHoldNumbers,
-	(*Observed).releaseHold,
-	(*Observed).storeHoldOutcome,
-	(*Observed).confirmDelivery,
-	(*Observed).postMessage,
-	(*Observed).retryHold,
-	(*Observed).removeHold,
+	(*HeldWorkload).correctFutureTimes,
+	(*HeldWorkload).rejectFaultyHold,
+	(*HeldWorkload).coverPausedHold,
+	(*HeldWorkload).adoptHold,
+	(*HeldWorkload).approveHold,
+	(*HeldWorkload).beginHold,
+	(*HeldWorkload).rejectNotifiers,
+	(*HeldWorkload).pauseHold,
+	(*HeldWorkload).endFailedPause,
+	(*HeldWorkload).shutHoldGate,
+	(*HeldWorkload).reportOpenGate,
+	(*HeldWorkload).reportHoldTrouble,
+	(*HeldWorkload).restartLostHold,
+	(*HeldWorkload).endYields,
+	(*HeldWorkload).endWindowYields,
+	(*HeldWorkload).yieldHoldNumbers,
+	(*HeldWorkload).reportMaxReplicas,
+	(*HeldWorkload).verifyReplacedPods,
+	(*HeldWorkload).failHold,
+	(*HeldWorkload).failOpenGateGroup,
+	(*HeldWorkload).resumeGroupGate,
+	(*HeldWorkload).returnFormerBounds,
+	(*HeldWorkload).recordHoldNumbers,
+	(*HeldWorkload).reportHoldDenial,
+	(*HeldWorkload).setRecordedBounds,
+	(*HeldWorkload).markHoldRaised,
+	(*HeldWorkload).setRecordedReplicas,
+	(*HeldWorkload).markHoldScaled,
+	(*HeldWorkload).markHoldReady,
+	(*HeldWorkload).verifyHoldPods,
+	(*HeldWorkload).openHoldGate,
+	(*HeldWorkload).watchOpenGate,
+	(*HeldWorkload).confirmHoldRecord,
+	(*HeldWorkload).dropOwnership,
+	(*HeldWorkload).handOverHoldNumbers,
+	(*HeldWorkload).releaseHold,
+	(*HeldWorkload).storeHoldOutcome,
+	(*HeldWorkload).confirmDelivery,
+	(*HeldWorkload).postMessage,
+	(*HeldWorkload).retryHold,
+	(*HeldWorkload).removeHold,
 }
 
 // nextStep returns the next step for a workload. It is a pure function: all that it needs is in o.
-func nextStep(o Observed, now time.Time) Step {
+func nextStep(o HeldWorkload, now time.Time) Step {
 	for _, decide := range decisions {
 		if s, ok := decide(&o, now); ok {
 			return s
@@ -91,7 +91,7 @@ func nextStep(o Observed, now time.Time) Step {
 }
 
 // adoptHold adds the finalizer to a hold of another client, and the label of this controller to a hold without one.
-func (o *Observed) adoptHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) adoptHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		adopted := slices.Contains(h.Finalizers, hold.Finalizer) && (o.Owner == "" || h.Labels[hold.ControllerLabel] != "")
@@ -103,10 +103,10 @@ func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 }
 
 // rejectFaultyHold fails a hold that cannot be read. Its effects from before a person broke it are undone.
-func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) rejectFaultyHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		reason := shortenStatusText("the Hold cannot be read: " + h.Fault)
+		reason := shortenHoldStatus("the Hold cannot be read: " + h.Fault)
 		if h.Fault == "" || h.DeletionTimestamp != nil || h.Status.State == hold.RolledBack && h.Status.Message == reason {
 			continue
 		}
@@ -119,17 +119,17 @@ func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
 }
 
 // beginHold starts a new hold, starts a changed hold over, and a hold after its pause. An open hold that now asks for no more stays open.
-func (o *Observed) beginHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.Fault != "" || h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
 			continue
 		}
-		before, kept := h.Status.DeepCopy(), keepYields(h, now)
+		before, kept := h.Status.DeepCopy(), keepHoldYields(h, now)
 		if m := o.findWindowBefore(h, now); m != nil {
-			kept = takeOverYields(h, m, now)
+			kept = takeOverHoldYields(h, m, now)
 		}
-		if isLeftToOther(h, kept) {
+		if isHoldLeftToOther(h, kept) {
 			kept.ObservedGeneration, kept.ReplicasAsked = h.Generation, h.Spec.Replicas
 			return o.writeStatusStep(i, kept), true
 		}
@@ -162,7 +162,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status = o.tellHoldStart(h, status, now)
 		if len(kept.Yielded) > 0 {
 			status.Yielded, status.YieldedUntil, status.YieldedWindow, status.Conditions = kept.Yielded, kept.YieldedUntil, kept.YieldedWindow, keepYieldTime(kept.Conditions)
-			status = noteYields(status, now)
+			status = noteHoldYields(status, now)
 			if slices.Contains(before.Told, reasonYielded) && !slices.Contains(status.Told, reasonYielded) {
 				status.Told = append(status.Told, reasonYielded)
 			}
@@ -193,7 +193,7 @@ func formatHoldUntil(h *hold.Object) string {
 }
 
 // mustShutGate reports whether a hold's gate must not be open: the hold is over or failed, or a hold of its group is.
-func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) mustShutGate(h *hold.Object, now time.Time) bool {
 	if h.IsOver(now) || h.Status.State == hold.RolledBack && !h.IsKept() || h.Status.State == hold.Released || o.isWorkloadLost() {
 		return true
 	}
@@ -215,7 +215,7 @@ func isHoldGateLost(open, m *hold.Object) bool {
 
 // shutHoldGate closes the gates of a hold that is over or failed, as far as no other hold keeps them open. While a gate cannot be closed, its
 // pods stay.
-func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
+func (o *HeldWorkload) shutHoldGate(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if !h.Status.GateOpen || !o.mustShutGate(h, now) || !o.Gated || o.GateErrors[h.UID] != "" {
@@ -237,8 +237,8 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 const conditionReachable = "WorkloadReachable"
 
 // reportHoldTrouble writes why a workload cannot be scaled to its holds, and that it can again.
-func (o *Observed) reportHoldTrouble(now time.Time) (Step, bool) {
-	trouble := shortenStatusText(o.Trouble)
+func (o *HeldWorkload) reportHoldTrouble(now time.Time) (Step, bool) {
+	trouble := shortenHoldStatus(o.Trouble)
 	if trouble == "" && o.Scale == nil {
 		trouble = cmp.Or(o.Missing, "the workload does not exist")
 	}
@@ -261,12 +261,12 @@ func (o *Observed) reportHoldTrouble(now time.Time) (Step, bool) {
 }
 
 // isWorkloadLost reports whether the workload was deleted, also if another of its name came since.
-func (o *Observed) isWorkloadLost() bool {
+func (o *HeldWorkload) isWorkloadLost() bool {
 	return o.Trouble == "" && (o.Scale == nil || o.isWorkloadReplaced())
 }
 
 // restartLostHold puts the holds of a workload that was deleted back to Received: they begin when it comes back.
-func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) restartLostHold(now time.Time) (Step, bool) {
 	if !o.isWorkloadLost() {
 		return Step{}, false
 	}
@@ -279,7 +279,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status := clearMaxReplicasYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, keepToldStart(status.Told, forgetHoldOutcomes(status.Told, nil)), nil, metav1.MicroTime{}
-		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
+		status = dropHoldYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
 		}
@@ -289,7 +289,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 }
 
 // yieldHoldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
-func (o *Observed) yieldHoldNumbers(now time.Time) (Step, bool) {
+func (o *HeldWorkload) yieldHoldNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Trouble != "" {
 		return Step{}, false
@@ -303,9 +303,9 @@ func (o *Observed) yieldHoldNumbers(now time.Time) (Step, bool) {
 		if !o.isHoldCounted(h, now) && !o.isHoldPending(h, now) {
 			continue
 		}
-		if status, changed := yieldHold(h, fields); changed || !isYieldOfNow(h, now) {
+		if status, changed := yieldHold(h, fields); changed || !isHoldYieldOfNow(h, now) {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeYieldedFields(fields))
-			status.Conditions = renewYield(status.Conditions, text, now)
+			status.Conditions = renewHoldYield(status.Conditions, text, now)
 			if changed {
 				status.Told = forgetHoldOutcome(status.Told, reasonYielded)
 			}
@@ -322,15 +322,15 @@ func (o *Observed) yieldHoldNumbers(now time.Time) (Step, bool) {
 }
 
 // endYields ends the holds' yields of bounds with the autoscaler that had them, unless a copy of it has them too.
-func (o *Observed) endYields(now time.Time) (Step, bool) {
+func (o *HeldWorkload) endYields(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
-	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
+	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isHeldAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
 		return Step{}, false
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldMaxReplicas) {
-			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, fieldMinReplicas, fieldMaxReplicas))
+			s := o.writeStatusStep(i, dropHoldYields(h.Status.DeepCopy(), now, fieldMinReplicas, fieldMaxReplicas))
 			s.Confirm = true
 			return s, true
 		}
@@ -339,7 +339,7 @@ func (o *Observed) endYields(now time.Time) (Step, bool) {
 }
 
 // describeYieldedFields returns the fields with their numbers.
-func (o *Observed) describeYieldedFields(fields []string) string {
+func (o *HeldWorkload) describeYieldedFields(fields []string) string {
 	text := ""
 	for i, f := range fields {
 		if i > 0 {
@@ -357,12 +357,12 @@ func (o *Observed) describeYieldedFields(fields []string) string {
 	return text
 }
 
-func (o *Observed) indexOfHold(h *hold.Object) int {
+func (o *HeldWorkload) indexOfHold(h *hold.Object) int {
 	return slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.UID == h.UID })
 }
 
 // recordHoldNumbers writes the numbers that everything should have, with the original ones, before any is set.
-func (o *Observed) recordHoldNumbers(now time.Time) (Step, bool) {
+func (o *HeldWorkload) recordHoldNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 || o.awaitedWorkload() != nil || o.isFormerRaised(n) {
 		return Step{}, false
@@ -383,7 +383,7 @@ func (o *Observed) recordHoldNumbers(now time.Time) (Step, bool) {
 }
 
 // setRecordedBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change.
-func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
+func (o *HeldWorkload) setRecordedBounds(time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	a := o.Autoscaler
 	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
@@ -399,7 +399,7 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
-func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
+func (o *HeldWorkload) setRecordedReplicas(now time.Time) (Step, bool) {
 	n, keeper := o.findHoldNumbers()
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false

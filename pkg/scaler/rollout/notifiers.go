@@ -16,7 +16,7 @@ import (
 const conditionNotifiersAllowed = "NotifiersAllowed"
 
 // rejectNotifiers writes which notifiers a hold names and may not use. It rejects their messages alone: the hold goes on.
-func (o *Observed) rejectNotifiers(now time.Time) (Step, bool) {
+func (o *HeldWorkload) rejectNotifiers(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.Fault != "" || h.IsOver(now) || !o.Gated {
@@ -39,18 +39,18 @@ func (o *Observed) rejectNotifiers(now time.Time) (Step, bool) {
 }
 
 // describeRejectedNotifiers returns why a hold may not use some of its notifiers; empty: it may use all.
-func (o *Observed) describeRejectedNotifiers(h *hold.Object) string {
+func (o *HeldWorkload) describeRejectedNotifiers(h *hold.Object) string {
 	var faults []string
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))) {
 		if fault := o.NotifierFaults[name]; fault != "" {
 			faults = append(faults, fault)
 		}
 	}
-	return shortenStatusText(strings.Join(faults, "; "))
+	return shortenHoldStatus(strings.Join(faults, "; "))
 }
 
 // addNotifierFaults asks for the faults of all notifiers that the holds name, or owe messages.
-func (p *pass) addNotifierFaults() {
+func (p *workloadPass) addNotifierFaults() {
 	p.observed.NotifierFaults = map[string]string{}
 	if p.NotifierFault == nil {
 		return

@@ -11,7 +11,7 @@ import (
 )
 
 // desiredBounds returns the bounds that the autoscaler should have; a number without a hold is the original one.
-func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBounds {
+func (o *HeldWorkload) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBounds {
 	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Was, MaxReplicas: n.MaxReplicas.Was}
 	if o.scaledObject() != "" {
 		return to
@@ -50,7 +50,7 @@ func mayHoldsLower(held []*hold.Object) bool {
 //
 // An active autoscaler gets one push up for each new hold, and decides then. Without metrics it would keep its replicas for ever: there
 // the scaler lowers its own numbers, and leaves any other.
-func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, now time.Time) (int32, bool) {
+func (o *HeldWorkload) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, now time.Time) (int32, bool) {
 	found := o.Scale.Replicas
 	held := o.listCountedHolds(fieldReplicas, now)
 	to := n.Replicas.Was
@@ -85,18 +85,18 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 }
 
 // areReplicasOurs reports whether the scaler set the replicas, or the autoscaler only cut them to its bounds since.
-func (o *Observed) areReplicasOurs(n hold.Numbers) bool {
+func (o *HeldWorkload) areReplicasOurs(n hold.Numbers) bool {
 	return o.areReplicasCut(n.Replicas.Set) || !n.Replicas.IsForeign(o.Scale.Replicas)
 }
 
 // areReplicasCut reports whether an autoscaler without metrics cut the replicas from a number to its bounds.
-func (o *Observed) areReplicasCut(from int32) bool {
+func (o *HeldWorkload) areReplicasCut(from int32) bool {
 	a, found := o.Autoscaler, o.Scale.Replicas
 	return a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < from || found == a.Bounds.MinReplicas && found > from)
 }
 
 // planHoldNumbers returns the record with the numbers that everything should have now.
-func (o *Observed) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
+func (o *HeldWorkload) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
 	if found != nil {
 		n.Replicas = o.replicasOfWorkload(n, now)
@@ -113,7 +113,7 @@ func (o *Observed) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.AutoscalerUID = "" // the rest stays for a copy of it
 	} else {
 		if n.AutoscalerUID != a.UID {
-			n.MinReplicas, n.MaxReplicas = boundsOfAutoscaler(n, a)
+			n.MinReplicas, n.MaxReplicas = boundsOfHeldAutoscaler(n, a)
 			n.Autoscaler, n.AutoscalerUID = a.Name, a.UID
 		}
 		to = o.desiredBounds(n, now)
@@ -144,7 +144,7 @@ func (o *Observed) planHoldNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 
 // replicasOfWorkload returns the recorded replicas or, for a workload that the record does not know, its own. A workload that was deleted and made
 // again with a number of the holds is a copy of the one before: that number is not the original.
-func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
+func (o *HeldWorkload) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
 	found := o.Scale.Replicas
 	isKnown := n.Sequence > 0 && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID)
 	isCopied := n.Sequence > 0 && (!n.Replicas.IsForeign(found) || slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
@@ -163,7 +163,7 @@ func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change
 
 // expectAutoscalerCopy returns the record with the bounds that a copy of the recorded autoscaler has. They were given back if its workload was deleted
 // first, which may still be away.
-func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numbers {
+func (o *HeldWorkload) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numbers {
 	before := *o
 	if before.Scale == nil {
 		before.Scale = &Scale{}
@@ -178,12 +178,12 @@ func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numb
 	return n
 }
 
-// boundsOfAutoscaler returns the bounds of an autoscaler that the record does not know: its own or, for a copy of the recorded one, as kubectl replace
+// boundsOfHeldAutoscaler returns the bounds of an autoscaler that the record does not know: its own or, for a copy of the recorded one, as kubectl replace
 // --force and a restored backup make it, the record's. A copy has the minimum that the scaler set there; its maximum may be edited.
-func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
+func boundsOfHeldAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 	low = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
 	high = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
-	if !isAutoscalerCopy(n, a) {
+	if !isHeldAutoscalerCopy(n, a) {
 		return low, high
 	}
 	low.Was, low.Displaced = n.MinReplicas.Was, n.MinReplicas.Displaced
@@ -193,8 +193,8 @@ func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 	return low, high
 }
 
-// isAutoscalerCopy reports whether an autoscaler is a copy of the recorded one.
-func isAutoscalerCopy(n hold.Numbers, a *Autoscaler) bool {
+// isHeldAutoscalerCopy reports whether an autoscaler is a copy of the recorded one.
+func isHeldAutoscalerCopy(n hold.Numbers, a *Autoscaler) bool {
 	return n.Autoscaler == a.Name && n.MinReplicas.Set == a.Bounds.MinReplicas
 }
 
@@ -205,7 +205,7 @@ func equalHoldNumbers(a, b hold.Numbers) bool {
 }
 
 // confirmHoldNumbers returns the record without the intents that are carried out.
-func (o *Observed) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
+func (o *HeldWorkload) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n.MinReplicas, n.MaxReplicas = n.MinReplicas.Confirm(a.Bounds.MinReplicas), n.MaxReplicas.Confirm(a.Bounds.MaxReplicas)
 	}
@@ -216,7 +216,7 @@ func (o *Observed) confirmHoldNumbers(n hold.Numbers) hold.Numbers {
 }
 
 // numbersOfOtherClients returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
-func (o *Observed) numbersOfOtherClients(n hold.Numbers) (hold.Numbers, []string) {
+func (o *HeldWorkload) numbersOfOtherClients(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n, fields = recordForeignBounds(n, a.Bounds)

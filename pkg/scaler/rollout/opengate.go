@@ -25,7 +25,7 @@ const (
 const shutErrorPrefix = "the gate cannot be shut: "
 
 // reportOpenGate writes to a hold why its gates cannot be shut yet: the first error alone, since each write wakes another pass.
-func (o *Observed) reportOpenGate(now time.Time) (Step, bool) {
+func (o *HeldWorkload) reportOpenGate(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		c, err := findHoldCondition(h, conditionGateShut), o.GateErrors[h.UID]
@@ -40,12 +40,12 @@ func (o *Observed) reportOpenGate(now time.Time) (Step, bool) {
 
 // noteOpenGate returns the status of a hold with the reason of its open gates.
 func noteOpenGate(status hold.Status, reason, message string, now time.Time) hold.Status {
-	status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionFalse, reason, shortenStatusText(message), now)
+	status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionFalse, reason, shortenHoldStatus(message), now)
 	return status
 }
 
 // noteShutGate returns the status of a hold after its gates were shut.
-func (o *Observed) noteShutGate(h *hold.Object, status hold.Status, now time.Time) hold.Status {
+func (o *HeldWorkload) noteShutGate(h *hold.Object, status hold.Status, now time.Time) hold.Status {
 	if c := findHoldCondition(h, conditionGateShut); c != nil && c.Status == metav1.ConditionFalse {
 		status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionTrue, "Shut", "the gate is shut", now)
 		status.Told = endHoldTrouble(h, now)
@@ -54,14 +54,14 @@ func (o *Observed) noteShutGate(h *hold.Object, status hold.Status, now time.Tim
 }
 
 // isLeftOpen reports whether only a person can shut a gate of a hold, and notes how in the status that the hold gets.
-func (p *pass) isLeftOpen(ctx context.Context, h *hold.Object, gate string, status *hold.Status) bool {
+func (p *workloadPass) isLeftOpen(ctx context.Context, h *hold.Object, gate string, status *hold.Status) bool {
 	fault := p.Gates.ShutFault(p.workload.Namespace, p.observed.currentGate(gate), h.Status.GateKeys[gate], p.observed.currentGateChanges(h))
 	if fault == "" {
 		return false
 	}
 	text := fmt.Sprintf("gate %s stays open: %s", gate, fault)
 	p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", gate, "reason", fault)
-	status.Message = shortenStatusText(strings.TrimPrefix(status.Message+"; ", "; ") + text)
+	status.Message = shortenHoldStatus(strings.TrimPrefix(status.Message+"; ", "; ") + text)
 	if c := findLeftOpenGate(*status); c != nil { // another gate of the hold
 		text = c.Message + "; " + text
 	}

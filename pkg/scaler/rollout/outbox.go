@@ -31,20 +31,20 @@ var notificationKinds = map[string]notify.Kind{
 	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
-// kindOfOutcome returns the kind of the messages about an outcome.
-func kindOfOutcome(name string) notify.Kind {
-	if isTroubleOutcome(name) {
+// kindOfHoldOutcome returns the kind of the messages about an outcome.
+func kindOfHoldOutcome(name string) notify.Kind {
+	if isHoldTroubleOutcome(name) {
 		return notify.KindStuck
 	}
 	return notificationKinds[name]
 }
 
 // owedHoldOutcome returns the outcome that the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
-func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome string) {
+func (o *HeldWorkload) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome string) {
 	if name, outcome = o.owedHoldPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
 		return name, outcome
 	}
-	told := func(name string) bool { return wasOutcomeTold(h, name) }
+	told := func(name string) bool { return wasHoldOutcomeTold(h, name) }
 	troubles := o.listHoldTroubles(h, now)
 	untold := slices.IndexFunc(troubles, func(t holdTrouble) bool { return !told(t.outcome) })
 	switch s := h.Status.State; {
@@ -60,7 +60,7 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 		return string(s), "up: " + o.describeReplicas()
 	case s == hold.Open && isHoldYielded(h) && !told(reasonYielded):
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
-	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
+	case s == hold.Open && isGateWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
 	case owesHoldEnd(h, now):
 		return string(s), "ended: " + o.describeReplicas()
@@ -72,21 +72,23 @@ func (o *Observed) owedHoldOutcome(h *hold.Object, now time.Time) (name, outcome
 // hold with an open gate would end that message at a receiver.
 func owesHoldEnd(h *hold.Object, now time.Time) bool {
 	wasTold := slices.ContainsFunc(h.Status.Told, func(name string) bool {
-		return name == outcomeStarted || name == string(hold.Open) || name == string(hold.RolledBack) || name == toldBefore || name == reasonPaused || isTroubleOutcome(name)
+		return name == outcomeStarted || name == string(hold.Open) || name == string(hold.RolledBack) || name == toldBefore || name == reasonPaused || isHoldTroubleOutcome(name)
 	})
 	return h.Status.State == hold.Released && len(h.Spec.Notify) > 0 && findLeftOpenGate(h.Status) == nil && wasTold &&
-		!wasOutcomeTold(h, string(hold.Released)) && (!h.IsPaused(now) || isHoldPastEnd(h, now))
+		!wasHoldOutcomeTold(h, string(hold.Released)) && (!h.IsPaused(now) || isHoldPastEnd(h, now))
 }
 
 // owesHoldOutcome reports whether a deleted hold that is given back has an outcome to tell that is not in its outbox: its end, a failure, or a gate that it
 // left open. It is past its end at any time.
 func owesHoldOutcome(h *hold.Object) bool {
-	name, _ := (&Observed{}).owedHoldOutcome(h, time.Time{})
+	name, _ := (&HeldWorkload{}).owedHoldOutcome(h, time.Time{})
 	return name != ""
 }
 
-// wasOutcomeTold reports whether the notifiers of a hold were told an outcome.
-func wasOutcomeTold(h *hold.Object, name string) bool { return slices.Contains(h.Status.Told, name) }
+// wasHoldOutcomeTold reports whether the notifiers of a hold were told an outcome.
+func wasHoldOutcomeTold(h *hold.Object, name string) bool {
+	return slices.Contains(h.Status.Told, name)
+}
 
 // toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.
 const toldBefore = "Before"
@@ -116,7 +118,7 @@ var contraryOutcomes = map[string]string{string(hold.Open): string(hold.RolledBa
 func forgetContraryOutcomes(told []string, name string) []string {
 	if name == string(hold.Open) {
 		for _, t := range slices.Clone(told) {
-			if isTroubleOutcome(t) {
+			if isHoldTroubleOutcome(t) {
 				told = forgetHoldOutcome(told, t)
 			}
 		}
@@ -136,7 +138,7 @@ func endWatchTrouble(told []string, trouble string) []string {
 }
 
 // describeRollback returns where a rollback leaves the workload: an active autoscaler lowers the replicas in its own time.
-func (o *Observed) describeRollback() string {
+func (o *HeldWorkload) describeRollback() string {
 	if a := o.Autoscaler; o.Scale != nil && a != nil && a.Active && a.Bounds.MinReplicas < o.Scale.Replicas {
 		return fmt.Sprintf("failed and rolled back to minReplicas %d; the autoscaler lowers the %d replicas", a.Bounds.MinReplicas, o.Scale.Replicas)
 	}
@@ -144,7 +146,7 @@ func (o *Observed) describeRollback() string {
 }
 
 // storeHoldOutcome stores an outcome in the hold's outbox, before it is posted. The step that led to the outcome has the Event.
-func (o *Observed) storeHoldOutcome(now time.Time) (Step, bool) {
+func (o *HeldWorkload) storeHoldOutcome(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		name, outcome := o.owedHoldOutcome(h, now)
@@ -165,36 +167,36 @@ func (o *Observed) storeHoldOutcome(now time.Time) (Step, bool) {
 
 // appendOutboxMessage appends the message about an outcome of a hold, for the notifiers that the hold may use. No other version of the hold has
 // its key.
-func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Object, name, outcome string, now time.Time) []hold.OutboxMessage {
+func (o *HeldWorkload) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Object, name, outcome string, now time.Time) []hold.OutboxMessage {
 	notifiers := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))), func(n string) bool { return o.NotifierFaults[n] != "" })
 	if len(notifiers) == 0 {
 		return outbox
 	}
 	return append(outbox, hold.OutboxMessage{
-		Key: fmt.Sprintf("%s/%s/%s", h.UID, kindOfOutcome(name), h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+		Key: fmt.Sprintf("%s/%s/%s", h.UID, kindOfHoldOutcome(name), h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
 		Time: metav1.NewMicroTime(now), Notifiers: notifiers,
 	})
 }
 
 // keepHoldFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
-func (o *Observed) keepHoldFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
+func (o *HeldWorkload) keepHoldFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
-	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasOutcomeTold(h, name) {
+	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !wasHoldOutcomeTold(h, name) {
 		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox
 }
 
 // confirmDelivery removes the notifiers that are done with a message from it, and the message after the last.
-func (o *Observed) confirmDelivery(now time.Time) (Step, bool) {
+func (o *HeldWorkload) confirmDelivery(now time.Time) (Step, bool) {
 	if !o.Gated { // a command does not know what the controller's notifiers have
 		return Step{}, false
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		status, err := o.confirmDeliveries(h.Status)
-		if len(h.Status.Outbox) == 0 || equalOutboxes(status.Outbox, h.Status.Outbox) {
+		if len(h.Status.Outbox) == 0 || equalHoldOutboxes(status.Outbox, h.Status.Outbox) {
 			continue
 		}
 		c := findHoldCondition(h, conditionNotified)
@@ -211,7 +213,7 @@ func (o *Observed) confirmDelivery(now time.Time) (Step, bool) {
 }
 
 // confirmDeliveries returns the status without the finished deliveries, and an error for the deliveries that reached no receiver.
-func (o *Observed) confirmDeliveries(status hold.Status) (hold.Status, error) {
+func (o *HeldWorkload) confirmDeliveries(status hold.Status) (hold.Status, error) {
 	status = status.DeepCopy()
 	var errs []error
 	for i := range status.Outbox {
@@ -228,13 +230,13 @@ func (o *Observed) confirmDeliveries(status hold.Status) (hold.Status, error) {
 	return status, errors.Join(errs...)
 }
 
-// equalOutboxes reports whether two outboxes of one hold owe the same.
-func equalOutboxes(a, b []hold.OutboxMessage) bool {
+// equalHoldOutboxes reports whether two outboxes of one hold owe the same.
+func equalHoldOutboxes(a, b []hold.OutboxMessage) bool {
 	return slices.EqualFunc(a, b, func(x, y hold.OutboxMessage) bool { return x.Key == y.Key && slices.Equal(x.Notifiers, y.Notifiers) })
 }
 
 // postMessage posts a message to the notifiers that this process has not posted it to.
-func (o *Observed) postMessage(time.Time) (Step, bool) {
+func (o *HeldWorkload) postMessage(time.Time) (Step, bool) {
 	if !o.Gated {
 		return Step{}, false
 	}
@@ -251,13 +253,13 @@ func (o *Observed) postMessage(time.Time) (Step, bool) {
 
 // outboxInterval returns the pause before the next look at a hold's messages: a quarter of the youngest one's age, since a receiver that did not
 // answer at once is down for longer.
-func (o *Observed) outboxInterval(h *hold.Object, now time.Time) time.Duration {
+func (o *HeldWorkload) outboxInterval(h *hold.Object, now time.Time) time.Duration {
 	age := now.Sub(h.Status.Outbox[len(h.Status.Outbox)-1].Time.Time)
 	return min(max(age/4, waitInterval), restInterval)
 }
 
 // observeDeliveries reads the states of the holds' messages from the notifier. Without one, all are done.
-func (p *pass) observeDeliveries() {
+func (p *workloadPass) observeDeliveries() {
 	p.observed.Deliveries = map[messageAddress]notify.Delivery{}
 	for i := range p.observed.Holds {
 		for _, m := range p.observed.Holds[i].Status.Outbox {
@@ -275,10 +277,10 @@ func (p *pass) observeDeliveries() {
 }
 
 // postHoldMessage posts a message of a hold. A failure is no error of the pass: the next pass posts it again.
-func (p *pass) postHoldMessage(ctx context.Context, s Step) {
+func (p *workloadPass) postHoldMessage(ctx context.Context, s Step) {
 	h := &p.observed.Holds[s.Hold]
 	m := notify.Message{
-		Key: s.Post.Key, Kind: kindOfOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
+		Key: s.Post.Key, Kind: kindOfHoldOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
 		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
 	}
 	if v, ok := p.observed.Verdicts[h.UID]; ok && v.isOfTry(h) {
@@ -318,10 +320,10 @@ func (e *Engine) SettleMessages(ctx context.Context, namespaces []string) error 
 
 // settleHoldMessages stores which messages of a hold are done.
 func (e *Engine) settleHoldMessages(ctx context.Context, h *hold.Object) error {
-	p := &pass{Engine: e, observed: Observed{Holds: []hold.Object{*h}}}
+	p := &workloadPass{Engine: e, observed: HeldWorkload{Holds: []hold.Object{*h}}}
 	p.observeDeliveries()
 	after := h.DeepCopy()
-	if after.Status, _ = p.observed.confirmDeliveries(h.Status); equalOutboxes(after.Status.Outbox, h.Status.Outbox) {
+	if after.Status, _ = p.observed.confirmDeliveries(h.Status); equalHoldOutboxes(after.Status.Outbox, h.Status.Outbox) {
 		return nil
 	}
 	if _, err := e.Cluster.UpdateHoldStatus(ctx, after); err != nil {

@@ -25,7 +25,7 @@ func TestOwnZero(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := rowObserved(func(o *Observed, h *hold.Object) {
+			o := rowObserved(func(o *HeldWorkload, h *hold.Object) {
 				h.Spec.Replicas, h.Status.Numbers = 1, nil
 				o.Scale.Replicas, o.Pods = 0, nil
 				o.Autoscaler.Bounds.MinReplicas, o.Autoscaler.ScaledToZero = tc.minReplicas, tc.scaledToZero

@@ -37,7 +37,7 @@ func isPauseNoted(h *hold.Object) bool {
 
 // pauseHold writes that a hold is paused, before its gates are shut and its numbers are given back, and each change of the pause. Resuming the hold is
 // its beginning.
-func (o *Observed) pauseHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) pauseHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.DeletionTimestamp != nil || !h.IsPaused(now) {
@@ -67,7 +67,7 @@ func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 }
 
 // endFailedPause writes that the pause of a hold has ended that failed before it. Any other hold begins again with the end of its pause.
-func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
+func (o *HeldWorkload) endFailedPause(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.Status.State != hold.RolledBack || h.IsOver(now) || !isPauseNoted(h) {
@@ -81,9 +81,9 @@ func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
 }
 
 // resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause, and of no end since.
-func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
+func (o *HeldWorkload) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]
-	if wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, string(hold.Released)) {
+	if wasHoldOutcomeTold(h, reasonPaused) && !wasHoldOutcomeTold(h, string(hold.Released)) {
 		status.Told = append(keepToldStart(h.Status.Told, status.Told), reasonPaused)
 	} else {
 		status = o.tellHoldStart(h, status, now)
@@ -100,11 +100,11 @@ func isHoldPastEnd(h *hold.Object, now time.Time) bool {
 
 // owedHoldPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
 // never began, or not since its end was told, is paused in silence.
-func (o *Observed) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
+func (o *HeldWorkload) owedHoldPause(h *hold.Object, now time.Time) (name, outcome string) {
 	switch s := h.Status.State; {
-	case s == hold.Released && h.IsPaused(now) && !isHoldPastEnd(h, now) && isPauseNoted(h) && !wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, string(hold.Released)):
+	case s == hold.Released && h.IsPaused(now) && !isHoldPastEnd(h, now) && isPauseNoted(h) && !wasHoldOutcomeTold(h, reasonPaused) && !wasHoldOutcomeTold(h, string(hold.Released)):
 		return reasonPaused, "paused: " + o.describeReplicas()
-	case s.IsActive() && !h.IsOver(now) && wasOutcomeTold(h, reasonPaused) && !wasOutcomeTold(h, reasonResumed):
+	case s.IsActive() && !h.IsOver(now) && wasHoldOutcomeTold(h, reasonPaused) && !wasHoldOutcomeTold(h, reasonResumed):
 		return reasonResumed, "resumed: " + o.describeReplicas()
 	}
 	return "", ""

@@ -90,7 +90,7 @@ func TestEndDuringAPauseIsSeen(t *testing.T) {
 	until := metav1.NewTime(benchStart.Add(10 * time.Second))
 	h := hold.NewObject(memoryRef("shop"), saleHold(), "")
 	h.Spec.Paused, h.Spec.Until = true, &until
-	o := Observed{Workload: memoryRef("shop"), Holds: []hold.Object{*h}, Scale: &Scale{Replicas: 2}, Gated: true}
+	o := HeldWorkload{Workload: memoryRef("shop"), Holds: []hold.Object{*h}, Scale: &Scale{Replicas: 2}, Gated: true}
 	if next := o.nextLook(benchStart); !next.Equal(until.Time) {
 		t.Errorf("looks at %v; want %v", next, until)
 	}

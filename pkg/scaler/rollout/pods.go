@@ -47,7 +47,7 @@ func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod)
 
 // countPodsOfOthers returns how many pods of a workload are not of a hold that begins again. An autoscaler may have kept pods of the hold, which are not
 // verified: none then, since the pods of before may have been replaced.
-func (o *Observed) countPodsOfOthers(h *hold.Object) int32 {
+func (o *HeldWorkload) countPodsOfOthers(h *hold.Object) int32 {
 	if o.Scale == nil || o.Scale.Replicas > h.Status.ReplicasBefore {
 		return 0
 	}
@@ -77,7 +77,7 @@ func findRolloutPodReadyTime(pod *corev1.Pod) metav1.Time {
 }
 
 // countProvenPods counts the ready pods that a hold may count.
-func (o *Observed) countProvenPods(h *hold.Object) (n int32) {
+func (o *HeldWorkload) countProvenPods(h *hold.Object) (n int32) {
 	for i := range o.Pods {
 		if pod := &o.Pods[i]; isRolloutPodReady(pod) && isPodProven(pod, h) {
 			n++
@@ -88,7 +88,7 @@ func (o *Observed) countProvenPods(h *hold.Object) (n int32) {
 
 // describeMissingPods counts the pods that a hold still needs, by cause; empty if enough are ready. More pods of the autoscaler's own do
 // not matter.
-func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) describeMissingPods(h *hold.Object, now time.Time) string {
 	need, ready := o.podsNeededByHold(h), o.countProvenPods(h)
 	if o.PodsOutdated && need > 0 {
 		return "the scale has just changed"

@@ -81,7 +81,7 @@ func TestMissing(t *testing.T) {
 		for i, s := range statuses {
 			pods[i].Status = s
 		}
-		o := Observed{Pods: pods, Scale: &Scale{Selector: "app=shop", Replicas: 3}}
+		o := HeldWorkload{Pods: pods, Scale: &Scale{Selector: "app=shop", Replicas: 3}}
 		got := o.describeMissingPods(newPodsHold(podStart, 3, 0), podStart.Add(time.Minute))
 		if want != "" {
 			want = fmt.Sprintf("%d of 3 pods not ready after 1m0s: %s", len(statuses), want)
@@ -90,7 +90,7 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	o := Observed{Pods: newReadyPods(1), Scale: &Scale{Selector: "app=shop", Replicas: 3}}
+	o := HeldWorkload{Pods: newReadyPods(1), Scale: &Scale{Selector: "app=shop", Replicas: 3}}
 	if got := o.describeMissingPods(newPodsHold(podStart, 3, 0), podStart.Add(time.Minute)); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
 		t.Errorf("%q", got)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // listHoldsInState lists the indices of the holds in a state that have not ended.
-func (o *Observed) listHoldsInState(s hold.State, now time.Time) (all []int) {
+func (o *HeldWorkload) listHoldsInState(s hold.State, now time.Time) (all []int) {
 	if o.Trouble != "" || o.Scale == nil {
 		return nil
 	}
@@ -26,7 +26,7 @@ func (o *Observed) listHoldsInState(s hold.State, now time.Time) (all []int) {
 }
 
 // failHold rolls a hold back that cannot have its numbers.
-func (o *Observed) failHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) failHold(now time.Time) (Step, bool) {
 	for _, s := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified} {
 		for _, i := range o.listHoldsInState(s, now) {
 			h := &o.Holds[i]
@@ -52,7 +52,7 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 }
 
 // failOpenGateGroup rolls an open hold of a failed group back: its gates are shut already.
-func (o *Observed) failOpenGateGroup(now time.Time) (Step, bool) {
+func (o *HeldWorkload) failOpenGateGroup(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		if reason, _ := o.holdGroupFailure(&o.Holds[i]); reason != "" {
 			return o.rollBackStep(i, reason, false, now), true
@@ -63,7 +63,7 @@ func (o *Observed) failOpenGateGroup(now time.Time) (Step, bool) {
 
 // resumeGroupGate moves an open hold with shut gates, since its group was not complete, back to the wait for pods: its gates open again with
 // the group.
-func (o *Observed) resumeGroupGate(now time.Time) (Step, bool) {
+func (o *HeldWorkload) resumeGroupGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
 		if h.Spec.Group == nil || len(h.Spec.Gates) == 0 || h.Status.GateOpen || !o.Gated || o.mustShutGate(h, now) {
@@ -80,7 +80,7 @@ const maxFailures = 1_000_000
 
 // rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
 // exit code is final. Numbers that were up before a change of the hold stay, unless the hold failed for good.
-func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
+func (o *HeldWorkload) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]
 	s := o.enterStateStep(i, hold.RolledBack, reason, now)
 	s.Status.Failures = min(max(s.Status.Failures, 0), maxFailures) + 1
@@ -89,17 +89,17 @@ func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time)
 		s.Status.Up = nil
 	}
 	if up := s.Status.Up; up != nil {
-		s.Status.Message = shortenStatusText(fmt.Sprintf("%s; at least the %d replicas of before stay", reason, up.Replicas))
+		s.Status.Message = shortenHoldStatus(fmt.Sprintf("%s; at least the %d replicas of before stay", reason, up.Replicas))
 	}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
-	if at := now.Add(pause); retry && hasTimeForTry(h, at) {
+	if at := now.Add(pause); retry && hasTimeForHoldRetry(h, at) {
 		s.Status.RetryAt = metav1.NewMicroTime(at)
 	}
 	return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason)
 }
 
-// hasTimeForTry reports whether a hold that begins again at a time can be up before its end.
-func hasTimeForTry(h *hold.Object, at time.Time) bool {
+// hasTimeForHoldRetry reports whether a hold that begins again at a time can be up before its end.
+func hasTimeForHoldRetry(h *hold.Object, at time.Time) bool {
 	if h.Spec.Until == nil {
 		return !h.IsManaged()
 	}
@@ -107,7 +107,7 @@ func hasTimeForTry(h *hold.Object, at time.Time) bool {
 }
 
 // rejectionReason returns why a hold cannot begin, or go on before it is open; empty: it can.
-func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) rejectionReason(h *hold.Object, now time.Time) string {
 	if reason := o.scaledObjectFailure(); reason != "" { // also if it came, or took the autoscaler over, while the hold waits
 		return reason
 	}
@@ -124,7 +124,7 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	}
 	if h.Spec.Verify != nil { // the schema takes some that no pod can pass
 		if err := h.Spec.Verify.WithDefaults().Validate(); err != nil {
-			return shortenStatusText("the verification cannot run: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+			return shortenHoldStatus("the verification cannot run: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 	switch {
@@ -137,7 +137,7 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 }
 
 // yieldFailure returns why a hold lost its numbers to another client; empty: it did not. A higher number is no loss.
-func (o *Observed) yieldFailure(h *hold.Object) string {
+func (o *HeldWorkload) yieldFailure(h *hold.Object) string {
 	switch a := o.Autoscaler; {
 	case a != nil && leavesYieldedField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
 		return fmt.Sprintf("another client set minReplicas %d; the hold needs %d", a.Bounds.MinReplicas, h.MinReplicasOrReplicas())
@@ -151,7 +151,7 @@ func (o *Observed) yieldFailure(h *hold.Object) string {
 
 // holdGroupFailure returns why the group of a hold failed, and whether the group will be tried again; empty: it did not fail. A member that failed no more
 // often than a hold that is not open yet waits for the same try.
-func (o *Observed) holdGroupFailure(h *hold.Object) (reason string, retry bool) {
+func (o *HeldWorkload) holdGroupFailure(h *hold.Object) (reason string, retry bool) {
 	for _, m := range o.listHoldGroupMembers(h) {
 		again := !m.Status.RetryAt.IsZero()
 		if m.Status.State != hold.RolledBack || again && m.Status.Failures <= h.Status.Failures && h.Status.State != hold.Open {
@@ -166,7 +166,7 @@ func (o *Observed) holdGroupFailure(h *hold.Object) (reason string, retry bool) 
 }
 
 // holdProgressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
-func (o *Observed) holdProgressFailure(h *hold.Object, now time.Time) string {
+func (o *HeldWorkload) holdProgressFailure(h *hold.Object, now time.Time) string {
 	entered := h.Status.Entered.Time
 	if o.PodsOutdated {
 		return ""
@@ -196,7 +196,7 @@ func (o *Observed) holdProgressFailure(h *hold.Object, now time.Time) string {
 }
 
 // markHoldRaised moves a hold on after the autoscaler has its bounds.
-func (o *Observed) markHoldRaised(now time.Time) (Step, bool) {
+func (o *HeldWorkload) markHoldRaised(now time.Time) (Step, bool) {
 	if o.awaitedWorkload() != nil {
 		return Step{}, false
 	}
@@ -207,7 +207,7 @@ func (o *Observed) markHoldRaised(now time.Time) (Step, bool) {
 }
 
 // markHoldScaled moves a hold on after the workload has its scale.
-func (o *Observed) markHoldScaled(now time.Time) (Step, bool) {
+func (o *HeldWorkload) markHoldScaled(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Raised, now) {
 		return o.enterStateStep(i, hold.Scaled, "", now), true
 	}
@@ -215,7 +215,7 @@ func (o *Observed) markHoldScaled(now time.Time) (Step, bool) {
 }
 
 // markHoldReady moves a hold on after as many pods are ready as it asks for.
-func (o *Observed) markHoldReady(now time.Time) (Step, bool) {
+func (o *HeldWorkload) markHoldReady(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Scaled, now) {
 		h := &o.Holds[i]
 		if o.describeMissingPods(h, now) != "" {
@@ -228,7 +228,7 @@ func (o *Observed) markHoldReady(now time.Time) (Step, bool) {
 }
 
 // verifyHoldPods has the new pods of a hold verified, and moves it on after they passed.
-func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
+func (o *HeldWorkload) verifyHoldPods(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
 		h := &o.Holds[i]
 		v := Verdict{Message: "no verification"}
@@ -248,7 +248,7 @@ func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 
 // verifyReplacedPods moves a verified hold back to Ready if other pods took the place of verified ones, such as for a rolling update while the gate
 // waits. A step of the gate that is open stays open.
-func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
+func (o *HeldWorkload) verifyReplacedPods(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
 		need, proven := o.podsNeededByHold(h), o.countProvenPods(h)
@@ -267,7 +267,7 @@ func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
 }
 
 // holdToVerify returns the index of a hold that waits for a verification, if possible a hold with all pods ready; -1: none.
-func (o *Observed) holdToVerify(now time.Time) int {
+func (o *HeldWorkload) holdToVerify(now time.Time) int {
 	first := -1
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
 		h := &o.Holds[i]
@@ -285,7 +285,7 @@ func (o *Observed) holdToVerify(now time.Time) int {
 }
 
 // isHoldGroupVerified reports whether all other holds of a hold's group are verified.
-func (o *Observed) isHoldGroupVerified(h *hold.Object) bool {
+func (o *HeldWorkload) isHoldGroupVerified(h *hold.Object) bool {
 	if h.Spec.Group == nil {
 		return true
 	}
@@ -302,7 +302,7 @@ func (o *Observed) isHoldGroupVerified(h *hold.Object) bool {
 }
 
 // retryHold tries a failed hold again.
-func (o *Observed) retryHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) retryHold(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.RolledBack, now) {
 		h := &o.Holds[i]
 		if at := h.Status.RetryAt; at.IsZero() || now.Before(at.Time) {

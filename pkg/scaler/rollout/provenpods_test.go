@@ -59,9 +59,9 @@ func TestD1PodsThatWereNotReadyAreNotProven(t *testing.T) {
 	now := podStart.Add(time.Minute)
 	h := newPodsHold(now, 2, 2)
 	h.Spec.Verify, h.Status.State = &verify.Spec{}, hold.Ready
-	p := &pass{Engine: New(Options{Cluster: newMemoryCluster(podStart), Checker: &memoryChecker{passed: true}}), now: now, observed: Observed{Scale: &Scale{Replicas: 4}, Pods: pods[:2]}}
+	p := &workloadPass{Engine: New(Options{Cluster: newMemoryCluster(podStart), Checker: &memoryChecker{passed: true}}), now: now, observed: HeldWorkload{Scale: &Scale{Replicas: 4}, Pods: pods[:2]}}
 	v := p.verifyNewPods(t.Context(), h)
-	o := Observed{Scale: p.observed.Scale, Holds: []hold.Object{*h}, Verdicts: map[types.UID]Verdict{h.UID: v}, Pods: pods[:2]}
+	o := HeldWorkload{Scale: p.observed.Scale, Holds: []hold.Object{*h}, Verdicts: map[types.UID]Verdict{h.UID: v}, Pods: pods[:2]}
 	verified, _ := o.verifyHoldPods(now)
 	o.Holds[0].Status = verified.Status
 	for name, c := range map[string]struct {

@@ -147,7 +147,7 @@ func (d *workloadReconciler) waitForNextPass(ctx context.Context, at time.Time) 
 // requests, for at most the hold's within. Pods that cannot be tested fail the verification. The verdict is empty if the pods are to be
 // verified later: not enough are ready, or one went away meanwhile.
 func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, now time.Time) Verdict {
-	p := &pass{Engine: e, workload: t, now: now, reader: e.Cluster}
+	p := &workloadPass{Engine: e, workload: t, now: now, reader: e.Cluster}
 	if err := p.observeWorkload(ctx); err != nil {
 		klog.FromContext(ctx).Error(err, "Pods to verify cannot be read, retrying", "workload", t.String())
 		return Verdict{}
@@ -169,7 +169,7 @@ func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, 
 }
 
 // verifyNewPods tests the ready new pods of the hold, beside the old pods.
-func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
+func (p *workloadPass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	v := Verdict{Since: h.Status.Since.Time, Asked: newVerifiedRequest(h), Passed: true, Message: "no new pods to verify"}
 	var ready []corev1.Pod
 	for _, pod := range p.observed.Pods {
@@ -208,7 +208,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 
 // haveVerifiedPodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
 // for that, and another pod takes its place. The verdict stands after the time for new pods to become ready.
-func (p *pass) haveVerifiedPodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
+func (p *workloadPass) haveVerifiedPodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
 	if !p.now.Before(h.Status.Entered.Add(h.WithinOrDefault())) {
 		return false
 	}
@@ -228,7 +228,7 @@ func (p *pass) haveVerifiedPodsGone(ctx context.Context, h *hold.Object, pods []
 }
 
 // runCheckerSafely tests pods for a hold. A panic fails this verification alone.
-func (p *pass) runCheckerSafely(ctx context.Context, h *hold.Object, pods, old []corev1.Pod) (report verify.Report, err error) {
+func (p *workloadPass) runCheckerSafely(ctx context.Context, h *hold.Object, pods, old []corev1.Pod) (report verify.Report, err error) {
 	defer p.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", p.workload.String(), "hold", h.HoldID()} })
 	return p.Checker.Run(ctx, *h.Spec.Verify, pods, old)
 }

@@ -54,7 +54,7 @@ func TestRollbackSentence(t *testing.T) {
 		"failed and rolled back to minReplicas 2; the autoscaler lowers the 20 replicas": {Active: true, Bounds: hold.ReplicaBounds{MinReplicas: 2}},
 		"failed and rolled back to 20 replicas":                                          {Bounds: hold.ReplicaBounds{MinReplicas: 2}},
 	} {
-		o := Observed{Scale: &Scale{Replicas: 20}, Autoscaler: autoscaler}
+		o := HeldWorkload{Scale: &Scale{Replicas: 20}, Autoscaler: autoscaler}
 		if got := o.describeRollback(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

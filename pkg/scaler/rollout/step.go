@@ -94,7 +94,7 @@ func (s Step) withStepWarning(reason, format string, args ...any) Step {
 }
 
 // writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms the finished changes.
-func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
+func (o *HeldWorkload) writeStatusStep(i int, status hold.Status) Step {
 	if status.Numbers != nil {
 		n := o.confirmHoldNumbers(*status.Numbers)
 		status.Numbers = &n
@@ -103,7 +103,7 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 }
 
 // enterStateStep returns the step that moves a hold to a state.
-func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
+func (o *HeldWorkload) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	if to != hold.Open {
 		status = clearMaxReplicasYield(status, now)
@@ -115,18 +115,18 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 		status.Up = nil
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.RolledBack:
 	}
-	status.State, status.Message, status.Entered = to, shortenStatusText(message), metav1.NewMicroTime(now)
+	status.State, status.Message, status.Entered = to, shortenHoldStatus(message), metav1.NewMicroTime(now)
 	return o.writeStatusStep(i, status)
 }
 
 // maxStatusMessageBytes bounds the message in a status: reasons quote other programs, at any length.
 const maxStatusMessageBytes = 2048
 
-// shortenStatusText cleans a text for a status, and cuts it at its limit.
-func shortenStatusText(text string) string { return plaintext.Clip(text, maxStatusMessageBytes) }
+// shortenHoldStatus cleans a text for a status, and cuts it at its limit.
+func shortenHoldStatus(text string) string { return plaintext.Clip(text, maxStatusMessageBytes) }
 
 // Simulate returns the observation after a step without a cluster: for a dry run and for tests.
-func (o Observed) Simulate(s Step) Observed {
+func (o HeldWorkload) Simulate(s Step) HeldWorkload {
 	o.Holds = slices.Clone(o.Holds)
 	switch s.Kind {
 	case WriteStatus, RecordGate, OpenGate, ShutGate:

@@ -25,7 +25,7 @@ func (w *walker) noteMessages(before, after *hold.Object) {
 	attempt := fmt.Sprint(before.Status.ObservedGeneration, before.Status.Since, w.workloads[after.HeldWorkload().Name].life)
 	for _, m := range after.Status.Outbox {
 		uid, _, _ := strings.Cut(m.Key, "/") // a hold made again has the messages of the one before
-		now, told := toldOutcome{kindOfOutcome(m.Outcome), m.Outcome, attempt, m.Key, m.Notifiers}, w.told[uid]
+		now, told := toldOutcome{kindOfHoldOutcome(m.Outcome), m.Outcome, attempt, m.Key, m.Notifiers}, w.told[uid]
 		if slices.ContainsFunc(told, func(t toldOutcome) bool { return t.key == m.Key }) {
 			continue
 		}

@@ -156,7 +156,7 @@ func TestD17MarkOfKEDA(t *testing.T) {
 		"":      {OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "ScaledObject", Name: "x"}}, Labels: map[string]string{"app": "web"}},
 	} {
 		hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta}
-		if got := convertAutoscaler(hpa).ScaledObject; got != want {
+		if got := convertHeldAutoscaler(hpa).ScaledObject; got != want {
 			t.Errorf("%q; want %q", got, want)
 		}
 	}

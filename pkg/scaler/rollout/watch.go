@@ -40,12 +40,12 @@ type WatchReading struct {
 }
 
 // isHoldWatched reports whether the open gates of a hold are watched.
-func (o *Observed) isHoldWatched(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) isHoldWatched(h *hold.Object, now time.Time) bool {
 	return o.Gated && h.Status.State == hold.Open && h.Status.GateOpen && !h.Status.WatchUntil.IsZero() && !h.IsOver(now) && len(o.listWatches(h)) > 0
 }
 
 // listWatches lists the watches over the gates of a hold.
-func (o *Observed) listWatches(h *hold.Object) (all []action.Watch) {
+func (o *HeldWorkload) listWatches(h *hold.Object) (all []action.Watch) {
 	for _, g := range h.Spec.Gates {
 		if w := o.GatePlans[g].After; w != nil {
 			all = append(all, *w)
@@ -55,7 +55,7 @@ func (o *Observed) listWatches(h *hold.Object) (all []action.Watch) {
 }
 
 // holdToWatch returns the index of the watched hold that was read least lately, if its next read is due; -1: none.
-func (o *Observed) holdToWatch(now time.Time) int {
+func (o *HeldWorkload) holdToWatch(now time.Time) int {
 	next, last := -1, now.Add(-watchInterval)
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -66,8 +66,8 @@ func (o *Observed) holdToWatch(now time.Time) int {
 	return next
 }
 
-// isWatchUnread reports whether the number that watches the gates of a hold cannot be read.
-func isWatchUnread(h *hold.Object) bool { return findWatchedReason(h) == watchUnread }
+// isGateWatchUnread reports whether the number that watches the gates of a hold cannot be read.
+func isGateWatchUnread(h *hold.Object) bool { return findWatchedReason(h) == watchUnread }
 
 // findWatchedReason returns the reason of the condition Watched; empty: nothing was read yet.
 func findWatchedReason(h *hold.Object) string {
@@ -79,7 +79,7 @@ func findWatchedReason(h *hold.Object) string {
 
 // watchOpenGate judges the last reading of each watched hold. Only numbers above their bound without a break are a breach: a number that cannot
 // be read is told, and no more. The watch ends with a reading of its end, also after another leader.
-func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
+func (o *HeldWorkload) watchOpenGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
 		if !o.isHoldWatched(h, now) {
@@ -108,15 +108,15 @@ func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
 }
 
 // watchGateStep returns the step that writes how the watch over a hold's gates goes. A breach is over with it.
-func (o *Observed) watchGateStep(i int, reason string, is metav1.ConditionStatus, text string, now time.Time) Step {
+func (o *HeldWorkload) watchGateStep(i int, reason string, is metav1.ConditionStatus, text string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	status.BreachedSince = metav1.MicroTime{}
-	status.Conditions = setHoldCondition(status.Conditions, conditionWatched, is, reason, shortenStatusText(text), now)
+	status.Conditions = setHoldCondition(status.Conditions, conditionWatched, is, reason, shortenHoldStatus(text), now)
 	return o.writeStatusStep(i, status)
 }
 
 // endGateWatchStep returns the step that ends the watch over a hold's gates. An unread watch stays unread in the condition.
-func (o *Observed) endGateWatchStep(i int, now time.Time) Step {
+func (o *HeldWorkload) endGateWatchStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	reason, is, text := watchPassed, metav1.ConditionTrue, o.Readings[h.UID].Text
 	if why := findWatchedReason(h); why != watchReading {
@@ -135,7 +135,7 @@ func (o *Observed) endGateWatchStep(i int, now time.Time) Step {
 
 // ReadHoldWatch reads the numbers that watch the gates of a hold, and keeps the reading for the next pass. now is the time of the reading.
 func (e *Engine) ReadHoldWatch(ctx context.Context, t hold.Workload, id types.UID, now time.Time) {
-	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	p := &workloadPass{Engine: e, workload: t, now: now, reader: e.Reader}
 	if err := p.observeWorkload(ctx); err != nil {
 		klog.FromContext(ctx).Error(err, "Watch of a gate cannot be read, retrying", "workload", t.String())
 		return
@@ -158,7 +158,7 @@ func (e *Engine) ReadHoldWatch(ctx context.Context, t hold.Workload, id types.UI
 }
 
 // readWatchSafely reads a number. A panic over the response fails this read alone.
-func (p *pass) readWatchSafely(ctx context.Context, selector string, w action.Watch) (v float64, err error) {
+func (p *workloadPass) readWatchSafely(ctx context.Context, selector string, w action.Watch) (v float64, err error) {
 	defer p.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", p.workload.String()} })
 	return p.Watcher.ReadWatch(ctx, p.workload.Namespace, selector, w)
 }

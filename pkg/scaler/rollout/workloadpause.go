@@ -24,7 +24,7 @@ func (e *Engine) PauseWorkload(ctx context.Context, t hold.Workload, by string, 
 }
 
 // findWorkloadPause returns the pause of the workload that is in force; nil: the workload is not paused.
-func (o *Observed) findWorkloadPause(now time.Time) *hold.Object {
+func (o *HeldWorkload) findWorkloadPause(now time.Time) *hold.Object {
 	for i := range o.Holds {
 		if h := &o.Holds[i]; h.IsWorkloadPause() && h.IsPaused(now) && h.DeletionTimestamp == nil {
 			return h
@@ -35,7 +35,7 @@ func (o *Observed) findWorkloadPause(now time.Time) *hold.Object {
 
 // coverPausedHold pauses a hold that came during the pause of its workload, before it begins: once, so that a person may resume it by itself. Replicas
 // that a person sets meanwhile apply at once.
-func (o *Observed) coverPausedHold(now time.Time) (Step, bool) {
+func (o *HeldWorkload) coverPausedHold(now time.Time) (Step, bool) {
 	pause := o.findWorkloadPause(now)
 	if pause == nil {
 		return Step{}, false

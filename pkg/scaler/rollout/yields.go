@@ -15,7 +15,7 @@ import (
 // yieldHold returns the hold's status with the fields left to another client, and whether it changed.
 func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
 	status = h.Status.DeepCopy()
-	if isInLaterWindow(h) { // all are of this window from now on
+	if isHoldInLaterWindow(h) { // all are of this window from now on
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
 		changed = true
 	}
@@ -28,34 +28,34 @@ func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed boo
 	return status, changed
 }
 
-// isYieldOfNow reports whether a hold has noted a number that another client set just now.
-func isYieldOfNow(h *hold.Object, now time.Time) bool {
+// isHoldYieldOfNow reports whether a hold has noted a number that another client set just now.
+func isHoldYieldOfNow(h *hold.Object, now time.Time) bool {
 	c := findHoldCondition(h, conditionYielded)
 	return c != nil && c.Reason == yieldedToOther && c.LastTransitionTime.Unix() == now.Unix()
 }
 
-// renewYield returns the conditions with a number of another client. Their time is that of the last such number: it belongs to the window of then.
-func renewYield(all []metav1.Condition, text string, now time.Time) []metav1.Condition {
+// renewHoldYield returns the conditions with a number of another client. Their time is that of the last such number: it belongs to the window of then.
+func renewHoldYield(all []metav1.Condition, text string, now time.Time) []metav1.Condition {
 	all = slices.Clone(all)
 	apimeta.RemoveStatusCondition(&all, conditionYielded)
 	return setHoldCondition(all, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
 }
 
-// dropYields returns the status of a hold that no longer leaves these fields to another client.
-func dropYields(status hold.Status, now time.Time, fields ...string) hold.Status {
+// dropHoldYields returns the status of a hold that no longer leaves these fields to another client.
+func dropHoldYields(status hold.Status, now time.Time, fields ...string) hold.Status {
 	before := len(status.Yielded)
 	status.Yielded = slices.DeleteFunc(status.Yielded, func(f string) bool { return slices.Contains(fields, f) })
 	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
 	if len(status.Yielded) == before || c == nil || c.Reason != yieldedToOther {
 		return status
 	}
-	return noteYields(status, now)
+	return noteHoldYields(status, now)
 }
 
-// keepYields returns the status of a hold that changed, with the numbers that it still leaves to another client. A schedule's hold leaves them until the end
+// keepHoldYields returns the status of a hold that changed, with the numbers that it still leaves to another client. A schedule's hold leaves them until the end
 // of the window in which they were set, whatever else the schedule asks for by now; in a later window inside that one it may raise them. Any other hold
 // that is open leaves them if it asks for the same numbers until the same end.
-func keepYields(h *hold.Object, now time.Time) hold.Status {
+func keepHoldYields(h *hold.Object, now time.Time) hold.Status {
 	s, until, start := h.Status.DeepCopy(), metaTimeOrZero(h.Spec.Until), metaTimeOrZero(h.Spec.WindowStart)
 	c, lasts := findHoldCondition(h, conditionYielded), isYieldWindowOpen(h, now)
 	switch numbers := openHoldNumbers(h); {
@@ -65,7 +65,7 @@ func keepYields(h *hold.Object, now time.Time) hold.Status {
 		if !until.Equal(&s.YieldedUntil) || s.State != hold.Open || s.Up == nil || numbers == nil || *s.Up != *numbers {
 			s.Yielded = nil
 		}
-	case !isInLaterWindow(h) || lasts && !start.After(c.LastTransitionTime.Time):
+	case !isHoldInLaterWindow(h) || lasts && !start.After(c.LastTransitionTime.Time):
 		s.YieldedUntil, s.YieldedWindow = until, start
 	case !lasts:
 		s.Yielded = nil
@@ -78,17 +78,17 @@ func isYieldWindowOpen(h *hold.Object, now time.Time) bool {
 	return now.Add(hold.WindowOverlap).Before(h.Status.YieldedUntil.Time)
 }
 
-// isInLaterWindow reports whether a schedule's hold is in another window than the one in which another client set numbers: it may raise them.
-func isInLaterWindow(h *hold.Object) bool {
+// isHoldInLaterWindow reports whether a schedule's hold is in another window than the one in which another client set numbers: it may raise them.
+func isHoldInLaterWindow(h *hold.Object) bool {
 	return h.Spec.WindowStart != nil && !h.Spec.WindowStart.Equal(&h.Status.YieldedWindow)
 }
 
 // endWindowYields ends the yields of a hold in a later window with the window in which another client set the numbers.
-func (o *Observed) endWindowYields(now time.Time) (Step, bool) {
+func (o *HeldWorkload) endWindowYields(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if len(h.Status.Yielded) > 0 && !h.IsOver(now) && isInLaterWindow(h) && !isYieldWindowOpen(h, now) {
-			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, h.Status.Yielded...))
+		if len(h.Status.Yielded) > 0 && !h.IsOver(now) && isHoldInLaterWindow(h) && !isYieldWindowOpen(h, now) {
+			s := o.writeStatusStep(i, dropHoldYields(h.Status.DeepCopy(), now, h.Status.Yielded...))
 			s.Confirm = true
 			return s, true
 		}
@@ -109,8 +109,8 @@ func metaTimeOrZero(t *metav1.Time) (at metav1.Time) {
 	return at
 }
 
-// isLeftToOther reports whether a hold with a status has nothing to do before its end: another client has decided on its replicas.
-func isLeftToOther(h *hold.Object, s hold.Status) bool {
+// isHoldLeftToOther reports whether a hold with a status has nothing to do before its end: another client has decided on its replicas.
+func isHoldLeftToOther(h *hold.Object, s hold.Status) bool {
 	settled := s.State == hold.Open || s.State == hold.RolledBack && s.RetryAt.IsZero()
 	isKept := slices.Contains(s.Yielded, fieldMinReplicas) || slices.Contains(s.Yielded, fieldReplicas)
 	start := metaTimeOrZero(h.Spec.WindowStart)
@@ -119,7 +119,7 @@ func isLeftToOther(h *hold.Object, s hold.Status) bool {
 
 // findWindowBefore returns another schedule's hold with numbers left to another client, with a window that ended: the window of a new hold goes on with
 // it, on the day of an exception. nil: there is none.
-func (o *Observed) findWindowBefore(h *hold.Object, now time.Time) *hold.Object {
+func (o *HeldWorkload) findWindowBefore(h *hold.Object, now time.Time) *hold.Object {
 	if h.Spec.WindowStart == nil || h.Status.State != "" {
 		return nil
 	}
@@ -133,9 +133,9 @@ func (o *Observed) findWindowBefore(h *hold.Object, now time.Time) *hold.Object 
 	return nil
 }
 
-// takeOverYields returns the status of a new hold with the numbers that the hold before it left to another client. Without gates it has nothing to do
+// takeOverHoldYields returns the status of a new hold with the numbers that the hold before it left to another client. Without gates it has nothing to do
 // before its end.
-func takeOverYields(h, before *hold.Object, now time.Time) hold.Status {
+func takeOverHoldYields(h, before *hold.Object, now time.Time) hold.Status {
 	s := hold.Status{Yielded: slices.Clone(before.Status.Yielded), YieldedUntil: metaTimeOrZero(h.Spec.Until), YieldedWindow: *h.Spec.WindowStart}
 	s.Conditions = keepYieldTime(before.Status.Conditions)
 	if before.Status.State == hold.Open && len(h.Spec.Gates) == 0 {

@@ -24,8 +24,8 @@ const (
 	maxWindows      = 500 // the leader searches the next change of each
 )
 
-// scheduleDecoder decodes schedules and collects their faults.
-type scheduleDecoder struct{ *strict.Decoder }
+// calendarDecoder decodes schedules and collects their faults.
+type calendarDecoder struct{ *strict.Decoder }
 
 // DecodeAll decodes a list of schedules. Their names must differ.
 func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
@@ -46,7 +46,7 @@ func DecodeAll(d *strict.Decoder, path string, n *yaml.Node) []Schedule {
 // Decode decodes a schedule and adds every error in it to the faults of strictly. With a fault, the schedule serves only to find
 // further faults.
 func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
-	d := &scheduleDecoder{strictly}
+	d := &calendarDecoder{strictly}
 	s := Schedule{Zone: time.UTC}
 	var namespace string
 	var workloads, windows, except deferredNode
@@ -92,13 +92,13 @@ func (l *deferredNode) decodeDeferredYAMLNode(f strict.FieldDecoder) {
 // scheduleNamePattern matches a Kubernetes namespace and the name of a schedule, which becomes part of a hold's ID.
 var scheduleNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) validateScheduleName(path, text string) {
+func (d *calendarDecoder) validateScheduleName(path, text string) {
 	if text != "" && !scheduleNamePattern.MatchString(text) {
 		d.AddFault(path, "%q: use lower-case letters, digits and -, at most 63", strict.Shorten(text))
 	}
 }
 
-func (d *scheduleDecoder) timeZoneFromYAML(path string, n *yaml.Node) *time.Location {
+func (d *calendarDecoder) timeZoneFromYAML(path string, n *yaml.Node) *time.Location {
 	var text string
 	d.Text(&text)(path, n)
 	if d.HasFault(path) {
@@ -115,7 +115,7 @@ func (d *scheduleDecoder) timeZoneFromYAML(path string, n *yaml.Node) *time.Loca
 // objectNamePattern matches the name of any object with replicas.
 var objectNamePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []hold.Workload {
+func (d *calendarDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, namespace string) []hold.Workload {
 	var all []hold.Workload
 	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) {
 		var text string
@@ -139,7 +139,7 @@ func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, n
 }
 
 // scheduleItemsFromYAML decodes a list and rejects an empty one.
-func (d *scheduleDecoder) scheduleItemsFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
+func (d *calendarDecoder) scheduleItemsFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
 	d.RejectEmpty(path, n)
 }
@@ -164,7 +164,7 @@ func parseMoment(text string, zone *time.Location, formats []string) (time.Time,
 }
 
 // scheduleMomentFromYAML decodes a point in time, with an offset or on the clocks of the zone.
-func (d *scheduleDecoder) scheduleMomentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
+func (d *calendarDecoder) scheduleMomentFromYAML(path string, n *yaml.Node, zone *time.Location) time.Time {
 	const want = "a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return time.Time{}

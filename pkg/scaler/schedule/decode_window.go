@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
+func (d *calendarDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window
 	d.RejectLong(path, n, maxWindows)
 	if d.HasFault(path) {
@@ -27,7 +27,7 @@ func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *
 	return all
 }
 
-func (d *scheduleDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
+func (d *calendarDecoder) scheduleWindowFromYAML(path string, n *yaml.Node, s *Schedule) Window {
 	var w Window
 	var minReplicas, maxReplicas int
 	before := len(d.Faults)
@@ -63,7 +63,7 @@ var windowKinds = []struct{ needs, may []string }{
 }
 
 // validateWindowKind rejects a window without times, and a window that mixes two ways to write them.
-func (d *scheduleDecoder) validateWindowKind(path string) {
+func (d *calendarDecoder) validateWindowKind(path string) {
 	chosen := -1
 	for i, kind := range windowKinds {
 		for _, key := range append(slices.Clone(kind.needs), kind.may...) {
@@ -87,7 +87,7 @@ func (d *scheduleDecoder) validateWindowKind(path string) {
 const maxWindowName = 80
 
 // completeScheduleWindow checks keys that depend on each other, and sets the window's starts.
-func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
+func (d *calendarDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
 	if plaintext.Clean(w.Name) != w.Name || utf8.RuneCountInString(w.Name) > maxWindowName {
 		d.AddFault(path+".name", "has control characters or more than %d characters", maxWindowName)
@@ -125,12 +125,12 @@ func (w *Window) windowWallDuration() time.Duration {
 }
 
 // exceptionSkipsWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
-func (d *scheduleDecoder) exceptionSkipsWindow(w *Window) bool {
+func (d *calendarDecoder) exceptionSkipsWindow(w *Window) bool {
 	since, _ := w.From.ZoneBounds()
 	return since.Equal(w.From) && zonedWallTime(since, w.From.Location()).After(zonedWallTime(since.Add(-1), w.From.Location()).Add(1))
 }
 
-func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
+func (d *calendarDecoder) validateOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
 	case length == 0 && d.exceptionSkipsWindow(w):
 		d.AddFault(path+".to", "is the time of from: the clocks of %s jump over both, to %s", s.Zone, w.From.In(s.Zone).Format(minuteFormat))
@@ -147,7 +147,7 @@ func (d *scheduleDecoder) validateOnceWindow(path string, w *Window, s *Schedule
 const searchYears = 41
 
 // parseCronStarts parses the cron pattern of a window and rejects windows that overlap themselves.
-func (d *scheduleDecoder) parseCronStarts(path string, w *Window) {
+func (d *calendarDecoder) parseCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
 	if fault := describeCronFault(w.Cron); fault != "" {
@@ -192,7 +192,7 @@ func parseCronPattern(text string) (*cron.SpecSchedule, error) {
 
 var timeOfDayPattern = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
-func (d *scheduleDecoder) timeOfDayFromYAML(path string, n *yaml.Node, end bool) TimeOfDay {
+func (d *calendarDecoder) timeOfDayFromYAML(path string, n *yaml.Node, end bool) TimeOfDay {
 	const want = "a time of day such as 08:00"
 	if !d.ValidateScalar(path, n, want, "!!str") {
 		return 0
@@ -211,7 +211,7 @@ func (d *scheduleDecoder) timeOfDayFromYAML(path string, n *yaml.Node, end bool)
 }
 
 // weekdaysFromYAML decodes days of the week and ranges such as mon-fri.
-func (d *scheduleDecoder) weekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
+func (d *calendarDecoder) weekdaysFromYAML(path string, n *yaml.Node) []time.Weekday {
 	var all []time.Weekday
 	d.scheduleItemsFromYAML(path, n, func(path string, n *yaml.Node) {
 		first, last, ranged := strings.Cut(strings.ToLower(n.Value), "-")
@@ -234,7 +234,7 @@ func (d *scheduleDecoder) weekdaysFromYAML(path string, n *yaml.Node) []time.Wee
 	return slices.Compact(all)
 }
 
-func (d *scheduleDecoder) rampFromYAML(path string, n *yaml.Node) Ramp {
+func (d *calendarDecoder) rampFromYAML(path string, n *yaml.Node) Ramp {
 	var r Ramp
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"over": d.Duration(&r.Over, minRampStep, maxFor), "steps": d.Integer(&r.Steps, 1, maxRampSteps)})
 	if d.HasFault(path) {

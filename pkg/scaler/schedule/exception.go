@@ -134,7 +134,7 @@ func (s *Schedule) listMissingStarts(from, to time.Time) []string {
 }
 
 // exceptionsFromYAML decodes a list of dates, and of mappings with a date and the window to use.
-func (d *scheduleDecoder) exceptionsFromYAML(path string, n *yaml.Node) []Exception {
+func (d *calendarDecoder) exceptionsFromYAML(path string, n *yaml.Node) []Exception {
 	var all []Exception
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
 		var e Exception
@@ -156,7 +156,7 @@ func (d *scheduleDecoder) exceptionsFromYAML(path string, n *yaml.Node) []Except
 }
 
 // calendarDateFromYAML decodes a date; the zero Date with a fault.
-func (d *scheduleDecoder) calendarDateFromYAML(path string, n *yaml.Node) Date {
+func (d *calendarDecoder) calendarDateFromYAML(path string, n *yaml.Node) Date {
 	const want = "a date such as 2026-12-24"
 	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
 		return Date{}
@@ -170,7 +170,7 @@ func (d *scheduleDecoder) calendarDateFromYAML(path string, n *yaml.Node) Date {
 }
 
 // resolveExceptions finds the windows that exceptions use.
-func (d *scheduleDecoder) resolveExceptions(path string, s *Schedule) {
+func (d *calendarDecoder) resolveExceptions(path string, s *Schedule) {
 	for i := range s.Except {
 		e := &s.Except[i]
 		if e.Use == "" || e.Use == UseNone {

@@ -20,8 +20,8 @@ func WriteTable(out io.Writer, rows []PreviewRow) error {
 	_, _ = fmt.Fprintln(w, "FROM\tTO\tZONE\tWORKLOAD\tMINREPLICAS\tMAXREPLICAS\tSCHEDULE\tWINDOW\tNOTES")
 	for _, r := range rows {
 		cells := []string{
-			formatPreviewTime(r.From), formatPreviewTime(r.To), previewWordCell(r.Zone), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
-			r.minReplicasCell(), maxReplicasCell(r.MaxReplicas), previewWordCell(r.Schedule), previewWordCell(r.Window), strings.Join(r.previewNotesCell(), "; "),
+			formatPreviewTime(r.From), formatPreviewTime(r.To), formatPreviewWordCell(r.Zone), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
+			r.minReplicasCell(), formatPreviewMaximumCell(r.MaxReplicas), formatPreviewWordCell(r.Schedule), formatPreviewWordCell(r.Window), strings.Join(r.previewNotesCell(), "; "),
 		}
 		for i := range cells {
 			cells[i] = plaintext.Clean(cells[i])
@@ -69,16 +69,16 @@ func (r *PreviewRow) previewNotesCell() []string {
 	return r.Notes
 }
 
-// maxReplicasCell returns the cell of a maximum; 0 is no maximum.
-func maxReplicasCell(n int32) string {
+// formatPreviewMaximumCell returns the cell of a maximum; 0 is no maximum.
+func formatPreviewMaximumCell(n int32) string {
 	if n == 0 {
 		return "-"
 	}
 	return strconv.Itoa(int(n))
 }
 
-// previewWordCell returns s, or a dash if s is empty: programs split the table at spaces.
-func previewWordCell(s string) string {
+// formatPreviewWordCell returns s, or a dash if s is empty: programs split the table at spaces.
+func formatPreviewWordCell(s string) string {
 	if s == "" {
 		return "-"
 	}

@@ -1,4 +1,5 @@
-// Package schedule computes the replicas that a calendar sets for workloads at a time.
+// Package schedule decodes calendars (cron patterns, windows, ramps, time zones), computes the replicas that they set for workloads at a
+// time, and previews them.
 package schedule
 
 import (

@@ -94,7 +94,7 @@ func TestSeveralMetrics(t *testing.T) {
 			for range 2 * steadyLooks {
 				s.lookAtAll(tc.calm)
 			}
-			var last Decision
+			var last LaneDecision
 			for range 4 {
 				last = s.lookAtAll(tc.surging)
 			}
@@ -114,7 +114,7 @@ func TestSeveralMetrics(t *testing.T) {
 func surgeReadings(all ...func(*laneSim) Reading) []func(*laneSim) Reading { return all }
 
 // lookAtAll makes a look at several metrics, a second after the last.
-func (s *laneSim) lookAtAll(metrics []func(*laneSim) Reading) Decision {
+func (s *laneSim) lookAtAll(metrics []func(*laneSim) Reading) LaneDecision {
 	s.observed.Now = s.observed.Now.Add(lookInterval)
 	s.observed.Readings = nil
 	for _, read := range metrics {

@@ -21,30 +21,30 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
-// APIReader reads custom and external metrics through kube-apiserver. It reads no resource metrics: kubelets measure them every 10 to
+// LaneMetricReader reads custom and external metrics through kube-apiserver. It reads no resource metrics: kubelets measure them every 10 to
 // 15 seconds, so that the lane gains nothing.
-type APIReader struct {
+type LaneMetricReader struct {
 	client rest.Interface
 	mapper meta.RESTMapper
 }
 
-var _ MetricsReader = (*APIReader)(nil)
+var _ MetricsReader = (*LaneMetricReader)(nil)
 
 var errUnread = errors.New("the surge lane reads no resource metrics")
 
-// NewAPIReader returns a reader with a client of its own. mapper knows the objects that Object metrics name.
-func NewAPIReader(config *rest.Config, mapper meta.RESTMapper) (*APIReader, error) {
+// NewLaneMetricReader returns a reader with a client of its own. mapper knows the objects that Object metrics name.
+func NewLaneMetricReader(config *rest.Config, mapper meta.RESTMapper) (*LaneMetricReader, error) {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return replicaChooser{next} })
 	client, err := kube.NewClient(config)
 	if err != nil {
 		return nil, err
 	}
-	return &APIReader{client.CoreV1().RESTClient(), mapper}, nil
+	return &LaneMetricReader{client.CoreV1().RESTClient(), mapper}, nil
 }
 
 // ReadMetrics implements MetricsReader.
-func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
+func (r *LaneMetricReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
 	choice := &replicaChoice{other: otherThan}
 	ctx = contextWithReplicaChoice(ctx, choice)
 	readings := make([]Reading, len(a.Spec.Metrics))
@@ -66,7 +66,7 @@ func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizontal
 }
 
 // readSurgePodsMetric reads a metric of the pods that a selector selects.
-func (r *APIReader) readSurgePodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+func (r *LaneMetricReader) readSurgePodsMetric(ctx context.Context, namespace, selector string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	values, err := r.listCustomMetric(ctx, metric.Selector, map[string]string{"labelSelector": selector},
 		"namespaces", namespace, "pods", "*", metric.Name)
 	reading := Reading{Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
@@ -77,7 +77,7 @@ func (r *APIReader) readSurgePodsMetric(ctx context.Context, namespace, selector
 	return reading, err
 }
 
-func (r *APIReader) readSurgeObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
+func (r *LaneMetricReader) readSurgeObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
 	kind := schema.FromAPIVersionAndKind(m.DescribedObject.APIVersion, m.DescribedObject.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *APIReader) readSurgeObjectMetric(ctx context.Context, namespace string,
 	return reading, nil
 }
 
-func (r *APIReader) readSurgeExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
+func (r *LaneMetricReader) readSurgeExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	selector, err := formatMetricSelector(metric.Selector)
 	if err != nil {
 		return Reading{}, err
@@ -125,7 +125,7 @@ func (r *APIReader) readSurgeExternalMetric(ctx context.Context, namespace strin
 }
 
 // listCustomMetric returns the values at a path of custom.metrics.k8s.io.
-func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.LabelSelector, params map[string]string, path ...string) ([]custommetrics.MetricValue, error) {
+func (r *LaneMetricReader) listCustomMetric(ctx context.Context, selector *metav1.LabelSelector, params map[string]string, path ...string) ([]custommetrics.MetricValue, error) {
 	text, err := formatMetricSelector(selector)
 	if err != nil {
 		return nil, err

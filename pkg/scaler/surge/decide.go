@@ -47,8 +47,8 @@ const (
 	ReasonMisread   = "SurgeMisread"
 )
 
-// Decision is the decision of a look.
-type Decision struct {
+// LaneDecision is the decision of a look.
+type LaneDecision struct {
 	// Place reports whether a hold is placed or changed, to Memory.Raise. IsNew is set for the first hold of a raise.
 	Place, IsNew bool
 	// LooksAgain asks for a second look within the second: a surge may have begun, a raise follows the metric, or the workload may wake.
@@ -89,8 +89,8 @@ const (
 )
 
 // Decide returns the decision about an autoscaler, from an observation and the memory of the look before.
-func Decide(o Observed, before Memory) Decision {
-	d := Decision{Memory: cloneLaneMemory(before)}
+func Decide(o LaneAutoscaler, before Memory) LaneDecision {
+	d := LaneDecision{Memory: cloneLaneMemory(before)}
 	o.removeUnreadMetrics()
 	d.noteGoodAnswers(&o)
 	d.noteSurgeHold(&o)
@@ -117,7 +117,7 @@ func Decide(o Observed, before Memory) Decision {
 }
 
 // noteGoodAnswers notes whether the answers are good, and the longest windows. After an outage the good answers begin anew.
-func (d *Decision) noteGoodAnswers(o *Observed) {
+func (d *LaneDecision) noteGoodAnswers(o *LaneAutoscaler) {
 	m := &d.Memory
 	if o.hasFailedSurgeReading() {
 		if m.FailedSince.IsZero() {
@@ -130,10 +130,10 @@ func (d *Decision) noteGoodAnswers(o *Observed) {
 	}
 	m.FailedSince = time.Time{}
 	known := m.Metrics
-	m.Metrics = make([]MetricMemory, len(o.Readings))
+	m.Metrics = make([]LaneMetricMemory, len(o.Readings))
 	for i, r := range o.Readings {
 		metric := o.Autoscaler.Spec.Metrics[i].String()
-		if at := slices.IndexFunc(known, func(k MetricMemory) bool { return k.Metric == metric }); at >= 0 {
+		if at := slices.IndexFunc(known, func(k LaneMetricMemory) bool { return k.Metric == metric }); at >= 0 {
 			m.Metrics[i] = known[at]
 			known = slices.Delete(known, at, at+1)
 		}
@@ -142,12 +142,12 @@ func (d *Decision) noteGoodAnswers(o *Observed) {
 }
 
 // hasFailedSurgeReading reports whether a metric that the lane reads has no answer.
-func (o *Observed) hasFailedSurgeReading() bool {
+func (o *LaneAutoscaler) hasFailedSurgeReading() bool {
 	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil })
 }
 
 // noteSurgeHold adopts the hold of an earlier leader, and ends an expired raise. A hold that another client undid stops the lane for a while.
-func (d *Decision) noteSurgeHold(o *Observed) {
+func (d *LaneDecision) noteSurgeHold(o *LaneAutoscaler) {
 	m := &d.Memory
 	m.Raises = slices.DeleteFunc(m.Raises, func(at time.Time) bool { return o.Now.Sub(at) >= budgetPeriod })
 	if m.Raise != nil && !o.Now.Before(m.Raise.Until) {
@@ -164,7 +164,7 @@ func (d *Decision) noteSurgeHold(o *Observed) {
 	isUndone := len(h.Status.Yielded) > 0 || h.Status.State == hold.RolledBack || h.Spec.Paused
 	switch {
 	case isUndone:
-		d.stopAfterUndoneHold(o, describeUndoneHold(h))
+		d.stopAfterUndoneHold(o, describeUndoneRaise(h))
 	case m.Raise != nil:
 		m.Raise.IsSeen = m.Raise.IsSeen || h.DeletionTimestamp == nil
 	case !h.IsOver(o.Now) && h.Spec.Until != nil:
@@ -184,7 +184,7 @@ func (m *Memory) isSurgeHoldReleased(h *hold.Object, now time.Time) bool {
 }
 
 // stopAfterUndoneHold stops the lane for a while, and tells it once.
-func (d *Decision) stopAfterUndoneHold(o *Observed, cause string) {
+func (d *LaneDecision) stopAfterUndoneHold(o *LaneAutoscaler, cause string) {
 	m := &d.Memory
 	m.Raise = nil
 	if !o.Now.Before(m.OffUntil) {
@@ -194,8 +194,8 @@ func (d *Decision) stopAfterUndoneHold(o *Observed, cause string) {
 	m.OffUntil = o.Now.Add(offFor)
 }
 
-// describeUndoneHold returns why a hold does not count.
-func describeUndoneHold(h *hold.Object) string {
+// describeUndoneRaise returns why a hold does not count.
+func describeUndoneRaise(h *hold.Object) string {
 	switch {
 	case h.Spec.Paused:
 		return "it is paused"
@@ -206,7 +206,7 @@ func describeUndoneHold(h *hold.Object) string {
 }
 
 // noteFollowedRaises notes that the autoscaler came to observed raises, or did not in time.
-func (d *Decision) noteFollowedRaises(o *Observed) {
+func (d *LaneDecision) noteFollowedRaises(o *LaneAutoscaler) {
 	d.Memory.Expected = slices.DeleteFunc(d.Memory.Expected, func(expected Raise) bool {
 		after := o.Now.Sub(expected.Began)
 		switch {
@@ -226,7 +226,7 @@ func (d *Decision) noteFollowedRaises(o *Observed) {
 }
 
 // findRaiseObstacle returns why the lane may not raise now; empty: it may.
-func (d *Decision) findRaiseObstacle(o *Observed) Skip {
+func (d *LaneDecision) findRaiseObstacle(o *LaneAutoscaler) Skip {
 	m := &d.Memory
 	switch {
 	case kube.FindScaledObject(o.Autoscaler) != "":
@@ -252,7 +252,7 @@ func (d *Decision) findRaiseObstacle(o *Observed) Skip {
 }
 
 // noteWishAgreement adds a look to the row of looks that find a surge, or ends the row.
-func (d *Decision) noteWishAgreement(o *Observed, w surgeWish) {
+func (d *LaneDecision) noteWishAgreement(o *LaneAutoscaler, w surgeWish) {
 	a := d.Memory.Agreement
 	if !w.isSurge {
 		d.Memory.Agreement = Agreement{}
@@ -290,14 +290,14 @@ func (a *Agreement) noteStableWish(replicas int32, now time.Time, stabilization 
 }
 
 // isWindowShortened reports whether the adapter shortened the window of the wish: it found a step that chance does not explain.
-func (d *Decision) isWindowShortened(w surgeWish) bool {
+func (d *LaneDecision) isWindowShortened(w surgeWish) bool {
 	return w.reading.Window > 0 && float64(w.reading.Window) <= shortenedShare*float64(d.Memory.Metrics[w.metric].Longest)
 }
 
 // isDemandCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
 // shortened window, or in three samples in a row with windows that do not overlap. Values over overlapping windows are one observation. Each look
 // of a row asks for another replica of the adapter than the look before, so that a wrong one cannot raise alone.
-func (d *Decision) isDemandCertain(o *Observed, w surgeWish) bool {
+func (d *LaneDecision) isDemandCertain(o *LaneAutoscaler, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
 	if w.isWake { // the autoscaler asks for as much at its next look, after any load before
@@ -323,7 +323,7 @@ func (d *Decision) isDemandCertain(o *Observed, w surgeWish) bool {
 // The demand is complete as soon as it has risen, two different samples agree, and the look before them, mostly of the same replica as the
 // latest, is within the tolerance: two replicas may agree by chance on their ways up. Else an interval must have passed; two if the looks
 // still differ by more than the tolerance, perhaps because one replica of the adapter lags.
-func (d *Decision) isDemandComplete(o *Observed, w surgeWish) bool {
+func (d *LaneDecision) isDemandComplete(o *LaneAutoscaler, w surgeWish) bool {
 	m, a := &d.Memory.Metrics[w.metric], d.Memory.Agreement
 	tolerance, change := hpa.DefaultSettings(hpaMinor).Tolerance, math.Abs(a.Demand-a.Before)
 	hasRisen, stands := min(a.Before, a.Demand) >= (1+tolerance)*a.First, math.Abs(a.Demand-a.Earlier) <= tolerance*a.Earlier
@@ -336,12 +336,12 @@ func (d *Decision) isDemandComplete(o *Observed, w surgeWish) bool {
 }
 
 // hasYoungRaise reports whether a raise is in its first period: the autoscaler may not have looked yet.
-func (d *Decision) hasYoungRaise(o *Observed) bool {
+func (d *LaneDecision) hasYoungRaise(o *LaneAutoscaler) bool {
 	return d.Memory.Raise != nil && o.Now.Sub(d.Memory.Raise.Began) < hpaPeriod
 }
 
 // replicasBeforeSurge returns the replicas that the autoscaler itself wanted last, as far as the lane knows.
-func (d *Decision) replicasBeforeSurge(o *Observed) int32 {
+func (d *LaneDecision) replicasBeforeSurge(o *LaneAutoscaler) int32 {
 	if d.Memory.Raise != nil {
 		return d.Memory.Raise.From
 	}
@@ -350,7 +350,7 @@ func (d *Decision) replicasBeforeSurge(o *Observed) int32 {
 
 // raiseForSurgeWish begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
 // rises, as part of the same raise.
-func (d *Decision) raiseForSurgeWish(o *Observed, w surgeWish) {
+func (d *LaneDecision) raiseForSurgeWish(o *LaneAutoscaler, w surgeWish) {
 	m := &d.Memory
 	to := Raise{Replicas: m.Agreement.Low, From: o.Replicas, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
 	switch {
@@ -379,7 +379,7 @@ func (d *Decision) raiseForSurgeWish(o *Observed, w surgeWish) {
 }
 
 // skipForSurgeBudget leaves a raise to the autoscaler, and tells it once in a period.
-func (d *Decision) skipForSurgeBudget(o *Observed, to Raise) {
+func (d *LaneDecision) skipForSurgeBudget(o *LaneAutoscaler, to Raise) {
 	m := &d.Memory
 	d.Skip = SkipBudget
 	if m.BudgetToldAt.IsZero() || o.Now.Sub(m.BudgetToldAt) >= budgetPeriod {
@@ -390,7 +390,7 @@ func (d *Decision) skipForSurgeBudget(o *Observed, to Raise) {
 }
 
 // needsHoldExtension reports whether a hold ends before the autoscaler looked, and the wish still stands.
-func (d *Decision) needsHoldExtension(o *Observed, w surgeWish) bool {
+func (d *LaneDecision) needsHoldExtension(o *LaneAutoscaler, w surgeWish) bool {
 	r, status := d.Memory.Raise, o.Autoscaler.Status
 	hasAgreed := status.CurrentReplicas >= r.Replicas && status.DesiredReplicas >= r.Replicas
 	isEnding := r.Until.Sub(o.Now) <= hpaPeriod && o.Now.Add(holdFor).Sub(r.Began) <= maxHoldFor

@@ -18,13 +18,13 @@ import (
 
 // laneSim is an autoscaler with 2 pods and a target of 20 a pod, which the tests change from look to look.
 type laneSim struct {
-	observed Observed
+	observed LaneAutoscaler
 	memory   Memory
 	notices  []string
 }
 
 func newLaneSim() *laneSim {
-	s := &laneSim{observed: Observed{
+	s := &laneSim{observed: LaneAutoscaler{
 		Autoscaler: &autoscalingv2.HorizontalPodAutoscaler{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "hpa-1"},
 			Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
@@ -63,7 +63,7 @@ func (s *laneSim) readTotal(total float64, window time.Duration) Reading {
 }
 
 // look makes a look, a second after the last.
-func (s *laneSim) look(r Reading) Decision {
+func (s *laneSim) look(r Reading) LaneDecision {
 	s.observed.Now = s.observed.Now.Add(lookInterval)
 	if r.Newest.IsZero() && r.Err == nil {
 		r.Newest = s.observed.Now
@@ -90,7 +90,7 @@ const steadyLooks = 62
 const completeLooks = 4
 
 // step lets the load step to 400, and returns the decision of the look that raises.
-func (s *laneSim) step() Decision {
+func (s *laneSim) step() LaneDecision {
 	s.settle(400, 4*time.Second, completeLooks-1)
 	return s.look(s.readTotal(400, 4*time.Second))
 }

@@ -20,15 +20,15 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 		"notify": func(path string, n *yaml.Node) { c.Notify = d.DecodeTexts(path, n) },
 		"autoscalers": func(path string, n *yaml.Node) {
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-				c.Autoscalers = append(c.Autoscalers, decodeAutoscalerRule(d, path, n))
+				c.Autoscalers = append(c.Autoscalers, decodeLaneAutoscaler(d, path, n))
 			})
 		},
 	})
 	return c
 }
 
-// decodeAutoscalerRule decodes an element of autoscalers.
-func decodeAutoscalerRule(d *strict.Decoder, path string, n *yaml.Node) AutoscalerRule {
+// decodeLaneAutoscaler decodes an element of autoscalers.
+func decodeLaneAutoscaler(d *strict.Decoder, path string, n *yaml.Node) AutoscalerRule {
 	var r AutoscalerRule
 	maximum := 0
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{

@@ -231,7 +231,7 @@ func (l *Lane) lookAtAutoscalerTwice(ctx context.Context, m laneMember) (again b
 }
 
 // decideSafely observes and decides. A panic fails this look alone.
-func (l *Lane) decideSafely(ctx context.Context, m laneMember) (o Observed, d Decision, err error) {
+func (l *Lane) decideSafely(ctx context.Context, m laneMember) (o LaneAutoscaler, d LaneDecision, err error) {
 	defer l.Metrics.panics.Catch(ctx, &err, func() []any { return []any{"namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name} })
 	if o, err = l.observeAutoscaler(ctx, m); err == nil {
 		d = Decide(o, *m.memory)
@@ -240,19 +240,19 @@ func (l *Lane) decideSafely(ctx context.Context, m laneMember) (o Observed, d De
 }
 
 // lookAtAutoscalerOnce observes, decides, and places the hold. A look that failed has no decision.
-func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) Decision {
+func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) LaneDecision {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	o, d, err := l.decideSafely(ctx, m)
 	if err != nil {
 		l.Metrics.looks.WithLabelValues("error").Inc()
 		klog.FromContext(ctx).V(1).Info("Autoscaler cannot be observed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name, "err", err)
-		return Decision{}
+		return LaneDecision{}
 	}
 	if d.Place && o.Mode == ModeAct {
 		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
 			l.tellUnplacedHold(ctx, m, err)
-			return Decision{} // the memory of before: the next look tries again
+			return LaneDecision{} // the memory of before: the next look tries again
 		}
 		d.Memory.UnplacedToldAt = time.Time{}
 	}
@@ -274,9 +274,9 @@ func (l *Lane) tellUnplacedHold(ctx context.Context, m laneMember, err error) {
 }
 
 // observeAutoscaler reads the inputs of a decision.
-func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed, err error) {
+func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o LaneAutoscaler, err error) {
 	a, t := m.autoscaler, workloadOfAutoscaler(m.autoscaler)
-	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now(), IsShared: m.isShared}
+	o = LaneAutoscaler{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now(), IsShared: m.isShared}
 	scale, err := l.Reader.GetScale(ctx, t)
 	if err != nil || scale == nil {
 		return o, err // without a workload there are 0 replicas

@@ -487,7 +487,7 @@ func TestAPIReader(t *testing.T) {
 		external("orders", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "a"}}), external("none", nil), external("unknown", nil),
 		autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
 	)
-	reader, err := NewAPIReader(&rest.Config{Host: server.URL}, mapper)
+	reader, err := NewLaneMetricReader(&rest.Config{Host: server.URL}, mapper)
 	if err != nil {
 		t.Fatal(err)
 	}

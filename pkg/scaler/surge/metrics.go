@@ -48,7 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 }
 
 // countLaneDecision counts a look and its decision.
-func (m *Metrics) countLaneDecision(mode Mode, d Decision) {
+func (m *Metrics) countLaneDecision(mode Mode, d LaneDecision) {
 	m.looks.WithLabelValues(cmp.Or(string(d.Skip), "success")).Inc()
 	if d.IsNew {
 		m.raises.WithLabelValues(string(mode)).Inc()

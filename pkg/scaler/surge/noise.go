@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// MetricMemory is the memory of one metric: its longest window, and its steady demand.
+// LaneMetricMemory is the memory of one metric: its longest window, and its steady demand.
 //
 // The demand is the number of replicas that the metric wants, before it is rounded. Over a window of length L it is a mean of
 // increments. Each second the window gains increments and loses as many old ones, so that the demand moves by d with
@@ -16,7 +16,7 @@ import (
 //
 // where v is the variance of the increments of a second, in any unit of the metric, and whether requests come alone, in
 // batches or by the clock. A metric without windows has the variance d²/2.
-type MetricMemory struct {
+type LaneMetricMemory struct {
 	Metric        string        // the specification that the memory belongs to
 	Longest       time.Duration // longest window
 	LongestSeenAt time.Time
@@ -50,9 +50,9 @@ const (
 )
 
 // noteMetricWindow notes the window of an answer. Another metric, or a longest window that did not come again, begins a new memory.
-func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now time.Time) {
+func (m *LaneMetricMemory) noteMetricWindow(metric string, window time.Duration, now time.Time) {
 	if m.Metric != metric || now.Sub(m.LongestSeenAt) > longestFor {
-		*m = MetricMemory{Metric: metric}
+		*m = LaneMetricMemory{Metric: metric}
 	}
 	if 2*window <= m.Window {
 		m.ShrunkAt, m.Shortest = now, window
@@ -68,7 +68,7 @@ func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now
 
 // noteSteadyDemand learns from a demand over a window close to the longest. A step of the load is no noise: what was learned while the
 // adapter had not found it yet is forgotten.
-func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time) {
+func (m *LaneMetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time) {
 	if float64(r.Window) < steadyShare*float64(m.Longest) {
 		m.interruptSteadyDemand(now)
 		return
@@ -89,12 +89,12 @@ func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time
 }
 
 // interruptSteadyDemand notes that the demand of now is not comparable with those before.
-func (m *MetricMemory) interruptSteadyDemand(now time.Time) {
+func (m *LaneMetricMemory) interruptSteadyDemand(now time.Time) {
 	m.SteadyAt, m.ShortAt = time.Time{}, now
 }
 
 // addDemandNoise adds the noise of a time.
-func (m *MetricMemory) addDemandNoise(n noiseSum) {
+func (m *LaneMetricMemory) addDemandNoise(n noiseSum) {
 	m.Recent[1].Squares += n.Squares
 	m.Recent[1].Seconds += n.Seconds
 	if m.Recent[1].Seconds < noiseDelay.Seconds() {
@@ -107,7 +107,7 @@ func (m *MetricMemory) addDemandNoise(n noiseSum) {
 
 // scoreDemand returns by how many standard deviations a demand over a window exceeds the steady demand, or the replicas if these are
 // fewer: the autoscaler has seen that the demand fell. It is 0 while too little is known, and infinite if the demand never varied.
-func (m *MetricMemory) scoreDemand(demand float64, window time.Duration, replicas int32) float64 {
+func (m *LaneMetricMemory) scoreDemand(demand float64, window time.Duration, replicas int32) float64 {
 	steady := min(m.SteadyDemand, float64(replicas))
 	if demand <= steady {
 		return 0
@@ -119,7 +119,7 @@ func (m *MetricMemory) scoreDemand(demand float64, window time.Duration, replica
 //
 // Over a window the demand is a count of independent batches, of size v/steady each. A Poisson count has a longer tail than a normal
 // one. The score is the root of its likelihood ratio, √(2 (k ln(k/k₀) - k + k₀)), for k batches where k₀ are expected.
-func (m *MetricMemory) scoreDemandChange(steady, demand float64, window time.Duration) float64 {
+func (m *LaneMetricMemory) scoreDemandChange(steady, demand float64, window time.Duration) float64 {
 	seconds := m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds
 	if demand == steady || seconds < settleFor.Seconds()/2 {
 		return 0

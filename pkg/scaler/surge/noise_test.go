@@ -45,14 +45,14 @@ func TestSurgeAboveNoise(t *testing.T) {
 func TestScoreOfCount(t *testing.T) {
 	t.Parallel()
 	// 40 requests/s at a target of 20: the demand is 2, and the increments of a second have the variance 40/20².
-	m := MetricMemory{Longest: time.Minute, SteadyDemand: 2, Noise: noiseSum{40.0 / 400 * 600, 600}}
+	m := LaneMetricMemory{Longest: time.Minute, SteadyDemand: 2, Noise: noiseSum{40.0 / 400 * 600, 600}}
 	got := m.scoreDemand(4, 4*time.Second, 2) // 320 requests where 160 are expected
 	if want := math.Sqrt(2 * (320*math.Log(2) - 160)); math.Abs(got-want) > 1e-9 {
 		t.Errorf("score %g, want %g", got, want)
 	}
 	for name, score := range map[string]float64{
 		"no more demand":      m.scoreDemand(2, 4*time.Second, 2),
-		"too little is known": (&MetricMemory{SteadyDemand: 2, Noise: noiseSum{Seconds: 10}}).scoreDemand(40, 0, 2),
+		"too little is known": (&LaneMetricMemory{SteadyDemand: 2, Noise: noiseSum{Seconds: 10}}).scoreDemand(40, 0, 2),
 	} {
 		if score != 0 {
 			t.Errorf("%s: score %g", name, score)

@@ -14,8 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Observed is all that the lane knows about an autoscaler at a look. Decide changes nothing of it.
-type Observed struct {
+// LaneAutoscaler is all that the lane knows about an autoscaler at a look. Decide changes nothing of it.
+type LaneAutoscaler struct {
 	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	Replicas   int32         // of the target's scale
 	Pods       []*corev1.Pod // of the target
@@ -48,8 +48,8 @@ type Memory struct {
 	// GoodSince is the begin of the good answers; zero: there was none yet. FailedSince is the first failure since the last good
 	// answer; zero: the last answer was good.
 	GoodSince, FailedSince time.Time
-	Metrics                []MetricMemory // of the autoscaler, in their order
-	Replicas               int32          // at the latest look that taught a steady demand
+	Metrics                []LaneMetricMemory // of the autoscaler, in their order
+	Replicas               int32              // at the latest look that taught a steady demand
 	Agreement              Agreement
 	Raise                  *Raise // in force, or in the mode observe supposed to be; nil: none
 	// Raises are the times of the raises within the budget's period.
@@ -103,7 +103,7 @@ func cloneLaneMemory(m Memory) Memory {
 
 // removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. At zero it removes failed
 // metrics beside others too: metrics of the workload's own pods have no answer there. The autoscaler is changed in a copy.
-func (o *Observed) removeUnreadMetrics() {
+func (o *LaneAutoscaler) removeUnreadMetrics() {
 	all, isAnswered := o.Autoscaler.Spec.Metrics, func(r Reading) bool { return r.Err == nil }
 	mayFail := o.Replicas == 0 && slices.ContainsFunc(o.Readings, isAnswered)
 	isRemoved := func(r Reading) bool { return r.IsUnread || mayFail && !isAnswered(r) }
@@ -121,7 +121,7 @@ func (o *Observed) removeUnreadMetrics() {
 }
 
 // findSurgeHold returns the lane's hold on the workload, or nil. A person may have given another object the same ID.
-func (o *Observed) findSurgeHold() *hold.Object {
+func (o *LaneAutoscaler) findSurgeHold() *hold.Object {
 	i := slices.IndexFunc(o.Holds, o.isSurgeHold)
 	if i < 0 {
 		return nil
@@ -130,12 +130,12 @@ func (o *Observed) findSurgeHold() *hold.Object {
 }
 
 // isSurgeHold reports whether a hold is the lane's.
-func (o *Observed) isSurgeHold(h hold.Object) bool {
+func (o *LaneAutoscaler) isSurgeHold(h hold.Object) bool {
 	return h.HoldID() == HoldID && h.Name == hold.ObjectName(workloadOfAutoscaler(o.Autoscaler), HoldID)
 }
 
 // isWorkloadHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
-func (o *Observed) isWorkloadHeldByPerson() bool {
+func (o *LaneAutoscaler) isWorkloadHeldByPerson() bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		id := h.HoldID()
 		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, hold.SchedulePrefix) || strings.HasPrefix(id, hold.EventPrefix)
@@ -144,18 +144,18 @@ func (o *Observed) isWorkloadHeldByPerson() bool {
 }
 
 // scaledItselfToZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
-func (o *Observed) scaledItselfToZero() bool {
+func (o *LaneAutoscaler) scaledItselfToZero() bool {
 	return hpa.IsOwnZero(o.Autoscaler, hpa.DefaultSettings(hpaMinor))
 }
 
 // isScaleUpDisabled reports whether the autoscaler's behavior forbids to scale up.
-func (o *Observed) isScaleUpDisabled() bool {
+func (o *LaneAutoscaler) isScaleUpDisabled() bool {
 	b := o.Autoscaler.Spec.Behavior
 	return b != nil && b.ScaleUp != nil && b.ScaleUp.SelectPolicy != nil && *b.ScaleUp.SelectPolicy == autoscalingv2.DisabledPolicySelect
 }
 
 // scaleUpStabilization returns the time for which the autoscaler's behavior wants a wish to last.
-func (o *Observed) scaleUpStabilization() time.Duration {
+func (o *LaneAutoscaler) scaleUpStabilization() time.Duration {
 	b := o.Autoscaler.Spec.Behavior
 	if b == nil || b.ScaleUp == nil || b.ScaleUp.StabilizationWindowSeconds == nil {
 		return 0
@@ -164,7 +164,7 @@ func (o *Observed) scaleUpStabilization() time.Duration {
 }
 
 // maxRaisedReplicas returns the highest number of a raise.
-func (o *Observed) maxRaisedReplicas() int32 {
+func (o *LaneAutoscaler) maxRaisedReplicas() int32 {
 	highest := min(o.Autoscaler.Spec.MaxReplicas, maxHoldReplicas)
 	if o.Terms.MaxReplicas > 0 {
 		highest = min(highest, o.Terms.MaxReplicas)

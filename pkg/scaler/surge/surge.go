@@ -1,8 +1,9 @@
 // The configuration and the terms of the lane.
 
-// Package surge is a fast lane up for autoscalers that opt in. The leader reads the metrics that an autoscaler names each second,
-// computes the autoscaler's wish with pkg/hpa, and places a hold as soon as a surge is certain. The autoscaler, which looks every 15
-// seconds and then obeys its policies, finds the pods already there, keeps them, and owns the way down.
+// Package surge is a fast lane up for autoscalers that opt in: it reads their metrics each second, and decides whether a hold raises
+// their replicas at once. The leader reads the metrics that an autoscaler names each second, computes the autoscaler's wish with
+// pkg/hpa, and places a hold as soon as a surge is certain. The autoscaler, which looks every 15 seconds and then obeys its policies,
+// finds the pods already there, keeps them, and owns the way down.
 //
 // Decide is the whole decision, as a pure function. In the mode observe the lane places no hold: Events, the command status, metrics and the log
 // show each raise that it would have made, and the seconds until the autoscaler made it.

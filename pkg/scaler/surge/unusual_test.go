@@ -38,7 +38,7 @@ func TestBesideUnreadMetric(t *testing.T) {
 				if a.Spec.Metrics = append(a.Spec.Metrics, *m.DeepCopy()); isFirst {
 					a.Spec.Metrics[0], a.Spec.Metrics[1] = a.Spec.Metrics[1], a.Spec.Metrics[0]
 				}
-				look := func(total float64, window time.Duration) Decision {
+				look := func(total float64, window time.Duration) LaneDecision {
 					all := surgeReadings(func(s *laneSim) Reading { return s.readTotal(total, window) }, func(*laneSim) Reading { return unread })
 					if isFirst {
 						all[0], all[1] = all[1], all[0]
@@ -48,7 +48,7 @@ func TestBesideUnreadMetric(t *testing.T) {
 				for range 2 * steadyLooks {
 					look(40, time.Minute)
 				}
-				var last Decision
+				var last LaneDecision
 				for range completeLooks {
 					last = look(400, 4*time.Second)
 				}

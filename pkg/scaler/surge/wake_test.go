@@ -149,7 +149,7 @@ func TestWakeBesideMetricsOfPods(t *testing.T) {
 		a.Spec.Metrics = append(newLaneSim().observed.Autoscaler.Spec.Metrics, a.Spec.Metrics...)
 	})
 	requests := Reading{Answer: hpa.Answer{Err: errors.New("404: no pods")}}
-	look := func(messages int64) Decision {
+	look := func(messages int64) LaneDecision {
 		return s.lookAtAll(surgeReadings(func(*laneSim) Reading { return requests }, func(*laneSim) Reading { return readQueue(messages) }))
 	}
 	for range 120 {

@@ -24,7 +24,7 @@ type surgeWish struct {
 }
 
 // computeLaneWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
-func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
+func (d *LaneDecision) computeLaneWish(o *LaneAutoscaler) (surgeWish, bool) {
 	if o.hasFailedSurgeReading() {
 		return surgeWish{}, false
 	}
@@ -38,7 +38,7 @@ func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
 	}
 	d.limitPodsOfSurgeBudget(o, decided.Metrics)
 	i := d.findWishMetric(o, decided.Metrics)
-	m, demand := decided.Metrics[i], measureMetricDemand(decided.Metrics[i], o.Replicas)
+	m, demand := decided.Metrics[i], computeLaneWish(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
 		replicas: min(m.Replicas, o.maxRaisedReplicas()), demand: demand, metric: i, reading: o.Readings[i],
 		score: d.scoreWishMetric(o, i, demand),
@@ -60,7 +60,7 @@ func (d *Decision) computeLaneWish(o *Observed) (surgeWish, bool) {
 
 // limitPodsOfSurgeBudget limits the ready pods that a target of the type Value multiplies to the workload's pods before a raise. The pods of a
 // raise or of a rollout are no further load, and such a wish would grow by its own pods.
-func (d *Decision) limitPodsOfSurgeBudget(o *Observed, metrics []hpa.MetricDecision) {
+func (d *LaneDecision) limitPodsOfSurgeBudget(o *LaneAutoscaler, metrics []hpa.MetricDecision) {
 	before := max(1, d.replicasBeforeSurge(o))
 	for i := range metrics {
 		m := &metrics[i]
@@ -73,13 +73,13 @@ func (d *Decision) limitPodsOfSurgeBudget(o *Observed, metrics []hpa.MetricDecis
 
 // findWishMetric returns the metric with the largest wish among metrics with a demand that is no chance; of all, if there is none. A restless metric
 // with a larger wish hides no surge of another.
-func (d *Decision) findWishMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
+func (d *LaneDecision) findWishMetric(o *LaneAutoscaler, metrics []hpa.MetricDecision) (found int) {
 	isFoundCertain := false
 	for i, m := range metrics {
 		if m.Err != nil {
 			continue
 		}
-		isCertain := m.Replicas > o.Replicas && d.scoreWishMetric(o, i, measureMetricDemand(m, o.Replicas)) >= minScore
+		isCertain := m.Replicas > o.Replicas && d.scoreWishMetric(o, i, computeLaneWish(m, o.Replicas)) >= minScore
 		if metrics[found].Err != nil || isCertain && !isFoundCertain || isCertain == isFoundCertain && m.Replicas > metrics[found].Replicas {
 			found, isFoundCertain = i, isCertain
 		}
@@ -88,7 +88,7 @@ func (d *Decision) findWishMetric(o *Observed, metrics []hpa.MetricDecision) (fo
 }
 
 // scoreWishMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
-func (d *Decision) scoreWishMetric(o *Observed, metric int, demand float64) float64 {
+func (d *LaneDecision) scoreWishMetric(o *LaneAutoscaler, metric int, demand float64) float64 {
 	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeSurge(o))
 }
 
@@ -99,7 +99,7 @@ func isValueTarget(m autoscalingv2.MetricSpec) bool {
 
 // learnSteadyDemands notes the demands of metrics that all pods have. After a change of the replicas an answer may still be that of the
 // pods before.
-func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision) {
+func (d *LaneDecision) learnSteadyDemands(o *LaneAutoscaler, metrics []hpa.MetricDecision) {
 	if d.Memory.Replicas != o.Replicas {
 		d.Memory.Replicas = o.Replicas
 		for i := range d.Memory.Metrics {
@@ -111,7 +111,7 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 	}
 	for i, m := range metrics {
 		if m.Err == nil && len(m.Pods.Missing)+len(m.Pods.Unready) == 0 {
-			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], measureMetricDemand(m, o.Replicas), o.Now)
+			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], computeLaneWish(m, o.Replicas), o.Now)
 		}
 	}
 }
@@ -119,8 +119,8 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 // hpaMinor is the version of the arithmetic. The wish is the same in all versions that pkg/hpa has.
 const hpaMinor = 37
 
-// measureMetricDemand returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
-func measureMetricDemand(m hpa.MetricDecision, replicas int32) float64 {
+// computeLaneWish returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
+func computeLaneWish(m hpa.MetricDecision, replicas int32) float64 {
 	if replicas == 0 {
 		return float64(m.Replicas)
 	}

@@ -19,7 +19,7 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 		"requests":    d.Integer(&s.Requests, 1, maxRequests),
 		"concurrency": d.Integer(&s.Concurrency, 1, maxConcurrency),
 		"timeout":     d.Duration(&s.Timeout.Duration, minTimeout, maxTimeout),
-		"success":     requestShareField(d, &s.Success),
+		"success":     decodeTestRequestShare(d, &s.Success),
 		"p50":         d.Duration(&s.P50.Duration, time.Millisecond, maxTimeout),
 		"p95":         d.Duration(&s.P95.Duration, time.Millisecond, maxTimeout),
 		"p99":         d.Duration(&s.P99.Duration, time.Millisecond, maxTimeout),
@@ -36,8 +36,8 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 	return s
 }
 
-// requestShareField decodes a share, and rejects 0, which would mean the default.
-func requestShareField(d *strict.Decoder, to *float64) strict.FieldDecoder {
+// decodeTestRequestShare decodes a share, and rejects 0, which would mean the default.
+func decodeTestRequestShare(d *strict.Decoder, to *float64) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); *to == 0 {
 			d.AddFault(path, "must be above 0 and at most 1, a share, not 0")

@@ -73,7 +73,7 @@ func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took tim
 	begin := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, http.NoBody)
 	if err != nil {
-		return 0, shortenRequestCause(err)
+		return 0, shortenTestRequestError(err)
 	}
 	req.Header.Set("User-Agent", "tachometer-scaler")
 	for name, values := range a.header {
@@ -82,7 +82,7 @@ func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took tim
 	req.Host = a.host
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return time.Since(begin), shortenRequestCause(err)
+		return time.Since(begin), shortenTestRequestError(err)
 	}
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
@@ -92,7 +92,7 @@ func (c *podClient) sendPodRequest(ctx context.Context, a *podRequest) (took tim
 	case resp.StatusCode < http.StatusOK, resp.StatusCode >= http.StatusBadRequest:
 		return took, fmt.Sprintf("status %d", resp.StatusCode)
 	case err != nil:
-		return took, shortenRequestCause(err)
+		return took, shortenTestRequestError(err)
 	}
 	return took, ""
 }
@@ -103,9 +103,9 @@ const timeoutCause = "timeout"
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
 const tooManyBytesCause = "more than 256MiB of responses"
 
-// shortenRequestCause returns an error as a short text that is fit for one line: an error may repeat a response. Requests that fail in
+// shortenTestRequestError returns an error as a short text that is fit for one line: an error may repeat a response. Requests that fail in
 // the same way get the same text.
-func shortenRequestCause(err error) string {
+func shortenTestRequestError(err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

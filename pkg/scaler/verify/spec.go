@@ -1,4 +1,4 @@
-// Package verify sends test requests to new pods, and compares the responses with thresholds.
+// Package verify sends test requests and probes to new pods, and compares readiness, failures and latencies with thresholds.
 package verify
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"

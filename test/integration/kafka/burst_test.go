@@ -81,7 +81,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			write := writer(t, c1.ListenAddrs())
 			s := &sink{raised: map[string]int{}, released: make(chan string, burst), slow: c.slow, reg: prometheus.NewRegistry()}
 			workload := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
-			h := event.NewHandler([]event.Rule{{
+			h := event.NewHandler([]event.HoldRule{{
 				Name: "sale", Type: "START", ReleaseOn: "END", Key: "sale", Workloads: []event.WorkloadSpec{{Workload: workload, Replicas: event.ReplicaCount{Value: 20}}},
 			}}, s, &seen{}, event.Options{Registerer: s.reg})
 			values := make([]string, burst)

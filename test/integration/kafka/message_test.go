@@ -64,7 +64,7 @@ func TestS11BombIsSkipped(t *testing.T) {
 
 	s := &sink{raised: map[string]int{}, released: make(chan string, 1), reg: prometheus.NewRegistry()}
 	workload := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
-	h := event.NewHandler([]event.Rule{{
+	h := event.NewHandler([]event.HoldRule{{
 		Name: "sale", Type: "START", ReleaseOn: "END", Workloads: []event.WorkloadSpec{{Workload: workload, Replicas: event.ReplicaCount{Value: 20}}},
 	}}, s, &seen{}, event.Options{Registerer: s.reg})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -324,7 +324,7 @@ func readSample(t testing.TB, name string) string {
 }
 
 // servedMetrics returns the metrics as lines of text.
-func servedMetrics(s *promadapter.RuleSnapshot) []string {
+func servedMetrics(s *promadapter.CatalogSnapshot) []string {
 	var out []string
 	for _, i := range s.Metrics() {
 		text := i.Resource + " " + i.Metric

@@ -14,7 +14,7 @@ const maxChunkLine = 4 << 10
 var errMalformedChunks = errors.New("malformed chunked encoding")
 
 // readChunkHeader reads the line with the length of the next chunk; the last chunk has a length of 0.
-func (r *responseReader) readChunkHeader() error {
+func (r *connResponseReader) readChunkHeader() error {
 	if r.bodyEnded {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (r *responseReader) readChunkHeader() error {
 }
 
 // readChunkLine reads a line and returns it without its line break.
-func (r *responseReader) readChunkLine() ([]byte, error) {
+func (r *connResponseReader) readChunkLine() ([]byte, error) {
 	for {
 		at := r.buf[r.lo:r.hi]
 		if end := bytes.IndexByte(at, '\n'); end >= 0 {
@@ -72,7 +72,7 @@ func (r *responseReader) readChunkLine() ([]byte, error) {
 
 // parseChunkSize parses the length of a chunk, which extensions may follow. It bounds the sum of extensions by the sum of
 // contents: a page is bounded, and so must be the bytes around it.
-func (r *responseReader) parseChunkSize(line []byte) (int64, error) {
+func (r *connResponseReader) parseChunkSize(line []byte) (int64, error) {
 	size, _, _ := bytes.Cut(line, []byte{';'})
 	n, ok := parseHexSize(bytes.TrimRight(size, " \t"))
 	if !ok {

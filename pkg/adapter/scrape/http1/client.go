@@ -22,7 +22,7 @@ type Client struct {
 	// MaxHeaderBytes bounds the status line and the headers of a response.
 	MaxHeaderBytes int64
 
-	readers      sync.Pool // of *responseReader, with a small buffer each
+	readers      sync.Pool // of *connResponseReader, with a small buffer each
 	largeBuffers sync.Pool // of *[]byte, for long bodies
 }
 
@@ -31,7 +31,7 @@ type Client struct {
 //
 // The deadline of in ends the request and the reading of the response, and so does in.Interrupt; ctx ends dialing alone. conn
 // and in belong to the request until the caller closes the response. With an error there is no response.
-func (c *Client) Get(ctx context.Context, conn *Conn, in *Inflight, address string, request []byte, now time.Time) (*Response, error) {
+func (c *Client) Get(ctx context.Context, conn *Conn, in *InflightRequest, address string, request []byte, now time.Time) (*Response, error) {
 	for {
 		kept, err := c.ensureOpenConn(ctx, conn, in, address, now)
 		if err != nil {
@@ -45,7 +45,7 @@ func (c *Client) Get(ctx context.Context, conn *Conn, in *Inflight, address stri
 }
 
 // ensureOpenConn opens the connection unless it is open already. It reports whether an earlier request used the connection.
-func (c *Client) ensureOpenConn(ctx context.Context, conn *Conn, in *Inflight, address string, now time.Time) (kept bool, err error) {
+func (c *Client) ensureOpenConn(ctx context.Context, conn *Conn, in *InflightRequest, address string, now time.Time) (kept bool, err error) {
 	if conn.isKeptConn(address, now, c.MaxConnIdle) {
 		conn.lastUsed = now
 		return true, nil
@@ -63,7 +63,7 @@ func (c *Client) ensureOpenConn(ctx context.Context, conn *Conn, in *Inflight, a
 
 // roundTripRequest sends a request and reads the header of the response. The caller's goroutine does it all, without handing
 // anything over.
-func (c *Client) roundTripRequest(conn *Conn, in *Inflight, request []byte, kept bool) (*Response, error) {
+func (c *Client) roundTripRequest(conn *Conn, in *InflightRequest, request []byte, kept bool) (*Response, error) {
 	r := c.borrowReader()
 	r.beginResponse(conn.conn)
 	r.conn, r.inflight = conn, in
@@ -81,11 +81,11 @@ func (c *Client) roundTripRequest(conn *Conn, in *Inflight, request []byte, kept
 	return &r.response, nil
 }
 
-func (c *Client) borrowReader() *responseReader {
-	if r, ok := c.readers.Get().(*responseReader); ok {
+func (c *Client) borrowReader() *connResponseReader {
+	if r, ok := c.readers.Get().(*connResponseReader); ok {
 		return r
 	}
-	return &responseReader{client: c, smallBuf: make([]byte, smallBufferSize)}
+	return &connResponseReader{client: c, smallBuf: make([]byte, smallBufferSize)}
 }
 
 func (c *Client) borrowLargeBuffer() *[]byte {

@@ -27,7 +27,7 @@ type testRequest struct {
 	client   Client
 	dialer   countingDialer
 	conn     Conn
-	inflight Inflight
+	inflight InflightRequest
 	address  string
 }
 
@@ -172,7 +172,7 @@ func readCutBody(t *testing.T, response string) (length int, cut bool) {
 		_, _ = io.WriteString(far, response)
 		_ = far.Close()
 	}()
-	var in Inflight
+	var in InflightRequest
 	in.SetDeadline(time.Now().Add(time.Minute))
 	var conn Conn
 	client := Client{DialContext: func(context.Context, string, string) (net.Conn, error) { return near, nil }}

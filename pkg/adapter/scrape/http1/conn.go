@@ -47,7 +47,7 @@ var errIdleTimeout = errors.New("connection timed out while idle")
 
 // sendAndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
 // used again.
-func (r *responseReader) sendAndReadHeader(request []byte, kept bool) error {
+func (r *connResponseReader) sendAndReadHeader(request []byte, kept bool) error {
 	_, err := r.conn.conn.Write(request)
 	if err == nil {
 		err = r.readResponseHeader()

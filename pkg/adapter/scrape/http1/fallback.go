@@ -24,7 +24,7 @@ type fallbackResponse struct {
 const maxInterimResponses = 5
 
 // readHeaderByNetHTTP reads the header of a response from its beginning, which is in the buffer.
-func (r *responseReader) readHeaderByNetHTTP() error {
+func (r *connResponseReader) readHeaderByNetHTTP() error {
 	if err := detectOtherProtocol(r.buf[:r.hi]); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // readResponseHeader reads the status line and the headers. The error is io.EOF where the connection ended before the first byte.
-func (r *responseReader) readResponseHeader() error {
+func (r *connResponseReader) readResponseHeader() error {
 	begin := 0 // of the next line
 	for {
 		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
@@ -37,7 +37,7 @@ func (r *responseReader) readResponseHeader() error {
 }
 
 // readMoreHTTPHeader reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
-func (r *responseReader) readMoreHTTPHeader() error {
+func (r *connResponseReader) readMoreHTTPHeader() error {
 	err := r.fillHTTPReaderBuffer()
 	if err == nil {
 		if r.answered.IsZero() {
@@ -58,7 +58,7 @@ func (r *responseReader) readMoreHTTPHeader() error {
 }
 
 // frameResponseBody reports, after the last header, whether a length or chunks delimit the body: exactly one of the two.
-func (r *responseReader) frameResponseBody() bool {
+func (r *connResponseReader) frameResponseBody() bool {
 	r.bytesLeft = max(0, r.response.Length)
 	r.bodyEnded = r.response.Length == 0
 	r.response.Delimited = true
@@ -67,7 +67,7 @@ func (r *responseReader) frameResponseBody() bool {
 
 // parseHeaderLine parses the status line or a header. It returns false if the line is not of the usual kind; else the result
 // equals net/http's.
-func (r *responseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
+func (r *connResponseReader) parseHeaderLine(line []byte, first bool) (usual bool) {
 	line, ok := bytes.CutSuffix(line, []byte{'\r'})
 	if first {
 		r.response = Response{Status: http.StatusOK, Length: -1, body: r, reader: r}
@@ -89,7 +89,7 @@ func markHeaderSeen(seen *bool) bool {
 }
 
 // applyResponseHeader takes a header into account. It returns false if the header is not of the usual kind.
-func (r *responseReader) applyResponseHeader(name, value []byte) (usual bool) {
+func (r *connResponseReader) applyResponseHeader(name, value []byte) (usual bool) {
 	seen := &r.seen
 	switch {
 	case equalFoldHeaderName(name, "Content-Length"):

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Inflight is a request under way: it ends the request at its deadline, or at once by Interrupt. A request over an open
+// InflightRequest is a request under way: it ends the request at its deadline, or at once by Interrupt. A request over an open
 // connection needs no context and no timer except the connection's own; only dialing and net/http get a context. The zero
 // value has a deadline that passed; its methods may be called concurrently.
-type Inflight struct {
+type InflightRequest struct {
 	mu          sync.Mutex // guards all below
 	deadline    time.Time
 	interrupted bool
@@ -21,14 +21,14 @@ type Inflight struct {
 }
 
 // SetDeadline prepares for the next request. It is called before each.
-func (i *Inflight) SetDeadline(deadline time.Time) {
+func (i *InflightRequest) SetDeadline(deadline time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.deadline, i.interrupted = deadline, false
 }
 
 // Interrupt ends the request under way at once.
-func (i *Inflight) Interrupt() {
+func (i *InflightRequest) Interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.interrupted = true
@@ -41,14 +41,14 @@ func (i *Inflight) Interrupt() {
 }
 
 // WasInterrupted reports whether Interrupt ended the request; its outcome then says nothing about the target.
-func (i *Inflight) WasInterrupted() bool {
+func (i *InflightRequest) WasInterrupted() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.interrupted
 }
 
 // attachInflightConn makes the deadline and Interrupt end reads and writes of conn, until detachInflightConn.
-func (i *Inflight) attachInflightConn(conn net.Conn) error {
+func (i *InflightRequest) attachInflightConn(conn net.Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.interrupted {
@@ -58,14 +58,14 @@ func (i *Inflight) attachInflightConn(conn net.Conn) error {
 	return conn.SetDeadline(i.deadline)
 }
 
-func (i *Inflight) detachInflightConn() {
+func (i *InflightRequest) detachInflightConn() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.conn = nil
 }
 
 // DeriveContext returns a context that ends with the request, and a function that the caller must call to release it.
-func (i *Inflight) DeriveContext(parent context.Context) (context.Context, func()) {
+func (i *InflightRequest) DeriveContext(parent context.Context) (context.Context, func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	ctx, cancel := context.WithDeadline(parent, i.deadline)

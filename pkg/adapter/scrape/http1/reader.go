@@ -16,16 +16,16 @@ const (
 	maxEmptyReads = 100
 )
 
-// responseReader reads the response to one GET request from a connection. It reads responses of the usual kind within a
+// connResponseReader reads the response to one GET request from a connection. It reads responses of the usual kind within a
 // buffer, without an allocation: HTTP/1.1, status 200, and a length or chunks. net/http's own reader reads all others. A
-// responseReader reads one response after the other; a Client lends it to a request.
-type responseReader struct {
+// connResponseReader reads one response after the other; a Client lends it to a request.
+type connResponseReader struct {
 	client   *Client
 	smallBuf []byte  // for the header and for short bodies
 	largeBuf *[]byte // for a long body, borrowed from client; nil: not borrowed
 
 	conn     *Conn
-	inflight *Inflight
+	inflight *InflightRequest
 
 	src    io.Reader
 	buf    []byte // the buffer in use
@@ -44,23 +44,23 @@ type responseReader struct {
 	fallback      *fallbackResponse
 }
 
-var _ responseBody = (*responseReader)(nil)
+var _ responseBody = (*connResponseReader)(nil)
 
 // beginResponse prepares for the next response, which comes from src.
-func (r *responseReader) beginResponse(src io.Reader) {
-	*r = responseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
+func (r *connResponseReader) beginResponse(src io.Reader) {
+	*r = connResponseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
 }
 
 // returnReaderBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
-func (r *responseReader) returnReaderBuffers() {
+func (r *connResponseReader) returnReaderBuffers() {
 	if r.largeBuf != nil {
 		r.client.largeBuffers.Put(r.largeBuf)
 	}
-	*r = responseReader{client: r.client, smallBuf: r.smallBuf}
+	*r = connResponseReader{client: r.client, smallBuf: r.smallBuf}
 }
 
 // releaseResponse ends the request: it keeps or closes the connection, and gives r back to its Client.
-func (r *responseReader) releaseResponse() {
+func (r *connResponseReader) releaseResponse() {
 	r.inflight.detachInflightConn()
 	if !r.isConnReusable() {
 		r.conn.Close()
@@ -71,7 +71,7 @@ func (r *responseReader) releaseResponse() {
 
 // isConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
 // follows it.
-func (r *responseReader) isConnReusable() bool {
+func (r *connResponseReader) isConnReusable() bool {
 	switch {
 	case r.mustClose:
 		return false
@@ -83,7 +83,7 @@ func (r *responseReader) isConnReusable() bool {
 
 // isHTTPBodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
 // nobody asked for, does not make it a part.
-func (r *responseReader) isHTTPBodyCut() bool {
+func (r *connResponseReader) isHTTPBodyCut() bool {
 	behind := r.buf[r.lo:r.hi]
 	if r.fallback != nil {
 		behind, _ = r.fallback.reader.Peek(r.fallback.reader.Buffered())
@@ -93,7 +93,7 @@ func (r *responseReader) isHTTPBodyCut() bool {
 }
 
 // fillHTTPReaderBuffer reads bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillHTTPReaderBuffer() error {
+func (r *connResponseReader) fillHTTPReaderBuffer() error {
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[r.hi:])
 		if r.hi += n; n > 0 {
@@ -108,7 +108,7 @@ func (r *responseReader) fillHTTPReaderBuffer() error {
 
 // readMoreHTTPBody makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
 // buffer: a page of 50 KB then takes two or three reads.
-func (r *responseReader) readMoreHTTPBody() error {
+func (r *connResponseReader) readMoreHTTPBody() error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
 		r.largeBuf = r.client.borrowLargeBuffer()
@@ -123,7 +123,7 @@ func (r *responseReader) readMoreHTTPBody() error {
 }
 
 // nextHTTPBodyPiece returns the next piece of the body, which is valid until the next call.
-func (r *responseReader) nextHTTPBodyPiece() ([]byte, error) {
+func (r *connResponseReader) nextHTTPBodyPiece() ([]byte, error) {
 	if r.chunked && r.bytesLeft == 0 {
 		if err := r.readChunkHeader(); err != nil {
 			return nil, err

@@ -17,7 +17,7 @@ import (
 // testMaxHeaderBytes is the bound of the adapter.
 const testMaxHeaderBytes = 64 << 10
 
-func newTestReader() *responseReader {
+func newTestReader() *connResponseReader {
 	return (&Client{MaxHeaderBytes: testMaxHeaderBytes}).borrowReader()
 }
 
@@ -45,7 +45,7 @@ func (c *countingReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// readByReader reads a response with responseReader.
+// readByReader reads a response with connResponseReader.
 func readByReader(src io.Reader) (got readResult) {
 	r, in := newTestReader(), &countingReader{Reader: src}
 	r.beginResponse(in)
@@ -104,7 +104,7 @@ func normalizeMedia(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// compareReaders reads the same bytes with responseReader and with net/http.
+// compareReaders reads the same bytes with connResponseReader and with net/http.
 func compareReaders(t *testing.T, input []byte, src io.Reader) {
 	t.Helper()
 	got, want := readByReader(src), readByNetHTTP(input)
@@ -123,7 +123,7 @@ func compareReaders(t *testing.T, input []byte, src io.Reader) {
 	if got.body != want.body && want.bodyErr == nil {
 		t.Errorf("%q: body %q, by net/http %q", input, got.body, want.body)
 	}
-	if got.withTrailer { // responseReader ignores trailers: the body is complete
+	if got.withTrailer { // connResponseReader ignores trailers: the body is complete
 		return
 	}
 	if (got.bodyErr == nil) != (want.bodyErr == nil) {
@@ -212,7 +212,7 @@ func splitIntoReaders(input []byte) []io.Reader {
 	}
 }
 
-// TestResponse checks that responseReader and net/http read responses alike, and that only unusual responses need net/http.
+// TestResponse checks that connResponseReader and net/http read responses alike, and that only unusual responses need net/http.
 func TestResponse(t *testing.T) {
 	t.Parallel()
 	for input, usual := range testResponses() {
@@ -225,7 +225,7 @@ func TestResponse(t *testing.T) {
 	}
 }
 
-// TestResponseMutated changes a few bytes or lines of responses at random: responseReader and net/http read them alike.
+// TestResponseMutated changes a few bytes or lines of responses at random: connResponseReader and net/http read them alike.
 func TestResponseMutated(t *testing.T) {
 	t.Parallel()
 	var inputs []string

@@ -21,8 +21,8 @@ type Response struct {
 	Answered time.Time
 
 	body   responseBody
-	reader *responseReader // reads body and returns to its Client; nil: net/http reads body
-	closer io.Closer       // the body of a response of NewResponse
+	reader *connResponseReader // reads body and returns to its Client; nil: net/http reads body
+	closer io.Closer           // the body of a response of NewResponse
 }
 
 // responseBody is the body of a response.

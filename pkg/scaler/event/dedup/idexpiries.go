@@ -50,7 +50,7 @@ func (s idExpiries) sortIDHashes() []idHash {
 // mergeExpiryLines adds the ids in text, and returns the number of invalid lines. The later of two expiries of an id wins.
 func (s idExpiries) mergeExpiryLines(text string) (bad int) {
 	for line := range strings.Lines(text) {
-		k, until, ok := parseExpiryLine(strings.TrimSuffix(line, "\n"))
+		k, until, ok := parseEventExpiryLine(strings.TrimSuffix(line, "\n"))
 		switch {
 		case !ok:
 			bad++
@@ -61,7 +61,7 @@ func (s idExpiries) mergeExpiryLines(text string) (bad int) {
 	return bad
 }
 
-func parseExpiryLine(line string) (k idHash, until time.Time, ok bool) {
+func parseEventExpiryLine(line string) (k idHash, until time.Time, ok bool) {
 	first, second, _ := strings.Cut(line, " ")
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	if err != nil || len(sum) != len(k) {

@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are the self-metrics of a Set.
+// metrics are the self-metrics of a DeliveryStore.
 type metrics struct {
 	ids                         prometheus.Gauge
 	forgotten, writes, failures prometheus.Counter

@@ -1,5 +1,5 @@
-// Package dedup remembers the ids of delivered events in a ConfigMap, so that a second event with the same id is skipped, and the times of
-// starts and ends, so that they count in the order in which they happened.
+// Package dedup remembers in a ConfigMap the ids of delivered events, and the times of starts and ends, so that a repeated or outdated
+// event is skipped.
 //
 // Ids are stored as hashes of a fixed length, each with its expiry. If there are too many, the ids that expire first are forgotten.
 // Several writers keep each other's ids: on a conflict, a writer reads, merges and writes again.
@@ -40,14 +40,14 @@ const (
 	dataKey = "ids"
 )
 
-// Options are the optional settings of a Set.
+// Options are the optional settings of a DeliveryStore.
 type Options struct {
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
 }
 
-// Set is the set of remembered ids.
-type Set struct {
+// DeliveryStore holds the remembered ids and times of deliveries.
+type DeliveryStore struct {
 	client        v1.ConfigMapInterface
 	configMapName string
 	metrics       *metrics
@@ -60,18 +60,18 @@ type Set struct {
 	dirty bool
 }
 
-var _ event.IDSet = (*Set)(nil)
+var _ event.IDSet = (*DeliveryStore)(nil)
 
 // New returns a set stored in the ConfigMap of the given name. It sends no request before Run.
-func New(client v1.ConfigMapInterface, name string, opts Options) *Set {
-	return &Set{
+func New(client v1.ConfigMapInterface, name string, opts Options) *DeliveryStore {
+	return &DeliveryStore{
 		client: client, configMapName: name, metrics: newMetrics(opts.Registerer),
 		loaded: make(chan struct{}), added: make(chan struct{}, 1), ids: idExpiries{}, times: eventTimes{},
 	}
 }
 
 // Has implements event.IDSet. It waits until the ConfigMap was read.
-func (s *Set) Has(ctx context.Context, id string) (bool, error) {
+func (s *DeliveryStore) Has(ctx context.Context, id string) (bool, error) {
 	select {
 	case <-ctx.Done():
 		return false, fmt.Errorf("wait for configmap %s: %w", s.configMapName, ctx.Err())
@@ -84,7 +84,7 @@ func (s *Set) Has(ctx context.Context, id string) (bool, error) {
 }
 
 // Add implements event.IDSet.
-func (s *Set) Add(id string, until time.Time) {
+func (s *DeliveryStore) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids[hashEventID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
@@ -95,7 +95,7 @@ func (s *Set) Add(id string, until time.Time) {
 }
 
 // scheduleSetWriteLocked makes Run write soon. The caller holds mu.
-func (s *Set) scheduleSetWriteLocked() {
+func (s *DeliveryStore) scheduleSetWriteLocked() {
 	s.dirty = true
 	select {
 	case s.added <- struct{}{}:
@@ -104,14 +104,14 @@ func (s *Set) scheduleSetWriteLocked() {
 }
 
 // pruneEventIDsLocked forgets expired and excess ids. The caller holds mu.
-func (s *Set) pruneEventIDsLocked(now time.Time) {
+func (s *DeliveryStore) pruneEventIDsLocked(now time.Time) {
 	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredIDs(now, maxStoredIDs)))
 	s.metrics.ids.Set(float64(len(s.ids)))
 }
 
 // Run reads the ConfigMap, and writes added ids until ctx ends, and once more then. It must end after the last Add. It returns an error if
 // the last write fails: some events may then be delivered again.
-func (s *Set) Run(ctx context.Context) error {
+func (s *DeliveryStore) Run(ctx context.Context) error {
 	if !s.retrySetRequest(ctx, "read", s.loadEventIDs) {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (s *Set) Run(ctx context.Context) error {
 }
 
 // retrySetRequest calls do until it succeeds, and logs the first failure. It returns false if ctx ends before.
-func (s *Set) retrySetRequest(ctx context.Context, request string, do func(context.Context) error) bool {
+func (s *DeliveryStore) retrySetRequest(ctx context.Context, request string, do func(context.Context) error) bool {
 	backoff := retry.Backoff{First: firstRetryPause, Max: maxRetryPause}
 	for failures := 1; ; failures++ {
 		err := do(ctx)
@@ -153,17 +153,17 @@ func (s *Set) retrySetRequest(ctx context.Context, request string, do func(conte
 
 // Reload merges the ids that other replicas have written since Run began. A new leader calls it before it reads its first event. It
 // retries until it succeeds, and returns false if ctx ends before.
-func (s *Set) Reload(ctx context.Context) bool {
+func (s *DeliveryStore) Reload(ctx context.Context) bool {
 	return s.retrySetRequest(ctx, "read", s.loadEventIDs)
 }
 
-func (s *Set) loadEventIDs(ctx context.Context) error {
+func (s *DeliveryStore) loadEventIDs(ctx context.Context) error {
 	_, _, err := s.mergeIDConfigMap(ctx)
 	return err
 }
 
 // mergeIDConfigMap reads the ConfigMap and merges its ids. It returns an empty ConfigMap if none exists.
-func (s *Set) mergeIDConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
+func (s *DeliveryStore) mergeIDConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	m, err = s.client.Get(ctx, s.configMapName, metav1.GetOptions{})
@@ -182,7 +182,7 @@ func (s *Set) mergeIDConfigMap(ctx context.Context) (m *corev1.ConfigMap, exists
 }
 
 // saveEventIDs writes the ids if any was added since the last write. Each attempt reads first, so that ids of other writers stay.
-func (s *Set) saveEventIDs(ctx context.Context) error {
+func (s *DeliveryStore) saveEventIDs(ctx context.Context) error {
 	var err error
 	for range maxConflicts {
 		if !s.clearSetDirty() {
@@ -200,7 +200,7 @@ func (s *Set) saveEventIDs(ctx context.Context) error {
 }
 
 // clearSetDirty reports whether ids are unwritten, and marks them as written. The next write has the ids added after it.
-func (s *Set) clearSetDirty() bool {
+func (s *DeliveryStore) clearSetDirty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.dirty
@@ -208,13 +208,13 @@ func (s *Set) clearSetDirty() bool {
 	return was
 }
 
-func (s *Set) markSetDirty() {
+func (s *DeliveryStore) markSetDirty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty = true
 }
 
-func (s *Set) writeIDConfigMap(ctx context.Context) error {
+func (s *DeliveryStore) writeIDConfigMap(ctx context.Context) error {
 	m, exists, err := s.mergeIDConfigMap(ctx)
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (s *Set) writeIDConfigMap(ctx context.Context) error {
 }
 
 // encodeIDData writes the ids and the times that have not expired.
-func (s *Set) encodeIDData(data map[string]string) {
+func (s *DeliveryStore) encodeIDData(data map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()

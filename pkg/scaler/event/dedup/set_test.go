@@ -25,7 +25,7 @@ const (
 )
 
 // startSet returns a running set and a function that ends it.
-func startSet(t *testing.T, c *fake.Clientset, opts Options) (s *Set, stop func()) {
+func startSet(t *testing.T, c *fake.Clientset, opts Options) (s *DeliveryStore, stop func()) {
 	t.Helper()
 	s = New(c.CoreV1().ConfigMaps(testNamespace), testConfigMap, opts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -45,7 +45,7 @@ func startSet(t *testing.T, c *fake.Clientset, opts Options) (s *Set, stop func(
 	return s, stop
 }
 
-func hasID(t *testing.T, s *Set, id string) bool {
+func hasID(t *testing.T, s *DeliveryStore, id string) bool {
 	t.Helper()
 	known, err := s.Has(t.Context(), id)
 	if err != nil {

@@ -27,17 +27,17 @@ type eventTimes map[idHash]eventTime
 // eventTime is the time of an event, in whole nanoseconds since 1970, and the time until which it is remembered.
 type eventTime struct{ at, until time.Time }
 
-var _ event.CommandTimes = (*Set)(nil)
+var _ event.CommandTimes = (*DeliveryStore)(nil)
 
 // LatestAt implements event.CommandTimes.
-func (s *Set) LatestAt(key string) time.Time {
+func (s *DeliveryStore) LatestAt(key string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.times[hashEventID(key)].at
 }
 
 // NoteAt implements event.CommandTimes.
-func (s *Set) NoteAt(key string, at, until time.Time) {
+func (s *DeliveryStore) NoteAt(key string, at, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.times.noteEventTime(hashEventID(key), eventTime{at, until}) {
@@ -94,7 +94,7 @@ func (t eventTimes) mergeEventTimes(text string) (bad int) {
 	for line := range strings.Lines(text) {
 		end := strings.LastIndexByte(line, ' ')
 		nanos, err := strconv.ParseInt(strings.TrimSuffix(line[end+1:], "\n"), 10, 64)
-		k, until, ok := parseExpiryLine(line[:max(end, 0)])
+		k, until, ok := parseEventExpiryLine(line[:max(end, 0)])
 		if err != nil || !ok {
 			bad++
 			continue

@@ -19,7 +19,7 @@ type brokerConn struct {
 	mu       sync.Mutex // guards the rest
 	requests []brokerRequest
 	arrived  []byte // for the check
-	reader   *responseReader
+	reader   *brokerResponseReader
 	check    func() (struct{}, bool) // checks what has arrived
 	stop     func()
 }
@@ -28,7 +28,7 @@ type brokerConn struct {
 type brokerRequest struct{ key, version int16 }
 
 func newBrokerConn(c net.Conn) *brokerConn {
-	b := &brokerConn{Conn: c, reader: &responseReader{}}
+	b := &brokerConn{Conn: c, reader: &brokerResponseReader{}}
 	b.check, b.stop = iter.Pull(b.checkResponses)
 	return b
 }

@@ -1,4 +1,4 @@
-// Package kafka reads events from a Kafka topic.
+// Package kafka reads events from a Kafka topic: connections to brokers, sessions, and batches with their decompression.
 //
 // The consumer reads all partitions, without a consumer group: the leading scaler reads everything, and recognises events that another
 // replica handled by their ids. Reading begins Rewind before the start; no offset is committed. A new partition is found within
@@ -140,7 +140,7 @@ func (s *kafkaSession) consumeKafkaRecords(ctx context.Context) {
 		polled.EachError(func(_ string, partition int32, err error) {
 			switch {
 			case errors.Is(err, errBufferFull), s.skipLargeBatch(ctx, err):
-			case isResponseTooLarge(err):
+			case isBrokerResponseTooLarge(err):
 				tooLarge = err
 			default:
 				s.errors.reportPartitionError(partition, err)

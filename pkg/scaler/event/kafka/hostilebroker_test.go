@@ -215,9 +215,9 @@ func isFlexibleResponse(key kmsg.Key, version int16) bool {
 }
 
 // newTestReader returns a reader of a response whose bytes arrive one by one.
-func newTestReader(response []byte, next *int) *responseReader {
+func newTestReader(response []byte, next *int) *brokerResponseReader {
 	*next = 0
-	return &responseReader{left: len(response), awaitData: func() ([]byte, bool) {
+	return &brokerResponseReader{left: len(response), awaitData: func() ([]byte, bool) {
 		if *next == len(response) {
 			return nil, false
 		}
@@ -227,7 +227,7 @@ func newTestReader(response []byte, next *int) *responseReader {
 }
 
 // skipTestHeader reads the header of a response.
-func skipTestHeader(r *responseReader, key kmsg.Key, version int16) *responseReader {
+func skipTestHeader(r *brokerResponseReader, key kmsg.Key, version int16) *brokerResponseReader {
 	r.version, r.flexible = version, isFlexibleResponse(key, version)
 	r.skipBytes(4)
 	if key != kmsg.ApiVersions {

@@ -23,8 +23,8 @@ const (
 	largeReadTimeout = 10 * time.Second
 )
 
-// isResponseTooLarge reports whether an error is about a response above BrokerMaxReadBytes, which the client does not export.
-func isResponseTooLarge(err error) bool {
+// isBrokerResponseTooLarge reports whether an error is about a response above BrokerMaxReadBytes, which the client does not export.
+func isBrokerResponseTooLarge(err error) bool {
 	return strings.Contains(err.Error(), "BrokerMaxReadBytes")
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // readResponse reads the response to a request, up to its end.
-func (r *responseReader) readResponse(to brokerRequest) {
+func (r *brokerResponseReader) readResponse(to brokerRequest) {
 	kind := kmsg.ResponseForKey(to.key)
 	read, known := responseBodies[kmsg.Key(to.key)]
 	if kind == nil || !known {
@@ -27,20 +27,20 @@ func (r *responseReader) readResponse(to brokerRequest) {
 }
 
 // responseBodies read the bodies of responses, in all versions that the client knows.
-var responseBodies = map[kmsg.Key]func(*responseReader){
-	kmsg.ApiVersions:          (*responseReader).readAPIVersions,
-	kmsg.Fetch:                (*responseReader).readFetch,
-	kmsg.ListOffsets:          (*responseReader).readListOffsets,
-	kmsg.Metadata:             (*responseReader).readMetadata,
-	kmsg.OffsetForLeaderEpoch: (*responseReader).readOffsetForLeaderEpoch,
-	kmsg.SASLHandshake:        (*responseReader).readSASLHandshake,
-	kmsg.SASLAuthenticate:     (*responseReader).readSASLAuthenticate,
+var responseBodies = map[kmsg.Key]func(*brokerResponseReader){
+	kmsg.ApiVersions:          (*brokerResponseReader).readAPIVersions,
+	kmsg.Fetch:                (*brokerResponseReader).readFetch,
+	kmsg.ListOffsets:          (*brokerResponseReader).readListOffsets,
+	kmsg.Metadata:             (*brokerResponseReader).readMetadata,
+	kmsg.OffsetForLeaderEpoch: (*brokerResponseReader).readOffsetForLeaderEpoch,
+	kmsg.SASLHandshake:        (*brokerResponseReader).readSASLHandshake,
+	kmsg.SASLAuthenticate:     (*brokerResponseReader).readSASLAuthenticate,
 }
 
 // unsupportedVersion is the error of a broker that knows only older versions of a request. It responds in version 0.
 const unsupportedVersion = 35
 
-func (r *responseReader) readAPIVersions() {
+func (r *brokerResponseReader) readAPIVersions() {
 	if r.readInt16() == unsupportedVersion {
 		r.version, r.flexible = 0, false
 	}
@@ -52,7 +52,7 @@ func (r *responseReader) readAPIVersions() {
 	r.readTags(map[int]func(){0: features, 2: features})
 }
 
-func (r *responseReader) readFetch() {
+func (r *brokerResponseReader) readFetch() {
 	r.skipSince(1, 4)
 	r.skipSince(7, 2+4)
 	r.readElements(func() {
@@ -66,7 +66,7 @@ func (r *responseReader) readFetch() {
 }
 
 // skipTopicNameOrID skips the identity of a topic in the response to a fetch.
-func (r *responseReader) skipTopicNameOrID() {
+func (r *brokerResponseReader) skipTopicNameOrID() {
 	if r.version < 13 {
 		r.skipString()
 		return
@@ -74,7 +74,7 @@ func (r *responseReader) skipTopicNameOrID() {
 	r.skipBytes(16)
 }
 
-func (r *responseReader) readFetchedPartition() {
+func (r *brokerResponseReader) readFetchedPartition() {
 	r.skipBytes(4 + 2 + 8)
 	r.skipSince(4, 8)
 	r.skipSince(5, 8)
@@ -90,7 +90,7 @@ func (r *responseReader) readFetchedPartition() {
 	})
 }
 
-func (r *responseReader) readListOffsets() {
+func (r *brokerResponseReader) readListOffsets() {
 	r.skipSince(2, 4)
 	r.readElements(func() {
 		r.skipString()
@@ -108,7 +108,7 @@ func (r *responseReader) readListOffsets() {
 	r.skipTags()
 }
 
-func (r *responseReader) readMetadata() {
+func (r *brokerResponseReader) readMetadata() {
 	r.skipSince(3, 4)
 	r.readElements(func() {
 		r.skipBytes(4)
@@ -131,7 +131,7 @@ func (r *responseReader) readMetadata() {
 	r.skipTags()
 }
 
-func (r *responseReader) readMetadataTopic() {
+func (r *brokerResponseReader) readMetadataTopic() {
 	r.skipBytes(2)
 	r.skipString()
 	r.skipSince(10, 16)
@@ -150,7 +150,7 @@ func (r *responseReader) readMetadataTopic() {
 	r.skipTags()
 }
 
-func (r *responseReader) readOffsetForLeaderEpoch() {
+func (r *brokerResponseReader) readOffsetForLeaderEpoch() {
 	r.skipSince(2, 4)
 	r.readElements(func() {
 		r.skipString()
@@ -165,12 +165,12 @@ func (r *responseReader) readOffsetForLeaderEpoch() {
 	r.skipTags()
 }
 
-func (r *responseReader) readSASLHandshake() {
+func (r *brokerResponseReader) readSASLHandshake() {
 	r.skipBytes(2)
 	r.readElements(r.skipString)
 }
 
-func (r *responseReader) readSASLAuthenticate() {
+func (r *brokerResponseReader) readSASLAuthenticate() {
 	r.skipBytes(2)
 	r.skipString()
 	r.skipBlob()

@@ -22,8 +22,8 @@ var (
 	errMalformedResponse = errors.New("the broker's response is malformed")
 )
 
-// responseReader reads the values of one response after the other. After a fault, every read returns zero.
-type responseReader struct {
+// brokerResponseReader reads the values of one response after the other. After a fault, every read returns zero.
+type brokerResponseReader struct {
 	awaitData func() (data []byte, open bool) // waits for further bytes
 
 	data     []byte // arrived, and not read yet
@@ -36,7 +36,7 @@ type responseReader struct {
 }
 
 // beginResponse reads the size of the next response. It returns false without one.
-func (r *responseReader) beginResponse() bool {
+func (r *brokerResponseReader) beginResponse() bool {
 	r.left, r.elements, r.tagBytes, r.flexible = 4, 0, 0, false
 	size := r.readInt32()
 	if size < 0 {
@@ -47,10 +47,10 @@ func (r *responseReader) beginResponse() bool {
 }
 
 // skipBytes reads n bytes.
-func (r *responseReader) skipBytes(n int) { r.takeBytes(n, nil) }
+func (r *brokerResponseReader) skipBytes(n int) { r.takeBytes(n, nil) }
 
 // takeBytes reads n bytes, into a buffer of so many bytes if there is one.
-func (r *responseReader) takeBytes(n int, into []byte) {
+func (r *brokerResponseReader) takeBytes(n int, into []byte) {
 	if n < 0 || n > r.left {
 		r.setFault(errMalformedResponse)
 	}
@@ -71,26 +71,26 @@ func (r *responseReader) takeBytes(n int, into []byte) {
 	}
 }
 
-func (r *responseReader) setFault(fault error) {
+func (r *brokerResponseReader) setFault(fault error) {
 	if r.fault == nil {
 		r.fault = fault
 	}
 }
 
-func (r *responseReader) readInt32() int32 {
+func (r *brokerResponseReader) readInt32() int32 {
 	var b [4]byte
 	r.takeBytes(len(b), b[:])
 	return int32(binary.BigEndian.Uint32(b[:]))
 }
 
-func (r *responseReader) readInt16() int16 {
+func (r *brokerResponseReader) readInt16() int16 {
 	var b [2]byte
 	r.takeBytes(len(b), b[:])
 	return int16(binary.BigEndian.Uint16(b[:]))
 }
 
 // readUvarint reads a number of at most 32 bits.
-func (r *responseReader) readUvarint() int {
+func (r *brokerResponseReader) readUvarint() int {
 	var b [1]byte
 	value := uint64(0)
 	for shift := 0; shift < 35; shift += 7 {
@@ -106,14 +106,14 @@ func (r *responseReader) readUvarint() int {
 }
 
 // skipSince skips a field of so many bytes that responses have since a version.
-func (r *responseReader) skipSince(version int16, bytes int) {
+func (r *brokerResponseReader) skipSince(version int16, bytes int) {
 	if r.version >= version {
 		r.skipBytes(bytes)
 	}
 }
 
 // skipString skips a string that may be null.
-func (r *responseReader) skipString() {
+func (r *brokerResponseReader) skipString() {
 	if r.flexible {
 		r.skipBytes(max(0, r.readUvarint()-1))
 		return
@@ -122,7 +122,7 @@ func (r *responseReader) skipString() {
 }
 
 // skipBlob skips bytes that may be null.
-func (r *responseReader) skipBlob() {
+func (r *brokerResponseReader) skipBlob() {
 	if r.flexible {
 		r.skipBytes(max(0, r.readUvarint()-1))
 		return
@@ -131,7 +131,7 @@ func (r *responseReader) skipBlob() {
 }
 
 // readElements reads each element of an array that may be null.
-func (r *responseReader) readElements(readElement func()) {
+func (r *brokerResponseReader) readElements(readElement func()) {
 	count := 0
 	if r.flexible {
 		count = r.readUvarint() - 1
@@ -150,13 +150,13 @@ func (r *responseReader) readElements(readElement func()) {
 }
 
 // skipInt32s skips an array of numbers.
-func (r *responseReader) skipInt32s() { r.readElements(func() { r.skipBytes(4) }) }
+func (r *brokerResponseReader) skipInt32s() { r.readElements(func() { r.skipBytes(4) }) }
 
 // skipTags skips the tagged fields of which the client keeps the bytes.
-func (r *responseReader) skipTags() { r.readTags(nil) }
+func (r *brokerResponseReader) skipTags() { r.readTags(nil) }
 
 // readTags reads tagged fields, those that the client decodes by known.
-func (r *responseReader) readTags(known map[int]func()) {
+func (r *brokerResponseReader) readTags(known map[int]func()) {
 	if !r.flexible {
 		return
 	}
@@ -179,7 +179,7 @@ func (r *responseReader) readTags(known map[int]func()) {
 }
 
 // readTag reads a tagged field of so many bytes.
-func (r *responseReader) readTag(size int, read func()) {
+func (r *brokerResponseReader) readTag(size int, read func()) {
 	behind := r.left - size
 	r.left = size
 	if read != nil {

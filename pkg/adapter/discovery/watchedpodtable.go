@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podTable holds the pods of the cluster, and for a while the deleted ones. It is safe for concurrent use.
-type podTable struct {
+// watchedPodTable holds the pods of the cluster, and for a while the deleted ones. It is safe for concurrent use.
+type watchedPodTable struct {
 	mu       sync.RWMutex // guards all fields; a *storedPod itself never changes
 	current  podIndex
 	byURL    map[string][]*storedPod // the current pods with an endpoint
@@ -26,8 +26,8 @@ type podTable struct {
 	sampleNow func() time.Time
 }
 
-func newPodTable() *podTable {
-	return &podTable{
+func newWatchedPodTable() *watchedPodTable {
+	return &watchedPodTable{
 		sampleNow: time.Now,
 		current:   newPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedPods(), newLabels: map[string]struct{}{},
 		ruleTargets: map[metric.Object]struct{}{},
@@ -35,14 +35,14 @@ func newPodTable() *podTable {
 }
 
 // countStoredPods returns the number of pods, and the number of insertions since the start.
-func (t *podTable) countStoredPods() (pods int, inserted uint64) {
+func (t *watchedPodTable) countStoredPods() (pods int, inserted uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.current.pods), t.changes
 }
 
 // getStoredPod returns the pod with the key, or nil.
-func (t *podTable) getStoredPod(key metric.Object) *storedPod {
+func (t *watchedPodTable) getStoredPod(key metric.Object) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.current.pods[key]
@@ -50,21 +50,21 @@ func (t *podTable) getStoredPod(key metric.Object) *storedPod {
 
 // upsertWatchedObject stores a pod under its key and reports whether the table changed. It keeps the stored pod if the new
 // pod is equal, so that marks keyed by the pod's pointer stay valid.
-func (t *podTable) upsertWatchedObject(p *storedPod) bool {
+func (t *watchedPodTable) upsertWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.insertStoredPod(p, time.Now())
 }
 
 // removeWatchedObject removes the pod with p's key and reports whether the table held it.
-func (t *podTable) removeWatchedObject(p *storedPod) bool {
+func (t *watchedPodTable) removeWatchedObject(p *storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.removeStoredPod(p.storedPodKey(), time.Now())
 }
 
 // replaceWatchedObjects makes pods the whole content and reports whether the table changed.
-func (t *podTable) replaceWatchedObjects(pods []*storedPod) bool {
+func (t *watchedPodTable) replaceWatchedObjects(pods []*storedPod) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -99,7 +99,7 @@ func (p *storedPod) limitPodTimes(old *storedPod, now time.Time) {
 	}
 }
 
-func (t *podTable) insertStoredPod(p *storedPod, now time.Time) bool {
+func (t *watchedPodTable) insertStoredPod(p *storedPod, now time.Time) bool {
 	old := t.current.pods[p.storedPodKey()]
 	p.limitPodTimes(old, t.sampleNow())
 	if old != nil {
@@ -122,7 +122,7 @@ func (t *podTable) insertStoredPod(p *storedPod, now time.Time) bool {
 }
 
 // removeCurrentPod removes and returns the pod with the key; nil if there is none.
-func (t *podTable) removeCurrentPod(key metric.Object) *storedPod {
+func (t *watchedPodTable) removeCurrentPod(key metric.Object) *storedPod {
 	p := t.current.removeIndexedPod(key)
 	if p == nil || p.url == "" {
 		return p
@@ -137,7 +137,7 @@ func (t *podTable) removeCurrentPod(key metric.Object) *storedPod {
 }
 
 // findEndpointRival returns a pod that claims the endpoint of p, and may be the pod behind it; nil if p is.
-func (t *podTable) findEndpointRival(p *storedPod) *storedPod {
+func (t *watchedPodTable) findEndpointRival(p *storedPod) *storedPod {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, q := range t.byURL[p.url] {
@@ -160,7 +160,7 @@ func findPodEndTime(old, p *storedPod, now time.Time) time.Time {
 	}
 }
 
-func (t *podTable) removeStoredPod(key metric.Object, now time.Time) bool {
+func (t *watchedPodTable) removeStoredPod(key metric.Object, now time.Time) bool {
 	p := t.removeCurrentPod(key)
 	if p == nil {
 		return false
@@ -171,7 +171,7 @@ func (t *podTable) removeStoredPod(key metric.Object, now time.Time) bool {
 
 // takeNamespacesWithNewPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
 // or has another template.
-func (t *podTable) takeNamespacesWithNewPodLabels() map[string]struct{} {
+func (t *watchedPodTable) takeNamespacesWithNewPodLabels() map[string]struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	namespaces := t.newLabels
@@ -180,21 +180,21 @@ func (t *podTable) takeNamespacesWithNewPodLabels() map[string]struct{} {
 }
 
 // setDepartedRetention sets how long the table keeps deleted pods.
-func (t *podTable) setDepartedRetention(d time.Duration) {
+func (t *watchedPodTable) setDepartedRetention(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.departed.retention = d
 }
 
 // expireDepartures forgets the pods that were deleted before the retention.
-func (t *podTable) expireDepartures(now time.Time) {
+func (t *watchedPodTable) expireDepartures(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.departed.expireDepartedPods(now)
 }
 
 // countDepartures returns the number of deleted pods in the table, and how many the bound has dropped since the start.
-func (t *podTable) countDepartures() (kept int, dropped uint64) {
+func (t *watchedPodTable) countDepartures() (kept int, dropped uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.departed.pods), t.departed.dropped
@@ -202,7 +202,7 @@ func (t *podTable) countDepartures() (kept int, dropped uint64) {
 
 // visitStoredPods calls f for every pod of the scope that exists, unsorted, while the table is locked for writers: f must be
 // short and must not use the table.
-func (t *podTable) visitStoredPods(s podScope, f func(*storedPod)) {
+func (t *watchedPodTable) visitStoredPods(s podScope, f func(*storedPod)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	t.current.visitIndexedPods(s, f)
@@ -210,7 +210,7 @@ func (t *podTable) visitStoredPods(s podScope, f func(*storedPod)) {
 
 // listScopedPods returns the pods of the scope, departed pods included, sorted by namespace and name; the caller owns the
 // slice.
-func (t *podTable) listScopedPods(s podScope, now time.Time) []Pod {
+func (t *watchedPodTable) listScopedPods(s podScope, now time.Time) []Pod {
 	var pods []Pod
 	list := func(p *storedPod) {
 		pod := p.Pod

@@ -1,4 +1,4 @@
-// Caches: reads from memory, which watches keep up to date.
+// CachedCluster: reads from memory, which watches keep up to date.
 
 package rollout
 
@@ -20,9 +20,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Caches reads a LiveCluster from caches, so that many waiting workloads make no requests. A kind that is not cached yet, or cannot be
+// CachedCluster reads a LiveCluster from caches, so that many waiting workloads make no requests. A kind that is not cached yet, or cannot be
 // watched, is read live. It starts a watch on first use: of the holds with Start, of all else with the first hold of a namespace.
-type Caches struct {
+type CachedCluster struct {
 	live *LiveCluster
 
 	mu         sync.Mutex          // guards the fields below
@@ -40,18 +40,18 @@ type namespaceCaches struct {
 }
 
 var (
-	_ Reader     = (*Caches)(nil)
-	_ HoldFinder = (*Caches)(nil)
+	_ Reader     = (*CachedCluster)(nil)
+	_ HoldFinder = (*CachedCluster)(nil)
 )
 
-// NewCaches returns the caches of a cluster. They are empty, and read live, before Start.
-func NewCaches(live *LiveCluster) *Caches {
-	return &Caches{live: live, holds: map[string]cache.SharedIndexInformer{}, namespaces: map[string]*namespaceCaches{}}
+// NewCachedCluster returns the caches of a cluster. They are empty, and read live, before Start.
+func NewCachedCluster(live *LiveCluster) *CachedCluster {
+	return &CachedCluster{live: live, holds: map[string]cache.SharedIndexInformer{}, namespaces: map[string]*namespaceCaches{}}
 }
 
 // Start watches the holds of the namespaces, and calls onChange for each workload with a change of its hold, scale, autoscaler or pods. stop
 // ends all watches and waits for them; the caches are then empty.
-func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(hold.Workload)) (stop func()) {
+func (c *CachedCluster) Start(ctx context.Context, namespaces []string, onChange func(hold.Workload)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.mu.Lock()
 	c.ctx, c.onChange = ctx, onChange
@@ -70,7 +70,7 @@ func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(h
 }
 
 // WatchHolds watches the holds of further namespaces. It does nothing before Start and after its stop.
-func (c *Caches) WatchHolds(namespaces []string) {
+func (c *CachedCluster) WatchHolds(namespaces []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, namespace := range namespaces {
@@ -83,7 +83,7 @@ func (c *Caches) WatchHolds(namespaces []string) {
 }
 
 // runInformer starts an informer with a handler. The caller holds mu.
-func (c *Caches) runInformer(informer cache.SharedIndexInformer, onChange func(any)) {
+func (c *CachedCluster) runInformer(informer cache.SharedIndexInformer, onChange func(any)) {
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{ // an informer that has not started takes handlers
 		AddFunc: onChange, UpdateFunc: func(_, object any) { onChange(object) },
 		DeleteFunc: func(object any) {
@@ -98,7 +98,7 @@ func (c *Caches) runInformer(informer cache.SharedIndexInformer, onChange func(a
 }
 
 // WaitForHolds waits until the holds of all namespaces are read, or ctx ends. It returns the namespaces with holds that are not read.
-func (c *Caches) WaitForHolds(ctx context.Context) (unread []string) {
+func (c *CachedCluster) WaitForHolds(ctx context.Context) (unread []string) {
 	c.mu.Lock()
 	informers := maps.Clone(c.holds)
 	c.mu.Unlock()
@@ -112,7 +112,7 @@ func (c *Caches) WaitForHolds(ctx context.Context) (unread []string) {
 }
 
 // wakeForHold wakes the workload of a hold, and the workloads of its group.
-func (c *Caches) wakeForHold(object any) {
+func (c *CachedCluster) wakeForHold(object any) {
 	h, ok := object.(*hold.Object)
 	if !ok {
 		return
@@ -134,7 +134,7 @@ func (c *Caches) wakeForHold(object any) {
 }
 
 // wakeNamespace wakes the held workloads of a namespace that match.
-func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool) {
+func (c *CachedCluster) wakeNamespace(namespace string, matches func(*hold.Object) bool) {
 	woken := map[hold.Workload]bool{}
 	for _, h := range c.findCachedHolds(namespace) {
 		if t := h.HeldWorkload(); !woken[t.WithoutVersion()] && matches(h) {
@@ -145,14 +145,14 @@ func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool
 }
 
 // holdInformer returns the informer of the holds of a namespace, nil for an unwatched namespace.
-func (c *Caches) holdInformer(namespace string) cache.SharedIndexInformer {
+func (c *CachedCluster) holdInformer(namespace string) cache.SharedIndexInformer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.holds[namespace]
 }
 
 // findCachedHolds returns the cached holds of a namespace, which the cache shares.
-func (c *Caches) findCachedHolds(namespace string) []*hold.Object {
+func (c *CachedCluster) findCachedHolds(namespace string) []*hold.Object {
 	informer := c.holdInformer(namespace)
 	if informer == nil {
 		return nil
@@ -172,7 +172,7 @@ func selectWorkloadHolds(objects []any) []*hold.Object {
 }
 
 // FindHolds implements HoldFinder.
-func (c *Caches) FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error) {
+func (c *CachedCluster) FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error) {
 	informer := c.holdInformer(t.Namespace)
 	if informer == nil || !informer.HasSynced() {
 		return c.live.ListHolds(ctx, t.Namespace)
@@ -204,7 +204,7 @@ func findIndexedHolds(indexer cache.Indexer, t hold.Workload) (all []hold.Object
 	return all
 }
 
-func (c *Caches) listCachedHolds(namespace string) []hold.Object {
+func (c *CachedCluster) listCachedHolds(namespace string) []hold.Object {
 	found := c.findCachedHolds(namespace)
 	all := make([]hold.Object, len(found))
 	for i, h := range found {
@@ -214,7 +214,7 @@ func (c *Caches) listCachedHolds(namespace string) []hold.Object {
 }
 
 // ListAllHolds lists the cached holds of all watched namespaces.
-func (c *Caches) ListAllHolds() (all []hold.Object) {
+func (c *CachedCluster) ListAllHolds() (all []hold.Object) {
 	c.mu.Lock()
 	var namespaces []string
 	for namespace := range c.holds {
@@ -228,7 +228,7 @@ func (c *Caches) ListAllHolds() (all []hold.Object) {
 }
 
 // ListNamespacesWithLabel lists the namespaces with holds that a label selector matches, from the API server.
-func (c *Caches) ListNamespacesWithLabel(ctx context.Context, selector string) (all []string, err error) {
+func (c *CachedCluster) ListNamespacesWithLabel(ctx context.Context, selector string) (all []string, err error) {
 	holds, err := c.live.Holds.ListHolds(ctx, "", selector)
 	for i := range holds {
 		if !slices.Contains(all, holds[i].Namespace) {
@@ -239,7 +239,7 @@ func (c *Caches) ListNamespacesWithLabel(ctx context.Context, selector string) (
 }
 
 // ListHolds implements Reader.
-func (c *Caches) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
+func (c *CachedCluster) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
 	informer := c.holdInformer(namespace)
 	if informer == nil || !informer.HasSynced() {
 		return c.live.ListHolds(ctx, namespace)
@@ -248,7 +248,7 @@ func (c *Caches) ListHolds(ctx context.Context, namespace string) ([]hold.Object
 }
 
 // openNamespace returns the caches of a namespace, and starts them; nil if the caches have not started.
-func (c *Caches) openNamespace(namespace string) *namespaceCaches {
+func (c *CachedCluster) openNamespace(namespace string) *namespaceCaches {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.namespaces[namespace]; n != nil || c.ctx == nil {
@@ -260,8 +260,8 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 		workloads: map[schema.GroupVersionResource]cache.SharedIndexInformer{},
 	}
 	c.namespaces[namespace] = n
-	_ = n.pods.SetTransform(stripCachedPod)
-	_ = n.autoscalers.SetTransform(stripCachedAutoscaler)
+	_ = n.pods.SetTransform(stripHeldPod)
+	_ = n.autoscalers.SetTransform(stripHeldAutoscaler)
 	c.runInformer(n.pods, func(any) {
 		c.wakeNamespace(namespace, func(h *hold.Object) bool { return !h.Status.State.IsSettled() })
 	})
@@ -277,7 +277,7 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 }
 
 // ListAutoscalers implements Reader.
-func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+func (c *CachedCluster) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
 	n := c.openNamespace(namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if n == nil || !n.autoscalers.HasSynced() {
 		return c.live.ListAutoscalers(ctx, namespace)
@@ -292,7 +292,7 @@ func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*auto
 }
 
 // ListPods implements Reader.
-func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+func (c *CachedCluster) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
 	n := c.openNamespace(namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	parsed, err := labels.Parse(selector)
 	if err != nil || selector == "" || n == nil || !n.pods.HasSynced() {
@@ -308,7 +308,7 @@ func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]co
 }
 
 // GetScale implements Reader.
-func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
+func (c *CachedCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
 	mapping, err := c.live.mapWorkload(t)
 	n := c.openNamespace(t.Namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if err != nil || n == nil {
@@ -323,21 +323,21 @@ func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) 
 		return c.live.GetScale(ctx, t) // a workload that is missing in the cache may only be late
 	}
 	u, ok := object.(*unstructured.Unstructured)
-	if !ok || !isWholeCachedWorkload(u) {
+	if !ok || !isWholeHeldWorkload(u) {
 		return c.live.GetScale(ctx, t)
 	}
 	return c.live.scaleOfWorkloadObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
 }
 
 // openWorkloads returns the cache of a kind of workload in a namespace, and starts it; nil if the caches have stopped.
-func (c *Caches) openWorkloads(n *namespaceCaches, resource schema.GroupVersionResource, t hold.Workload) cache.SharedIndexInformer {
+func (c *CachedCluster) openWorkloads(n *namespaceCaches, resource schema.GroupVersionResource, t hold.Workload) cache.SharedIndexInformer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if informer := n.workloads[resource]; informer != nil || c.ctx == nil {
 		return informer
 	}
 	informer := dynamicinformer.NewFilteredDynamicInformer(c.live.Dynamic, resource, t.Namespace, 0, cache.Indexers{}, nil).Informer()
-	_ = informer.SetTransform(stripCachedWorkload)
+	_ = informer.SetTransform(stripHeldWorkload)
 	n.workloads[resource] = informer
 	c.runInformer(informer, func(object any) {
 		if u, ok := object.(*unstructured.Unstructured); ok {

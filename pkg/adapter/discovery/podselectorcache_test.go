@@ -57,13 +57,13 @@ func (a *lookupScript) countLookups() int {
 }
 
 // runCacheInBubble runs f with running selectors under a clock of their own.
-func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript)) {
+func runCacheInBubble(t *testing.T, f func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a := &lookupScript{selector: parseSelector(t, "app=web")}
-		s := newSelectorCache(a.fetchScripted)
+		s := newPodSelectorCache(a.fetchScripted)
 		done := make(chan struct{})
 		go func() { defer close(done); s.runSelectorLookups(ctx) }()
 		f(t, ctx, s, a)
@@ -94,7 +94,7 @@ func neededKeys(keys ...objectKey) map[objectKey]struct{} {
 }
 
 func TestSelectorsWaitOnceThenAnswerFromMemory(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 		for range 10 {
 			got, err := s.getCachedSelector(ctx, custom, time.Now())
 			if err != nil || got.String() != "app=web" {
@@ -120,7 +120,7 @@ func TestSelectorsAreFreshWhenRead(t *testing.T) {
 		"fixed selector": {deployment, maxReadAge, "app=web"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+			runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 				if _, err := s.getCachedSelector(ctx, tc.key, time.Now()); err != nil {
 					t.Fatal(err)
 				}
@@ -141,7 +141,7 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
-		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			if hangs.Load() {
 				<-ctx.Done()
 				return nil, metric.Errorf(metric.KindUnavailable, "ask: %w", ctx.Err())
@@ -191,7 +191,7 @@ func TestSelectorsRefresh(t *testing.T) {
 		interval time.Duration
 	}{"custom resource": {custom, defaultRefreshInterval}, "fixed selector": {deployment, fixedRefreshInterval}} {
 		t.Run(name, func(t *testing.T) {
-			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+			runCacheInBubble(t, func(t *testing.T, _ context.Context, s *podSelectorCache, a *lookupScript) {
 				var news atomic.Int32
 				s.onChange = func() { news.Add(1) }
 				s.setNeededPodSelectors(neededKeys(tc.key), time.Now())
@@ -214,7 +214,7 @@ func TestSelectorsRefresh(t *testing.T) {
 }
 
 func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 		s.setNeededPodSelectors(neededKeys(custom), time.Now())
 		synctest.Wait()
 		a.setAnswer(nil, errDown)
@@ -236,7 +236,7 @@ func TestSelectorsKeepTheLastThroughFailures(t *testing.T) {
 }
 
 func TestSelectorsBackOff(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *podSelectorCache, a *lookupScript) {
 		start := time.Now()
 		a.setAnswer(nil, errDown)
 		s.setNeededPodSelectors(neededKeys(custom), start)
@@ -254,7 +254,7 @@ func TestSelectorsBackOff(t *testing.T) {
 }
 
 func TestSelectorsOfReadersAreForgotten(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 		if _, err := s.getCachedSelector(ctx, custom, time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +278,7 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 // TestAbsentObjectIsLookedUpRarely: readers of an object that does not exist cause lookups at growing pauses, nothing else does, and
 // the first read after a pause finds the object.
 func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
 		start := time.Now()
 		for time.Since(start) < time.Hour {
@@ -310,7 +310,7 @@ func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
 // TestObjectsThatDoNotExist: 10,000 reads of different objects cost some lookups a second while they last, none after, and no other
 // namespace is rejected.
 func TestObjectsThatDoNotExist(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *podSelectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
 		for i := range 10_000 { // 100 a second
 			_, err := s.getCachedSelector(ctx, objectKey{deployment.resource, "evil", fmt.Sprint("none-", i)}, time.Now())
@@ -344,7 +344,7 @@ func TestObjectsThatDoNotExist(t *testing.T) {
 // TestAutoscalersOfAbsentObjectsAreLimited: a namespace with thousands of HPAs of objects that do not exist does not flood the API
 // server, and another namespace's HPA does not wait for it.
 func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *podSelectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
 		keys := map[objectKey]struct{}{}
 		for i := range 2000 {
@@ -366,7 +366,7 @@ func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
 }
 
 func TestSelectorsHurry(t *testing.T) {
-	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *podSelectorCache, a *lookupScript) {
 		s.setNeededPodSelectors(neededKeys(deployment), time.Now())
 		sleepAndSettle(time.Second)
 		s.refreshSelectorsSoon([]objectKey{deployment, custom}, defaultRefreshInterval, time.Now())
@@ -388,7 +388,7 @@ func TestSelectorsHurry(t *testing.T) {
 
 func TestSelectorsReaderGivesUp(t *testing.T) {
 	t.Parallel()
-	s := newSelectorCache(nil) // not running
+	s := newPodSelectorCache(nil) // not running
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.getCachedSelector(ctx, custom, time.Now())
@@ -401,7 +401,7 @@ func TestSelectorsReaderGivesUp(t *testing.T) {
 // room.
 func TestSelectorsAreBounded(t *testing.T) {
 	t.Parallel()
-	s, now := newSelectorCache(nil), time.Now()
+	s, now := newPodSelectorCache(nil), time.Now()
 	for i := range maxNamespaceSelectors {
 		s.insertSelector(objectKey{custom.resource, "evil", fmt.Sprint(i)}, now).attempted = true
 	}
@@ -423,7 +423,7 @@ func TestSelectorsBoundRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		s := newSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
+		s := newPodSelectorCache(func(context.Context, objectKey) (labels.Selector, error) {
 			most.Store(max(most.Load(), now.Add(1)))
 			<-time.After(100 * time.Millisecond)
 			now.Add(-1)
@@ -451,7 +451,7 @@ func TestSelectorsEndWithTheirRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
-		s := newSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
+		s := newPodSelectorCache(func(ctx context.Context, _ objectKey) (labels.Selector, error) {
 			<-ctx.Done()
 			<-time.After(time.Second)
 			ended.Store(true)

@@ -26,7 +26,7 @@ func TestCachedPodsAreSmall(t *testing.T) {
 	long := strings.Repeat("x", 1_000_000)
 	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz"}}}
 	ports := []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
-	got, err := stripCachedPod(&corev1.Pod{
+	got, err := stripHeldPod(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"x": long}},
 		Spec: corev1.PodSpec{
 			Volumes:    []corev1.Volume{{Name: long}},
@@ -43,7 +43,7 @@ func TestCachedPodsAreSmall(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	for name, strip := range map[string]cache.TransformFunc{
-		"pod": stripCachedPod, "autoscaler": stripCachedAutoscaler, "workload": stripCachedWorkload, "hold": stripCachedHold,
+		"pod": stripHeldPod, "autoscaler": stripHeldAutoscaler, "workload": stripHeldWorkload, "hold": stripCachedHold,
 	} {
 		if other, err := strip("x"); other != "x" || err != nil {
 			t.Errorf("%s: another object: %v, %v", name, other, err)
@@ -91,25 +91,25 @@ func TestHugeObjectsAreCachedSmall(t *testing.T) {
 			strip  cache.TransformFunc
 			object any
 		}{
-			"pod":        {stripCachedPod, &corev1.Pod{ObjectMeta: *m.DeepCopy()}},
-			"autoscaler": {stripCachedAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: *m.DeepCopy()}},
-			"workload":   {stripCachedWorkload, toUnstructured(t, &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: *m.DeepCopy()})},
+			"pod":        {stripHeldPod, &corev1.Pod{ObjectMeta: *m.DeepCopy()}},
+			"autoscaler": {stripHeldAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: *m.DeepCopy()}},
+			"workload":   {stripHeldWorkload, toUnstructured(t, &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: *m.DeepCopy()})},
 		}
 		for kind, o := range objects {
 			checkCachedSize(t, kind+" with huge "+name, o.strip, o.object)
 		}
 	}
 	probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{long}}}}
-	checkCachedSize(t, "pod with a huge probe", stripCachedPod, &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{ReadinessProbe: probe}}}})
-	checkCachedSize(t, "pod with many ports", stripCachedPod, &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Ports: ports}}}})
-	checkCachedSize(t, "pod with a huge affinity", stripCachedPod, &corev1.Pod{Spec: corev1.PodSpec{NodeSelector: labels, SchedulerName: long}})
-	checkCachedSize(t, "autoscaler with many metrics", stripCachedAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{Metrics: metrics}})
-	checkCachedSize(t, "autoscaler with many policies", stripCachedAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+	checkCachedSize(t, "pod with a huge probe", stripHeldPod, &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{ReadinessProbe: probe}}}})
+	checkCachedSize(t, "pod with many ports", stripHeldPod, &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Ports: ports}}}})
+	checkCachedSize(t, "pod with a huge affinity", stripHeldPod, &corev1.Pod{Spec: corev1.PodSpec{NodeSelector: labels, SchedulerName: long}})
+	checkCachedSize(t, "autoscaler with many metrics", stripHeldAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{Metrics: metrics}})
+	checkCachedSize(t, "autoscaler with many policies", stripHeldAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 		Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Policies: policies}},
 	}})
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Env: []corev1.EnvVar{{Name: "x", Value: long}}}}}}
-	checkCachedSize(t, "workload with a huge template", stripCachedWorkload, toUnstructured(t, &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}}))
-	checkCachedSize(t, "workload with a huge selector", stripCachedWorkload, toUnstructured(t, &appsv1.Deployment{
+	checkCachedSize(t, "workload with a huge template", stripHeldWorkload, toUnstructured(t, &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: template}}))
+	checkCachedSize(t, "workload with a huge selector", stripHeldWorkload, toUnstructured(t, &appsv1.Deployment{
 		Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}},
 	}))
 	checkCachedSize(t, "hold with huge managed fields", stripCachedHold, &hold.Object{ObjectMeta: metav1.ObjectMeta{ManagedFields: fields}})
@@ -133,7 +133,7 @@ func TestCachedPodsKeepTheirWorkload(t *testing.T) {
 	} {
 		pod.Labels = map[string]string{"app": "web"}
 		want := describeUnreadyRolloutPod(pod)
-		if _, err := stripCachedPod(pod); err != nil || pod.Labels["app"] != "web" || describeUnreadyRolloutPod(pod) != want {
+		if _, err := stripHeldPod(pod); err != nil || pod.Labels["app"] != "web" || describeUnreadyRolloutPod(pod) != want {
 			t.Errorf("%s: %v, labels %v, %q; want %q", name, err, pod.Labels, describeUnreadyRolloutPod(pod), want)
 		}
 		if name == "ports" && len(pod.Spec.Containers[0].Ports) != 1 {
@@ -182,12 +182,12 @@ func TestCachedWorkloadHasItsScale(t *testing.T) {
 	}
 	for _, object := range []runtime.Object{deployment, replicaSet} {
 		whole := toUnstructured(t, object)
-		stripped, err := stripCachedWorkload(whole)
+		stripped, err := stripHeldWorkload(whole)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cached := stripped.(*unstructured.Unstructured)
-		if !isWholeCachedWorkload(cached) {
+		if !isWholeHeldWorkload(cached) {
 			t.Error("a usual workload has no spec in the cache")
 		}
 		c := &LiveCluster{}
@@ -197,9 +197,9 @@ func TestCachedWorkloadHasItsScale(t *testing.T) {
 			t.Errorf("%v; want %v (-want +got):\n%s", gotErr, wantErr, diff)
 		}
 	}
-	if stripped, err := stripCachedAutoscaler(&autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{
+	if stripped, err := stripHeldAutoscaler(&autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{
 		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: hold.Manager, Time: &metav1.Time{Time: time.Unix(5, 0)}}, {Manager: "kubectl"}},
-	}}); err != nil || !convertAutoscaler(stripped.(*autoscalingv2.HorizontalPodAutoscaler)).Owned {
+	}}); err != nil || !convertHeldAutoscaler(stripped.(*autoscalingv2.HorizontalPodAutoscaler)).Owned {
 		t.Errorf("%v: an autoscaler in the cache is no longer the scaler's", err)
 	}
 }

@@ -40,7 +40,7 @@ func randomPod(r *rand.Rand) *storedPod {
 func TestTableFindsWhatAWalkFinds(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
-	table, model := newPodTable(), map[metric.Object]*storedPod{}
+	table, model := newWatchedPodTable(), map[metric.Object]*storedPod{}
 	duplicated := parseSelector(t, "app=v1")
 	requirement, err := labels.NewRequirement("tier", "in", []string{"v1", "v1", "v2"})
 	if err != nil {
@@ -115,7 +115,7 @@ func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
 func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
-	table := newPodTable()
+	table := newWatchedPodTable()
 	for range 1000 {
 		table.upsertWatchedObject(randomPod(r))
 	}
@@ -132,7 +132,7 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 
 func TestTableReportsChanges(t *testing.T) {
 	t.Parallel()
-	table := newPodTable()
+	table := newWatchedPodTable()
 	first := endpointPolicy{}.newStoredPod(apiPod("shop", "web-1"))
 	steps := []struct {
 		what string
@@ -158,7 +158,7 @@ func TestTableReportsChanges(t *testing.T) {
 // Pods of one group hold their labels once, and keep them when the others go.
 func TestTableShares(t *testing.T) {
 	t.Parallel()
-	pods := newPodTable()
+	pods := newWatchedPodTable()
 	of := func(name, hash string) *storedPod {
 		return endpointPolicy{}.newStoredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
 	}
@@ -187,7 +187,7 @@ func TestTableShares(t *testing.T) {
 func TestTableLimitsTimesAhead(t *testing.T) {
 	t.Parallel()
 	seen := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	table := newPodTable()
+	table := newWatchedPodTable()
 	table.sampleNow = func() time.Time { return seen }
 	upsert := func(uid string, created, readied time.Time) *storedPod {
 		p := &storedPod{Pod: Pod{Namespace: "shop", Name: "web-1", UID: uid, Created: created, Readied: readied}}

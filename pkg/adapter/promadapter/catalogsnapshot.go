@@ -12,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// RuleSnapshot holds the metrics of a Catalog at a point in time. It is immutable and safe for concurrent use.
-type RuleSnapshot struct {
+// CatalogSnapshot holds the metrics of a Catalog at a point in time. It is immutable and safe for concurrent use.
+type CatalogSnapshot struct {
 	rules map[metricKey]*rule.Rule
 	infos []rule.MetricInfo
 	// failures and oddities are lines for people; notes has both.
@@ -31,7 +31,7 @@ type metricKey struct{ resource, metric string }
 
 // Lookup returns the rule that computes a metric for a resource, given as plural or plural.group. The error for an unknown metric
 // is a metric.KindNotFound with the nearest metric. It is a metric.KindUnavailable while a rule may still find the metric.
-func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
+func (s *CatalogSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{resource, name}]; r != nil {
 		return r, nil
 	}
@@ -51,15 +51,15 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 }
 
 // LookupFor is Lookup: the rules of a listing are all there, for every namespace.
-func (s *RuleSnapshot) LookupFor(_, resource, name string) (*rule.Rule, error) {
+func (s *CatalogSnapshot) LookupFor(_, resource, name string) (*rule.Rule, error) {
 	return s.Lookup(resource, name)
 }
 
 // ExternalFor is External.
-func (s *RuleSnapshot) ExternalFor(_, name string) (*rule.Rule, error) { return s.External(name) }
+func (s *CatalogSnapshot) ExternalFor(_, name string) (*rule.Rule, error) { return s.External(name) }
 
 // External returns the rule of an external metric, with the errors of Lookup.
-func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
+func (s *CatalogSnapshot) External(name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{"", name}]; r != nil {
 		return r, nil
 	}
@@ -70,10 +70,10 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 }
 
 // Metrics describes all metrics, sorted by resource and name. The caller must not change the slice.
-func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
+func (s *CatalogSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
-func (s *RuleSnapshot) Notes() []string { return s.notes }
+func (s *CatalogSnapshot) Notes() []string { return s.notes }
 
 // joinFewRuleReasons joins at most three texts and counts the rest.
 func joinFewRuleReasons(texts []string) string {
@@ -86,9 +86,9 @@ func joinFewRuleReasons(texts []string) string {
 
 // publishCatalogSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
 // serves the same metric.
-func (c *Catalog) publishCatalogSnapshot() []*ruleState {
-	b := snapshotBuilder{
-		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
+func (c *Catalog) publishCatalogSnapshot() []*catalogRule {
+	b := catalogSnapshotBuilder{
+		snapshot: &CatalogSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	rejected := 0
@@ -108,7 +108,7 @@ func (c *Catalog) publishCatalogSnapshot() []*ruleState {
 }
 
 // equalsCatalogSnapshot reports whether both snapshots give the same responses.
-func (s *RuleSnapshot) equalsCatalogSnapshot(o *RuleSnapshot) bool {
+func (s *CatalogSnapshot) equalsCatalogSnapshot(o *CatalogSnapshot) bool {
 	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -116,18 +116,18 @@ func (s *RuleSnapshot) equalsCatalogSnapshot(o *RuleSnapshot) bool {
 // metricCandidate is an entry for a metric with the rule that owns it.
 type metricCandidate struct {
 	*metricEntry
-	owner *ruleState
+	owner *catalogRule
 }
 
-// snapshotBuilder builds a RuleSnapshot.
-type snapshotBuilder struct {
-	snapshot    *RuleSnapshot
+// catalogSnapshotBuilder builds a CatalogSnapshot.
+type catalogSnapshotBuilder struct {
+	snapshot    *CatalogSnapshot
 	chosen      map[metricKey]metricCandidate
-	unconfirmed []*ruleState
+	unconfirmed []*catalogRule
 	conflicts   []string
 }
 
-func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
+func (b *catalogSnapshotBuilder) addRuleMetrics(r *catalogRule) {
 	b.snapshot.failures = append(b.snapshot.failures, r.describeSeriesRuleFailures()...)
 	b.snapshot.oddities = append(b.snapshot.oddities, r.describeRuleOddities()...)
 	if reason := b.explainUnlistedRule(r); reason != "" {
@@ -151,7 +151,7 @@ func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
 }
 
 // explainUnlistedRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
-func (b *snapshotBuilder) explainUnlistedRule(r *ruleState) string {
+func (b *catalogSnapshotBuilder) explainUnlistedRule(r *catalogRule) string {
 	switch {
 	case r.err != nil && !r.listed:
 		return r.formatRuleLogName() + ": " + r.err.Error()
@@ -164,7 +164,7 @@ func (b *snapshotBuilder) explainUnlistedRule(r *ruleState) string {
 }
 
 // chooseMetricCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
-func (b *snapshotBuilder) chooseMetricCandidate(k metricKey, c metricCandidate) {
+func (b *catalogSnapshotBuilder) chooseMetricCandidate(k metricKey, c metricCandidate) {
 	first, taken := b.chosen[k]
 	if !taken {
 		b.chosen[k] = c
@@ -218,7 +218,7 @@ func (k metricKey) describeMetricConflict(winner, loser metricCandidate) string 
 // maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
-func (b *snapshotBuilder) finishCatalogSnapshot() {
+func (b *catalogSnapshotBuilder) finishCatalogSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
 		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))

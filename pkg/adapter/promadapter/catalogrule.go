@@ -14,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// ruleState is a rule with the metrics found for it.
-type ruleState struct {
-	*Rule
+// catalogRule is a rule with the metrics found for it.
+type catalogRule struct {
+	*SeriesRule
 	// entries has all metrics ever found for the rule. An idle series keeps its metric.
 	entries map[association]*metricEntry
 	// listed is true after the first successful listing.
@@ -72,29 +72,29 @@ type listingResult struct {
 	err           error
 }
 
-func newRuleState(r *Rule) *ruleState {
-	return &ruleState{Rule: r, entries: map[association]*metricEntry{}}
+func newCatalogRule(r *SeriesRule) *catalogRule {
+	return &catalogRule{SeriesRule: r, entries: map[association]*metricEntry{}}
 }
 
 // formatRuleLogName returns the name of the rule in logs and errors.
-func (r *Rule) formatRuleLogName() string {
+func (r *SeriesRule) formatRuleLogName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
 // isFixedSeriesRule reports whether the metric of the rule is known without a listing.
-func (r *ruleState) isFixedSeriesRule() bool {
+func (r *catalogRule) isFixedSeriesRule() bool {
 	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalOverrides())
 }
 
 // assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
-func (r *Rule) assertsObjectLabels() bool {
+func (r *SeriesRule) assertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
 		return !r.compiled.selector.assertsSeriesLabel(o.Label)
 	})
 }
 
 // hasRivalOverrides reports whether two overrides name the same resource, so that the values of the labels decide.
-func (r *Rule) hasRivalOverrides() bool {
+func (r *SeriesRule) hasRivalOverrides() bool {
 	seen := map[string]bool{}
 	for _, o := range r.Resources.Overrides {
 		name := strings.TrimSuffix(o.Resource, "s") + "." + o.Group
@@ -107,7 +107,7 @@ func (r *Rule) hasRivalOverrides() bool {
 }
 
 // applySeriesListing merges the result of a listing into the entries; make makes the rule of a new entry.
-func (r *ruleState) applySeriesListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
+func (r *catalogRule) applySeriesListing(d listingResult, make func(*catalogRule, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	r.rejectedNames = d.rejectedNames
 	for _, e := range r.entries {
@@ -131,7 +131,7 @@ func (r *ruleState) applySeriesListing(d listingResult, make func(*ruleState, as
 }
 
 // findRuleServingError returns the reason why the rule fails, or nil.
-func (r *ruleState) findRuleServingError() error {
+func (r *catalogRule) findRuleServingError() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -142,7 +142,7 @@ func (r *ruleState) findRuleServingError() error {
 }
 
 // describeSeriesRuleFailures returns a line for people if the last listing failed or none is done yet.
-func (r *ruleState) describeSeriesRuleFailures() []string {
+func (r *catalogRule) describeSeriesRuleFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
 		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.formatRuleLogName(), r.err)}
@@ -155,7 +155,7 @@ func (r *ruleState) describeSeriesRuleFailures() []string {
 }
 
 // describeRuleOddities returns lines for people about a rule that looks wrong.
-func (r *ruleState) describeRuleOddities() []string {
+func (r *catalogRule) describeRuleOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) {
 		notes = append(notes, r.formatRuleLogName()+": "+fmt.Sprintf(format, args...))
@@ -180,7 +180,7 @@ func (r *ruleState) describeRuleOddities() []string {
 }
 
 // describeUnlabelledRule returns a line about a rule that finds series but no objects; empty for any other rule.
-func (r *ruleState) describeUnlabelledRule() string {
+func (r *catalogRule) describeUnlabelledRule() string {
 	if len(r.unlabelled) == 0 {
 		return ""
 	}
@@ -199,7 +199,7 @@ func (r *ruleState) describeUnlabelledRule() string {
 }
 
 // listSortedConfigEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) listSortedConfigEntries() []*metricEntry {
+func (r *catalogRule) listSortedConfigEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

@@ -71,8 +71,8 @@ func (v Verdict) isOfTry(h *hold.Object) bool {
 	return v.Since.Equal(h.Status.Since.Time) && v.Asked == newVerifiedRequest(h)
 }
 
-// Observed is all that nextStep knows about a workload.
-type Observed struct {
+// HeldWorkload is all that nextStep knows about a workload.
+type HeldWorkload struct {
 	Workload   hold.Workload
 	Holds      []hold.Object // of the workload, oldest first
 	Others     []hold.Object // of other workloads in the namespace: the holds of their groups, and the holds that share a gate or an autoscaler; oldest first
@@ -124,25 +124,25 @@ func hasYieldedField(h *hold.Object, field string) bool {
 
 // leavesYieldedField reports whether the hold leaves a number to another client: it neither raises nor lowers it.
 func leavesYieldedField(h *hold.Object, field string) bool {
-	return hasYieldedField(h, field) && !isInLaterWindow(h)
+	return hasYieldedField(h, field) && !isHoldInLaterWindow(h)
 }
 
 // isFieldYielded reports whether a hold that lasts, or has a gate still open, has a number of another client: a later hold may raise that number,
 // and not lower it.
-func (o *Observed) isFieldYielded(field string, now time.Time) bool {
+func (o *HeldWorkload) isFieldYielded(field string, now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		return hasYieldedField(&h, field) && (h.Status.GateOpen || !h.IsOver(now))
 	})
 }
 
 // isWorkloadReplaced reports whether the record is of another workload with the same name, which was deleted.
-func (o *Observed) isWorkloadReplaced() bool {
+func (o *HeldWorkload) isWorkloadReplaced() bool {
 	n, keeper := o.findHoldNumbers()
 	return keeper != nil && o.Scale != nil && n.WorkloadUID != "" && n.WorkloadUID != o.Scale.UID
 }
 
 // isHoldCounted reports whether a hold counts towards the numbers. While its gate is open, its pods stay.
-func (o *Observed) isHoldCounted(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) isHoldCounted(h *hold.Object, now time.Time) bool {
 	if o.Scale == nil {
 		return false
 	}
@@ -150,18 +150,18 @@ func (o *Observed) isHoldCounted(h *hold.Object, now time.Time) bool {
 }
 
 // isHoldPending reports whether a failed hold will be tried again.
-func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) isHoldPending(h *hold.Object, now time.Time) bool {
 	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
 }
 
 // isHoldWaiting reports whether a hold waits for its deleted workload to come back.
-func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
+func (o *HeldWorkload) isHoldWaiting(h *hold.Object, now time.Time) bool {
 	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.IsKept() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
 }
 
 // listRecordHolds lists the holds that need the record of the numbers: they count, will be tried again, or wait for
 // a workload. It may come back as a copy, with their numbers, and so may its autoscaler.
-func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
+func (o *HeldWorkload) listRecordHolds(now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
 		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) || o.isHoldWaiting(h, now) {
 			all = append(all, h)
@@ -171,7 +171,7 @@ func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 }
 
 // listCountedHolds lists the holds that count towards a number; an empty field: towards any.
-func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
+func (o *HeldWorkload) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
 		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !leavesYieldedField(h, field) {
 			all = append(all, h)
@@ -181,7 +181,7 @@ func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Ob
 }
 
 // findHoldNumbers returns the record in force, and the hold that carries it; nil: the workload has no record.
-func (o *Observed) findHoldNumbers() (hold.Numbers, *hold.Object) {
+func (o *HeldWorkload) findHoldNumbers() (hold.Numbers, *hold.Object) {
 	var keeper *hold.Object
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -196,7 +196,7 @@ func (o *Observed) findHoldNumbers() (hold.Numbers, *hold.Object) {
 }
 
 // countReadyPods counts the ready pods of the workload.
-func (o *Observed) countReadyPods() (n int32) {
+func (o *HeldWorkload) countReadyPods() (n int32) {
 	for i := range o.Pods {
 		if isRolloutPodReady(&o.Pods[i]) {
 			n++
@@ -206,7 +206,7 @@ func (o *Observed) countReadyPods() (n int32) {
 }
 
 // scaledObject returns the KEDA object that owns the autoscaler, and reverts every change of it; empty: none does.
-func (o *Observed) scaledObject() string {
+func (o *HeldWorkload) scaledObject() string {
 	if o.Autoscaler == nil {
 		return ""
 	}
@@ -215,7 +215,7 @@ func (o *Observed) scaledObject() string {
 
 // podsNeededByHold returns how many pods must be ready for a hold: as many as it asks for or, where the autoscaler may go below, as many as
 // the autoscaler asks for.
-func (o *Observed) podsNeededByHold(h *hold.Object) int32 {
+func (o *HeldWorkload) podsNeededByHold(h *hold.Object) int32 {
 	if o.Autoscaler != nil && h.Spec.MinReplicas > 0 && o.Scale != nil {
 		return max(h.Spec.MinReplicas, min(h.Spec.Replicas, o.Scale.Replicas))
 	}
@@ -223,7 +223,7 @@ func (o *Observed) podsNeededByHold(h *hold.Object) int32 {
 }
 
 // listHoldGroupMembers lists the other holds of a hold's group.
-func (o *Observed) listHoldGroupMembers(h *hold.Object) (all []*hold.Object) {
+func (o *HeldWorkload) listHoldGroupMembers(h *hold.Object) (all []*hold.Object) {
 	if h.Spec.Group == nil {
 		return nil
 	}

@@ -27,7 +27,7 @@ func (r countedRules) Namespaces(metric, asked string) []string {
 func TestRulesAreAskedOnce(t *testing.T) {
 	t.Parallel()
 	asked := 0
-	r := rememberedRules{}
+	r := plannedRules{}
 	plan := func(changed bool, metrics ...string) (count int, answers []string) {
 		before := asked
 		r.startRulePlan(countedRules{asked: &asked}, changed)
@@ -63,7 +63,7 @@ func TestRulesAreAskedOnce(t *testing.T) {
 func TestNamesOfManyNamespaces(t *testing.T) {
 	t.Parallel()
 	asked := 0
-	r := rememberedRules{}
+	r := plannedRules{}
 	r.startRulePlan(countedRules{asked: &asked}, true)
 	for range 2 {
 		for i := range 10 {

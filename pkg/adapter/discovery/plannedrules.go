@@ -2,9 +2,9 @@
 
 package discovery
 
-// rememberedRules are rules whose answers about the metrics of the plan before, and of the plan under construction, are remembered. It is
+// plannedRules remembers the rules' answers about the metrics of the plan before, and of the plan under construction. It is
 // not safe for concurrent use.
-type rememberedRules struct {
+type plannedRules struct {
 	rules          Rules
 	before, latest map[ruledMetric][]string // nobody changes an answer
 }
@@ -25,14 +25,14 @@ const (
 )
 
 // startRulePlan begins a plan with rules, which may be other rules than before.
-func (r *rememberedRules) startRulePlan(rules Rules, changed bool) {
+func (r *plannedRules) startRulePlan(rules Rules, changed bool) {
 	r.rules, r.before, r.latest = rules, r.latest, map[ruledMetric][]string{}
 	if changed {
 		r.before = nil
 	}
 }
 
-func (r *rememberedRules) askRememberedRules(m ruledMetric, ask func() []string) []string {
+func (r *plannedRules) askRememberedRules(m ruledMetric, ask func() []string) []string {
 	if answer, ok := r.latest[m]; ok {
 		return answer
 	}
@@ -45,7 +45,7 @@ func (r *rememberedRules) askRememberedRules(m ruledMetric, ask func() []string)
 }
 
 // Families implements Rules.
-func (r *rememberedRules) Families(resource, metric string, external bool) []string {
+func (r *plannedRules) Families(resource, metric string, external bool) []string {
 	question := questionFamilies
 	if external {
 		question = questionExternalFamilies
@@ -54,11 +54,11 @@ func (r *rememberedRules) Families(resource, metric string, external bool) []str
 }
 
 // Namespaces implements Rules.
-func (r *rememberedRules) Namespaces(metric, asked string) []string {
+func (r *plannedRules) Namespaces(metric, asked string) []string {
 	return r.askRememberedRules(ruledMetric{"", metric, asked, questionNamespaces}, func() []string { return r.rules.Namespaces(metric, asked) })
 }
 
 // TargetSources implements Rules.
-func (r *rememberedRules) TargetSources(resource, metric string) []string {
+func (r *plannedRules) TargetSources(resource, metric string) []string {
 	return r.askRememberedRules(ruledMetric{resource, metric, "", questionTargetSources}, func() []string { return r.rules.TargetSources(resource, metric) })
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// seriesListing finds the series of rules at a point in time. Equal requests of several rules reach the server once.
-type seriesListing struct {
+// catalogListing finds the series of rules at a point in time. Equal requests of several rules reach the server once.
+type catalogListing struct {
 	series    SeriesLister
 	resources ResourceLookup
 	now       time.Time
@@ -26,15 +26,15 @@ type seriesListing struct {
 	listCalls map[string]func() ([]string, error)
 }
 
-func newSeriesListing(c *Catalog, now time.Time) *seriesListing {
-	return &seriesListing{
+func newCatalogListing(c *Catalog, now time.Time) *catalogListing {
+	return &catalogListing{
 		series: c.series, resources: &cachedLookup{resources: c.resources}, now: now,
 		lookback: c.opts.Lookback, listCalls: map[string]func() ([]string, error){},
 	}
 }
 
 // listSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
-func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
+func (l *catalogListing) listSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
 	l.mu.Lock()
 	f := l.listCalls[key]
 	if f == nil {
@@ -46,7 +46,7 @@ func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)
 }
 
 // listSeriesNames lists the names of the series selected by match.
-func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
+func (l *catalogListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
 	return l.listSeriesOnce("names of "+match, func() ([]string, error) {
 		return l.collectSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
 			return l.series.LabelValues(ctx, model.MetricNameLabel, s, each)
@@ -55,11 +55,11 @@ func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]st
 }
 
 // listSeriesLabels lists the names of the labels of the series selected by match.
-func (l *seriesListing) listSeriesLabels(ctx context.Context, match string) ([]string, error) {
+func (l *catalogListing) listSeriesLabels(ctx context.Context, match string) ([]string, error) {
 	return l.listSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectSeriesListing(ctx, match, l.series.LabelNames) })
 }
 
-func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
+func (l *catalogListing) collectSeriesListing(ctx context.Context, match string,
 	list func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
@@ -79,12 +79,12 @@ func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
 	return all, nil
 }
 
-func (l *seriesListing) findRuleAssociations(ctx context.Context, r *ruleState) listingResult {
+func (l *catalogListing) findRuleAssociations(ctx context.Context, r *catalogRule) listingResult {
 	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}
 	}
-	f := associationFinder{seriesListing: l, r: r, mapping: m, labelsByName: map[string][]string{}}
+	f := associationFinder{catalogListing: l, r: r, mapping: m, labelsByName: map[string][]string{}}
 	if f.namespaceLabel, err = m.findResourceLabel(namespacesResource, r.compiled.selector.assertsSeriesLabel); err != nil {
 		return listingResult{err: err}
 	}
@@ -101,9 +101,9 @@ func (l *seriesListing) findRuleAssociations(ctx context.Context, r *ruleState) 
 
 // associationFinder finds the associations of a rule.
 type associationFinder struct {
-	*seriesListing
+	*catalogListing
 	listingResult
-	r              *ruleState
+	r              *catalogRule
 	mapping        resolvedMapping
 	namespaceLabel string
 	labelsByName   map[string][]string // the labels for objects, by series name

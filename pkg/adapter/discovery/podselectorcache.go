@@ -89,9 +89,9 @@ type selectorEntry struct {
 	done       chan struct{} // closed and replaced when an attempt ended
 }
 
-// selectorCache caches the pod selectors of objects, and refreshes them in the background while they are in use, so
+// podSelectorCache caches the pod selectors of objects, and refreshes them in the background while they are in use, so
 // that a reader waits for the API server the first time only. It is safe for concurrent use.
-type selectorCache struct {
+type podSelectorCache struct {
 	// fetch asks the API server; its errors have a kind.
 	fetch func(context.Context, objectKey) (labels.Selector, error)
 	// onChange is called when a lookup's result differs from the previous result.
@@ -107,13 +107,13 @@ type selectorCache struct {
 	inFlight int                          // guarded by mu
 	// namespaceEntries and namespaceNeeded count entries and needed; guarded by mu.
 	namespaceEntries, namespaceNeeded map[string]int
-	readerLimit, standingLimit        lookupLimiter // guarded by mu
+	readerLimit, standingLimit        selectorLookupLimiter // guarded by mu
 	// stalled is set when a reader waited in vain, and until a lookup succeeds: an API server that hangs delays one read.
 	stalled bool // guarded by mu
 }
 
-func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
-	return &selectorCache{
+func newPodSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *podSelectorCache {
+	return &podSelectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{}, namespaceEntries: map[string]int{},
 		readerLimit: newReaderLookupLimiter(), standingLimit: newStandingLookupLimiter(),
@@ -121,7 +121,7 @@ func newSelectorCache(fetch func(context.Context, objectKey) (labels.Selector, e
 }
 
 // peekSelector returns the cached result. It does not wait, and does not count as use.
-func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
+func (s *podSelectorCache) peekSelector(key objectKey) resolvedSelector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
@@ -133,7 +133,7 @@ func (s *selectorCache) peekSelector(key objectKey) resolvedSelector {
 // getCachedSelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
 // since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. An object that does not exist is looked up
 // for readers alone at growing pauses, and never by itself. Without runSelectorLookups it waits until ctx ends.
-func (s *selectorCache) getCachedSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
+func (s *podSelectorCache) getCachedSelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
 	e, wait, err := s.requestSelector(key, now)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ type selectorWait struct {
 }
 
 // requestSelector returns the entry of an object for a reader, makes its lookup due if it must be, and returns the wait.
-func (s *selectorCache) requestSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
+func (s *podSelectorCache) requestSelector(key objectKey, now time.Time) (*selectorEntry, selectorWait, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -202,7 +202,7 @@ func (e *selectorEntry) isReaderLookupDue(key objectKey, now time.Time) bool {
 
 // admitReaderSelector returns an error if a bound rejects a new entry for a reader. In a namespace at its bound, the object that does not
 // exist and was not read for longest gives way. The caller holds mu.
-func (s *selectorCache) admitReaderSelector(key objectKey, now time.Time) error {
+func (s *podSelectorCache) admitReaderSelector(key objectKey, now time.Time) error {
 	if !s.readerLimit.allowSelectorLookup(key.namespace, now) {
 		return metric.Errorf(metric.KindUnavailable, "find the pods of %s: too many objects of namespace %q are looked up: retry in some seconds", key, key.namespace)
 	}
@@ -225,7 +225,7 @@ func (s *selectorCache) admitReaderSelector(key objectKey, now time.Time) error 
 }
 
 // deleteSelector removes an entry. The caller holds mu.
-func (s *selectorCache) deleteSelector(key objectKey) {
+func (s *podSelectorCache) deleteSelector(key objectKey) {
 	delete(s.entries, key)
 	if s.namespaceEntries[key.namespace]--; s.namespaceEntries[key.namespace] == 0 {
 		delete(s.namespaceEntries, key.namespace)
@@ -233,7 +233,7 @@ func (s *selectorCache) deleteSelector(key objectKey) {
 }
 
 // awaitSelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
-func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) error {
+func (s *podSelectorCache) awaitSelector(ctx context.Context, wait selectorWait) error {
 	if wait.done == nil {
 		return nil
 	}
@@ -259,7 +259,7 @@ func (s *selectorCache) awaitSelector(ctx context.Context, wait selectorWait) er
 }
 
 // insertSelector adds an entry that is due now. The caller holds mu.
-func (s *selectorCache) insertSelector(key objectKey, now time.Time) *selectorEntry {
+func (s *podSelectorCache) insertSelector(key objectKey, now time.Time) *selectorEntry {
 	e := &selectorEntry{due: now, used: now, requested: true, done: make(chan struct{})}
 	s.entries[key] = e
 	s.namespaceEntries[key.namespace]++
@@ -267,7 +267,7 @@ func (s *selectorCache) insertSelector(key objectKey, now time.Time) *selectorEn
 }
 
 // setNeededPodSelectors replaces the keys that autoscalers depend on: the cache looks them up soon, and keeps them.
-func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
+func (s *podSelectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.needed {
@@ -292,7 +292,7 @@ func (s *selectorCache) setNeededPodSelectors(keys map[objectKey]struct{}, now t
 
 // awaitsFirstLookups reports whether a needed selector has had no lookup, or is in unread: a lookup may have ended since the plan. A namespace that has
 // had as many lookups as begin at once is not waited for: its next ones are limited, and the targets of all namespaces would wait for them.
-func (s *selectorCache) awaitsFirstLookups(unread map[objectKey]struct{}) bool {
+func (s *podSelectorCache) awaitsFirstLookups(unread map[objectKey]struct{}) bool {
 	waiting, attempted := map[string]struct{}{}, map[string]int{}
 	for key := range unread {
 		waiting[key.namespace] = struct{}{}
@@ -316,7 +316,7 @@ func (s *selectorCache) awaitsFirstLookups(unread map[objectKey]struct{}) bool {
 
 // refreshSelectorsSoon schedules the next lookup of each selector at most after its last lookup plus the duration after. It is
 // for selectors of changed autoscalers, and of objects that may have been deleted and made again.
-func (s *selectorCache) refreshSelectorsSoon(keys []objectKey, after time.Duration, now time.Time) {
+func (s *podSelectorCache) refreshSelectorsSoon(keys []objectKey, after time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, key := range keys {
@@ -335,7 +335,7 @@ func (s *selectorCache) refreshSelectorsSoon(keys []objectKey, after time.Durati
 	}
 }
 
-func (s *selectorCache) requestSelectorLookup() {
+func (s *podSelectorCache) requestSelectorLookup() {
 	select {
 	case s.lookupRequested <- struct{}{}:
 	default:
@@ -343,7 +343,7 @@ func (s *selectorCache) requestSelectorLookup() {
 }
 
 // runSelectorLookups starts due lookups until ctx ends, and returns when the last request has ended.
-func (s *selectorCache) runSelectorLookups(ctx context.Context) {
+func (s *podSelectorCache) runSelectorLookups(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	retry.RunRounds(ctx, s.lookupRequested, func(ctx context.Context, now time.Time) time.Duration {
@@ -357,7 +357,7 @@ func (s *selectorCache) runSelectorLookups(ctx context.Context) {
 
 // reserveDueSelectors removes unused entries. It returns the keys to look up now, autoscalers' before readers', the
 // namespaces with the fewest lookups of autoscalers lately first, then the longest due, and the time until the next lookup is due.
-func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
+func (s *podSelectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
@@ -376,7 +376,7 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 		case e.needed && s.isStandingLookupLimited(limited, key.namespace, now):
 			wait = min(wait, limitedRetryInterval)
 		default: // without a free slot it waits until a request ends, which wakes runSelectorLookups
-			due = insertDueLookup(due, s.newDueLookup(key, e, now), maxConcurrentLookups-s.inFlight)
+			due = insertDueSelectorLookup(due, s.newDueLookup(key, e, now), maxConcurrentLookups-s.inFlight)
 		}
 	}
 	for _, l := range due {
@@ -393,7 +393,7 @@ func (s *selectorCache) reserveDueSelectors(now time.Time) (keys []objectKey, wa
 
 // isStandingLookupLimited reports whether the rate limit delays the lookups for autoscalers of a namespace. It remembers the result in
 // limited, for one moment. The caller holds mu.
-func (s *selectorCache) isStandingLookupLimited(limited map[string]bool, namespace string, now time.Time) bool {
+func (s *podSelectorCache) isStandingLookupLimited(limited map[string]bool, namespace string, now time.Time) bool {
 	is, known := limited[namespace]
 	if !known {
 		is = !s.standingLimit.hasSelectorLookup(namespace, now)
@@ -402,7 +402,7 @@ func (s *selectorCache) isStandingLookupLimited(limited map[string]bool, namespa
 	return is
 }
 
-func (s *selectorCache) lookUpSelector(ctx context.Context, key objectKey) {
+func (s *podSelectorCache) lookUpSelector(ctx context.Context, key objectKey) {
 	attempt, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	selector, err := s.fetch(attempt, key)
@@ -417,7 +417,7 @@ func (s *selectorCache) lookUpSelector(ctx context.Context, key objectKey) {
 }
 
 // recordSelector stores the result of an attempt and reports whether it differs from the previous result.
-func (s *selectorCache) recordSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
+func (s *podSelectorCache) recordSelector(key objectKey, selector labels.Selector, err error, now time.Time) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
