@@ -40,7 +40,7 @@ func startReplica(ctx context.Context, w *world, seed uint64) (*adapterReplica, 
 		return nil, err
 	}
 	a := &adapterReplica{rules: set, started: time.Now(), ended: make(chan error, 3)}
-	a.discovery = discovery.New(w.cluster.discoveryClients(), discovery.Options{Retention: newStoreOptions(cfg).Retention})
+	a.discovery = discovery.New(w.cluster.discoveryClients(), discovery.Options{Retention: newStoreOptions(cfg).Retention}) //nolint:contextcheck // a panic over an object is logged without a context
 	a.store = store.New(newStoreOptions(cfg))
 	scraping := newScrapeOptions(cfg)
 	scraping.DialContext, scraping.Seed = w.dialPod, seed
