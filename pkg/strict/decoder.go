@@ -193,6 +193,7 @@ func ParseYAMLError(err error) (line int, message string) {
 // yamlRemedies are the remedies for the YAML parser's messages, by message.
 var yamlRemedies = map[string]string{
 	"found character that cannot start any token":           "indent with spaces, not with tabs, and quote values that begin with @, ` or %",
+	"found a tab character that violates indentation":       "indent the lines below with spaces, not with tabs",
 	"mapping values are not allowed in this context":        "quote a value with a colon and a space in it, and indent the keys of one mapping alike",
 	"did not find expected key":                             "indent the keys of one mapping alike, and end a quoted value with its quote",
 	"did not find expected alphabetic or numeric character": "quote values that begin with * or &",

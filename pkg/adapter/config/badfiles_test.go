@@ -127,6 +127,9 @@ var badFiles = map[string][]string{
 	"yaml_star": {
 		`line 4: not valid YAML: did not find expected alphabetic or numeric character; quote values that begin with * or &`,
 	},
+	"yaml_tab": {
+		`line 4: not valid YAML: found a tab character that violates indentation; indent the lines below with spaces, not with tabs`,
+	},
 	"manifest": {
 		`line 2: kind: is the manifest of a ConfigMap, not the file in it; take the text under its key data`,
 	},
