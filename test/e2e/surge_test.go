@@ -246,8 +246,8 @@ func settleBeforeSurge(t *testing.T, load *sending, enters bool) {
 		t.Fatal(err)
 	}
 	settle := 20 * time.Second
-	if enters { // the lane reads the HPA for a minute, and for half a minute over the longest window, of which the way down took some
-		settle = 80 * time.Second
+	if enters { // the lane reads the HPA for a minute, and for half a minute over the longest window
+		settle = 100 * time.Second
 	}
 	waitForSurge(t, settle+rand.N(15*time.Second))
 }
