@@ -4,7 +4,7 @@ package dashboard
 
 import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // pageCommandWriter writes commands for one namespace; empty: all.
@@ -27,7 +27,7 @@ func (w pageCommandWriter) writeShellCommand(words ...string) string {
 	} else {
 		words = append(words, "-n", w.namespace)
 	}
-	return output.JoinShellWords(append(words, w.flags...))
+	return plaintext.JoinShellWords(append(words, w.flags...)...)
 }
 
 func (w pageCommandWriter) writeTopCommand() string {
@@ -51,7 +51,7 @@ func (w pageCommandWriter) writeRawCommand(path string) string {
 	if path == "" {
 		return ""
 	}
-	return output.JoinShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
+	return plaintext.JoinShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...)...)
 }
 
 func (w pageCommandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {

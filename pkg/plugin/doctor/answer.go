@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -167,7 +168,7 @@ func (v *autoscalerDiagnosis) formatRawReadCommand(path string) string {
 // judgeAnswerError returns the outcome for an error, and the command that mends its cause.
 func (v *autoscalerDiagnosis) judgeAnswerError(i int) (status Status, fix string) {
 	a := v.answers[i]
-	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && output.IsShellWord(near[1]) {
+	if near := nearestMetric.FindStringSubmatch(a.Err.Error()); near != nil && plaintext.IsShellWord(near[1]) {
 		return StatusFail, v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":%q,"value":%q}]'`,
 			v.hpa.Name, metricNamePath(i, v.hpa.Spec.Metrics[i]), near[1])
 	}
@@ -191,7 +192,7 @@ func (v *autoscalerDiagnosis) judgeAnswerError(i int) (status Status, fix string
 	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {
 		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
-	if o := v.hpa.Spec.Metrics[i].Object; o != nil && strings.HasSuffix(a.Err.Error(), "has no pods") && output.IsShellWord(o.DescribedObject.Kind) {
+	if o := v.hpa.Spec.Metrics[i].Object; o != nil && strings.HasSuffix(a.Err.Error(), "has no pods") && plaintext.IsShellWord(o.DescribedObject.Kind) {
 		return StatusFail, v.formatVisitReadCommand("describe %s %s", strings.ToLower(o.DescribedObject.Kind), o.DescribedObject.Name) // its selector
 	}
 	if apierrors.IsNotFound(a.Err) {
@@ -288,7 +289,7 @@ func (v *autoscalerDiagnosis) formatPageCommand(pods []*corev1.Pod, path string)
 	if err != nil || strings.ContainsRune(page, '\'') || pods[0].Status.Phase == corev1.PodPending { // which has no page yet
 		return v.formatVisitReadCommand("describe pod %s", pods[0].Name)
 	}
-	if output.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {
+	if plaintext.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {
 		return "kubectl get --raw " + page
 	}
 	return v.formatRawReadCommand(page)

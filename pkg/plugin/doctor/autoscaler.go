@@ -17,6 +17,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -248,7 +249,7 @@ func (v *autoscalerDiagnosis) checkKEDAOwner() {
 	if owner == "" {
 		return
 	}
-	if output.IsShellWord(owner) {
+	if plaintext.IsShellWord(owner) {
 		fix = v.formatVisitReadCommand("edit scaledobject %s", owner)
 	}
 	v.addVisitCheck("owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject "+owner, fix)

@@ -10,8 +10,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // checkHPAConditions judges the conditions that the HPA controller wrote.
@@ -56,7 +56,7 @@ func (v *autoscalerDiagnosis) judgeHPACondition(c autoscalingv2.HorizontalPodAut
 func (v *autoscalerDiagnosis) formatWakingCommand() string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	target := strings.ToLower(ref.Kind) + "/" + ref.Name
-	if !output.IsShellWord(target) {
+	if !plaintext.IsShellWord(target) {
 		return formatDescribeHPACommand(v.hpa)
 	}
 	return v.formatVisitReadCommand("scale %s --replicas=%d", target, max(1, inventory.MinReplicasOf(v.hpa)))

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -136,7 +137,7 @@ func Run(ctx context.Context, opts Options) *Report {
 
 func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fix string) {
 	if len(d.Flags) > 0 && strings.HasPrefix(fix, "kubectl ") {
-		fix += " " + output.JoinShellWords(d.Flags)
+		fix += " " + plaintext.JoinShellWords(d.Flags...)
 	}
 	d.report.Checks = append(d.report.Checks, Check{name, subject, status, message, fix})
 }

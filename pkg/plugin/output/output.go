@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,24 +51,6 @@ func (t *Table) Print(out io.Writer, opts TableOptions) error {
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
-}
-
-// shellWord is a text that a shell takes as one word, in any surroundings.
-var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
-
-// IsShellWord reports whether a text can be part of a command that a person will paste. Names that Kubernetes checks always can; owner
-// references and names of metrics may hold anything.
-func IsShellWord(text string) bool { return shellWord.MatchString(text) }
-
-// JoinShellWords joins words into a command line. A shell takes each as one word, with any characters.
-func JoinShellWords(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		if quoted[i] = word; !IsShellWord(strings.TrimLeft(word, "-")) {
-			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
 }
 
 // wrapPrintedObject returns the fields of an object in an envelope with apiVersion and kind.

@@ -5,11 +5,12 @@ package action
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // ShutFault returns why a gate cannot be shut for a hold of the namespace that has it open, and how a person shuts it; empty: it can. key is the gate's Key
@@ -47,7 +48,7 @@ func describeShutActions(namespace string, shut []Action) (all []string) {
 		if err != nil {
 			merge = a.Patch.Merge
 		}
-		all = append(all, fmt.Sprintf("kubectl -n %s patch %s %s --type merge -p %s", a.Patch.patchedNamespace(namespace), kubectlPatchType(a.Patch.APIVersion, a.Patch.Kind), a.Patch.Name, quoteForShell(string(merge))))
+		all = append(all, fmt.Sprintf("kubectl -n %s patch %s %s --type merge -p %s", a.Patch.patchedNamespace(namespace), kubectlPatchType(a.Patch.APIVersion, a.Patch.Kind), a.Patch.Name, plaintext.QuoteShellWord(string(merge))))
 	}
 	return all
 }
@@ -59,9 +60,9 @@ func describeGateChanges(changes []Change) (all []string) {
 		if c.Was != "" {
 			what = fmt.Sprintf("set %s to %s", c.Path, c.Was)
 		}
-		object := quoteUnlessPlain(kubectlPatchType(c.APIVersion, c.Kind)) + " " + quoteUnlessPlain(c.Name)
+		object := plaintext.QuoteShellWord(kubectlPatchType(c.APIVersion, c.Kind)) + " " + plaintext.QuoteShellWord(c.Name)
 		if c.Namespace != "" {
-			object = "-n " + quoteUnlessPlain(c.Namespace) + " " + object
+			object = "-n " + plaintext.QuoteShellWord(c.Namespace) + " " + object
 		}
 		all = append(all, fmt.Sprintf("%s (kubectl edit %s)", what, object))
 	}
@@ -75,17 +76,3 @@ func kubectlPatchType(apiVersion, kind string) string {
 	}
 	return strings.ToLower(kind)
 }
-
-// plainWordPattern matches what the names of the API have. A record may hold anything.
-var plainWordPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]*$`)
-
-// quoteUnlessPlain returns a text as one word of a shell, without quotes where it needs none.
-func quoteUnlessPlain(text string) string {
-	if plainWordPattern.MatchString(text) {
-		return text
-	}
-	return quoteForShell(text)
-}
-
-// quoteForShell returns a text as one word of a shell.
-func quoteForShell(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
