@@ -66,11 +66,6 @@ func newVerifiedRequest(h *hold.Object) verifiedRequest {
 	return r
 }
 
-// isOfTry reports whether the verdict is about the present try of a hold.
-func (v Verdict) isOfTry(h *hold.Object) bool {
-	return v.Since.Equal(h.Status.Since.Time) && v.Asked == newVerifiedRequest(h)
-}
-
 // HeldWorkload is all that nextStep knows about a workload.
 type HeldWorkload struct {
 	Workload   hold.Workload
@@ -235,4 +230,10 @@ func (o *HeldWorkload) listHoldGroupMembers(h *hold.Object) (all []*hold.Object)
 		}
 	}
 	return all
+}
+
+// findVerdict returns the verdict about the present try of a hold, if there is one.
+func (o *HeldWorkload) findVerdict(h *hold.Object) (v Verdict, found bool) {
+	v, found = o.Verdicts[h.UID]
+	return v, found && v.Since.Equal(h.Status.Since.Time) && v.Asked == newVerifiedRequest(h)
 }

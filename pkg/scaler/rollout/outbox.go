@@ -283,7 +283,7 @@ func (p *workloadPass) postHoldMessage(ctx context.Context, s Step) {
 		Key: s.Post.Key, Kind: kindOfHoldOutcome(s.Post.Outcome), Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
 		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
 	}
-	if v, ok := p.observed.Verdicts[h.UID]; ok && v.isOfTry(h) {
+	if v, ok := p.observed.findVerdict(h); ok {
 		m.Report = v.Report
 	}
 	if p.Notifier != nil {

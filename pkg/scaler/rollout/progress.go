@@ -177,7 +177,7 @@ func (o *HeldWorkload) holdProgressFailure(h *hold.Object, now time.Time) string
 			return missing + o.Scale.Failure
 		}
 	case hold.Ready:
-		if v, ok := o.Verdicts[h.UID]; ok && v.isOfTry(h) {
+		if v, ok := o.findVerdict(h); ok {
 			if v.Passed {
 				return ""
 			}
@@ -233,8 +233,8 @@ func (o *HeldWorkload) verifyHoldPods(now time.Time) (Step, bool) {
 		h := &o.Holds[i]
 		v := Verdict{Message: "no verification"}
 		if h.Spec.Verify != nil {
-			verdict, ok := o.Verdicts[h.UID]
-			if !ok || !verdict.isOfTry(h) {
+			verdict, ok := o.findVerdict(h)
+			if !ok {
 				continue
 			}
 			v = verdict
@@ -271,7 +271,7 @@ func (o *HeldWorkload) holdToVerify(now time.Time) int {
 	first := -1
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
 		h := &o.Holds[i]
-		if v, ok := o.Verdicts[h.UID]; h.Spec.Verify == nil || ok && v.isOfTry(h) {
+		if _, ok := o.findVerdict(h); ok || h.Spec.Verify == nil {
 			continue
 		}
 		if o.describeMissingPods(h, now) == "" {
