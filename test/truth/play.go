@@ -410,6 +410,7 @@ func (p *player) applyPodStatement(st Statement) {
 		p.createPod(pod.service, pod.name, false)
 	case "url": // another page of the same pod, with other counts
 		pod.port, pod.moved = pod.port+1, time.Now()
+		pod.cached = "" // another page has its own cache
 		for _, c := range pod.counts {
 			c.shiftSeries(1e6)
 		}
