@@ -5,7 +5,10 @@ package attack
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -87,21 +90,19 @@ func addBoundAutoscalers(kube *kubeapi.Server) {
 	}
 }
 
-// fillBoundRecords changes the status of autoscalers with long conditions until the records of decisions are full.
+// fillBoundRecords changes the status of autoscalers with long conditions, which compress badly, until the records of decisions are full.
 func (a *attackedAdapter) fillBoundRecords() {
 	a.Helper()
-	for round := 0; ; round++ {
+	random := rand.NewChaCha8([32]byte{})
+	for round := int32(0); ; round++ {
 		for n := range boundNamespaces * boundRecords {
 			hpa := kubeapi.NewAutoscaler(boundNamespace(n), fmt.Sprintf("record-%d", n), goodMetric)
 			hpa.Spec.ScaleTargetRef.Name = "web"
-			hpa.Status.DesiredReplicas = int32(round)
-			for c := range 8 {
-				hpa.Status.Conditions = append(hpa.Status.Conditions, autoscaling.HorizontalPodAutoscalerCondition{
-					Type: autoscaling.ScalingActive, Status: "False", Reason: "FailedGetPodsMetric", Message: fmt.Sprintf("%d-%d-%s", round, c, strings.Repeat("x", 240)),
-				})
-			}
+			hpa.Status.DesiredReplicas = round
+			hpa.Status.Conditions = newBoundConditions(random)
 			a.kube.SetAutoscaler(hpa)
 		}
+		retry.Sleep(a.Context(), 100*time.Millisecond) // a watch that falls behind begins again with a list, which has one change of many
 		_, metrics, _ := a.get(a.Context(), hpaController, "/metrics")
 		if bytes, line := findBoundNumber(metrics, "tachometer_hpa_record_bytes "); bytes >= fullRecordBytes {
 			return
@@ -109,6 +110,19 @@ func (a *attackedAdapter) fillBoundRecords() {
 			a.Fatalf("the records are not full: %s, %v", line, ended)
 		}
 	}
+}
+
+// newBoundConditions returns conditions with long random messages.
+func newBoundConditions(random io.Reader) []autoscaling.HorizontalPodAutoscalerCondition {
+	conditions := make([]autoscaling.HorizontalPodAutoscalerCondition, 8)
+	for i := range conditions {
+		var message [180]byte
+		_, _ = io.ReadFull(random, message[:])
+		conditions[i] = autoscaling.HorizontalPodAutoscalerCondition{
+			Type: autoscaling.ScalingActive, Status: "False", Reason: "FailedGetPodsMetric", Message: base64.StdEncoding.EncodeToString(message[:]),
+		}
+	}
+	return conditions
 }
 
 // boundQueryNamespace finds the namespace of a query.
