@@ -579,6 +579,8 @@ type bench struct {
 	engine   *Engine
 	verifier Checker      // of the engine; nil: checker
 	cache    *sharedCache // that the engine reads; nil: it reads the cluster
+
+	verifying types.UID // the hold whose pods are tested
 }
 
 var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
@@ -641,7 +643,8 @@ func (b *bench) pass(ctx context.Context) error {
 			}
 			r, err := b.engine.ReconcileOnce(ctx, memoryRef(name), b.now)
 			if err == nil && r.HoldToVerify != "" {
-				b.engine.VerifyHold(ctx, memoryRef(name), r.HoldToVerify, b.now)
+				b.verifying = r.HoldToVerify
+				b.engine.VerifyHold(ctx, memoryRef(name), b.verifying, b.now)
 			}
 			if err == nil && r.HoldToWatch != "" {
 				b.engine.ReadHoldWatch(ctx, memoryRef(name), r.HoldToWatch, b.now)

@@ -16,14 +16,14 @@ import (
 
 // gateTruth judges the openings of gates.
 type gateTruth struct {
-	passed map[string]bool                  // the last verdict about each process of a pod
+	passed map[testedProcess]bool           // the last verdict of each hold about each process of a pod
 	old    map[types.UID]map[types.UID]bool // the pods that were there before each hold
 	opened map[string]map[types.UID]bool    // the holds that were complete when a gate opened, until it is shut, by gate
 	world  *memoryCluster
 }
 
 func newGateTruth(world *memoryCluster) *gateTruth {
-	return &gateTruth{passed: map[string]bool{}, old: map[types.UID]map[types.UID]bool{}, opened: map[string]map[types.UID]bool{}, world: world}
+	return &gateTruth{passed: map[testedProcess]bool{}, old: map[types.UID]map[types.UID]bool{}, opened: map[string]map[types.UID]bool{}, world: world}
 }
 
 // truthChecker notes the pods that a verification tested.
@@ -31,12 +31,19 @@ type truthChecker struct {
 	*memoryChecker
 
 	truth *gateTruth
+	bench *bench
+}
+
+// testedProcess is a process of a pod that a hold tested: another hold may test something else of it.
+type testedProcess struct {
+	hold    types.UID
+	process string
 }
 
 func (c *truthChecker) Run(ctx context.Context, spec verify.Spec, now, old []corev1.Pod) (verify.Report, error) {
 	r, err := c.memoryChecker.Run(ctx, spec, now, old)
 	for i := range now {
-		c.truth.passed[processOfPod(&now[i])] = r.Passed
+		c.truth.passed[testedProcess{c.bench.verifying, processOfPod(&now[i])}] = r.Passed
 	}
 	return r, err
 }
@@ -100,7 +107,7 @@ func (g *gateTruth) describeOwnLack(h *hold.Object) string {
 			continue
 		}
 		ready++
-		if h.Spec.Verify == nil || g.old[h.UID][pod.UID] || g.passed[processOfPod(&pod)] {
+		if h.Spec.Verify == nil || g.old[h.UID][pod.UID] || g.passed[testedProcess{h.UID, processOfPod(&pod)}] {
 			verified++
 		}
 	}

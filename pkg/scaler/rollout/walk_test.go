@@ -57,7 +57,7 @@ func newWalker(t *testing.T, seed, test uint64) *walker {
 // judgeGates makes the world judge each opening of a gate.
 func (w *walker) judgeGates() {
 	w.truth = newGateTruth(w.memoryCluster)
-	w.verifier = &truthChecker{w.checker, w.truth}
+	w.verifier = &truthChecker{w.checker, w.truth, w.bench}
 	w.gates.onOpen, w.gates.onShut = w.checkOpen, func(gate string) {
 		w.note("gate %s is shut", gate)
 		delete(w.truth.opened, gate)
