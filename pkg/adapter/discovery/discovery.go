@@ -87,7 +87,7 @@ func New(clients Clients, opts Options) *Discovery {
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)
-	d.selectors = newPodSelectorCache(d.resolver.fetchPodSelector)
+	d.selectors = newPodSelectorCache(guardSelectorLookup(d.metrics.panics, d.resolver.fetchPodSelector))
 	d.selectors.onChange = d.requestDemandReplan
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifySelectorLookup(err)).Inc() }
 	d.endpoints = endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}

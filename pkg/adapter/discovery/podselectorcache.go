@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
@@ -117,6 +118,18 @@ func newPodSelectorCache(fetch func(context.Context, objectKey) (labels.Selector
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
 		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{}, namespaceEntries: map[string]int{},
 		readerLimit: newReaderLookupLimiter(), standingLimit: newStandingLookupLimiter(),
+	}
+}
+
+// guardSelectorLookup returns fetch, whose panic over a response ends one lookup alone: the last selector stays.
+func guardSelectorLookup(guard *panics.Guard, fetch func(context.Context, objectKey) (labels.Selector, error)) func(context.Context, objectKey) (labels.Selector, error) {
+	return func(ctx context.Context, key objectKey) (selector labels.Selector, err error) {
+		defer func() {
+			if fault := recover(); fault != nil {
+				err = metric.Errorf(metric.KindUnavailable, "%s: %w", key, guard.Report(ctx, fault, "object", key.String()))
+			}
+		}()
+		return fetch(ctx, key)
 	}
 }
 

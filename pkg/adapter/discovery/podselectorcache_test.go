@@ -5,16 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // lookupScript stands for the API server: it counts lookups, and returns scripted answers.
@@ -134,6 +138,40 @@ func TestSelectorsAreFreshWhenRead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPanicEndsOneSelectorLookup: a panic over the API server's response is the error of a lookup, and the last selector stays.
+func TestPanicEndsOneSelectorLookup(t *testing.T) {
+	t.Parallel()
+	guard := panics.NewGuard("read of an object", prometheus.NewCounter(prometheus.CounterOpts{Name: "panics"}))
+	synctest.Test(t, func(t *testing.T) {
+		var panicking atomic.Bool
+		s := newPodSelectorCache(guardSelectorLookup(guard, func(context.Context, objectKey) (labels.Selector, error) {
+			if panicking.Load() {
+				panic("text of a response")
+			}
+			return parseSelector(t, "app=web"), nil
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.runSelectorLookups(ctx) }()
+		for range 2 {
+			if got, err := s.getCachedSelector(ctx, custom, time.Now()); err != nil || got.String() != "app=web" {
+				t.Errorf("get = %v, %v; want the last selector", got, err)
+			}
+			panicking.Store(true)
+			sleepAndSettle(maxReadAge)
+		}
+		other := objectKey{custom.resource, "shop", "other"}
+		if _, err := s.getCachedSelector(ctx, other, time.Now()); err == nil || metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "ended in a panic") || strings.Contains(err.Error(), "text") {
+			t.Errorf("the first read of another object: %v", err)
+		}
+		if testutil.ToFloat64(guard.Counter()) == 0 {
+			t.Error("no panic is counted")
+		}
+		cancel()
+		<-done
+	})
 }
 
 // TestSelectorsDelayOneRead has the API server hang: reads get the last selector, and one of them is delayed.

@@ -208,7 +208,7 @@ func (c *Catalog) listRuleSeries(ctx context.Context, l *catalogListing, rules [
 	group.SetLimit(maxConcurrentListings)
 	for i, r := range rules {
 		group.Go(func() error {
-			found[i] = l.findRuleAssociations(ctx, r)
+			found[i] = l.findAssociationsSafely(ctx, r, c.opts.Metrics.panics)
 			return nil
 		})
 	}

@@ -184,6 +184,34 @@ func TestOneRuleFailsAlone(t *testing.T) {
 	})
 }
 
+// panickingSeries panics over the series of a selector.
+type panickingSeries struct{ *seriesList }
+
+func (p panickingSeries) LabelValues(ctx context.Context, label string, sel SeriesSelection, each func(string) error) error {
+	if strings.Contains(sel.Match[0], "__name__!~") {
+		panic("text of a server")
+	}
+	return p.seriesList.LabelValues(ctx, label, sel, each)
+}
+
+// TestPanicFailsOneRule: a listing that panics fails its rule alone, and is counted; a panic in a goroutine of its own would end the program.
+func TestPanicFailsOneRule(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := startCatalog(t, loadConfig(t, sampleConfig), panickingSeries{newSeriesList(t, sampleSeries...)}, &fakeCluster{})
+		if _, err := c.Rules().Lookup("pods", "cpu_usage"); err != nil {
+			t.Error(err)
+		}
+		_, err := c.Rules().Lookup("pods", "http_requests")
+		if metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "ended in a panic") || strings.Contains(err.Error(), "text of a server") {
+			t.Errorf("Lookup: %v", err)
+		}
+		if testutil.ToFloat64(c.opts.Metrics.panics.Counter()) == 0 {
+			t.Error("no panic is counted")
+		}
+	})
+}
+
 func TestUnknownResourceFailsOneRule(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -295,6 +323,9 @@ tachometer_promadapter_known_metrics 1
 # TYPE tachometer_promadapter_listings_total counter
 tachometer_promadapter_listings_total{outcome="error"} 3
 tachometer_promadapter_listings_total{outcome="success"} 1
+# HELP tachometer_promadapter_panics_total Listings of a rule's series that panicked: each a bug in the adapter.
+# TYPE tachometer_promadapter_panics_total counter
+tachometer_promadapter_panics_total 0
 # HELP tachometer_promadapter_rejected_names Series names left out because they are no metric names.
 # TYPE tachometer_promadapter_rejected_names gauge
 tachometer_promadapter_rejected_names 0

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -77,6 +78,12 @@ func (l *catalogListing) collectSeriesListing(ctx context.Context, match string,
 		return nil, fmt.Errorf("list series %s: %w", strict.ShortenPlain(match), err)
 	}
 	return all, nil
+}
+
+// findAssociationsSafely finds the associations of a rule. A panic over the server's series is the error of this listing alone.
+func (l *catalogListing) findAssociationsSafely(ctx context.Context, r *catalogRule, guard *panics.Guard) (result listingResult) {
+	defer guard.Catch(ctx, &result.err, func() []any { return []any{"rule", r.path} })
+	return l.findRuleAssociations(ctx, r)
 }
 
 func (l *catalogListing) findRuleAssociations(ctx context.Context, r *catalogRule) listingResult {

@@ -5,6 +5,8 @@ package promadapter
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // Metrics are the self-metrics of a Catalog. Catalogs that follow each other may share them.
@@ -13,6 +15,7 @@ type Metrics struct {
 	knownMetrics prometheus.Gauge
 	listings     *prometheus.CounterVec
 	rejected     prometheus.Gauge
+	panics       *panics.Guard
 }
 
 // NewMetrics returns the self-metrics, registered with reg unless reg is nil.
@@ -35,6 +38,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_promadapter_rejected_names",
 			Help: "Series names left out because they are no metric names.",
 		}),
+		panics: panics.NewGuard("listing of a rule's series", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_promadapter_panics_total",
+			Help: "Listings of a rule's series that panicked: each a bug in the adapter.",
+		})),
 	}
 }
 

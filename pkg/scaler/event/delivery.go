@@ -194,8 +194,9 @@ func (h *Handler) logFirstSinkRetry(ctx context.Context, w hold.Workload, c *que
 	}
 }
 
-// callHoldSink makes an attempt, which ends when the command expires.
-func (h *Handler) callHoldSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
+// callHoldSink makes an attempt, which ends when the command expires. A panic ends this attempt alone.
+func (h *Handler) callHoldSink(ctx context.Context, w hold.Workload, c *holdCommand) (err error) {
+	defer h.metrics.panics.Catch(ctx, &err, func() []any { return []any{"workload", w.String(), "hold", c.hold.ID} })
 	until := time.Now().Add(attemptTimeout)
 	if c.expiresAt.Before(until) {
 		until = c.expiresAt

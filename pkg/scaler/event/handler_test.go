@@ -333,6 +333,29 @@ func TestSinkIsDown(t *testing.T) {
 	})
 }
 
+// TestPanicEndsOneAttempt: an attempt that panics is counted and made again, and the queue of its workload goes on.
+func TestPanicEndsOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Workloads = newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{}, r)
+		panicked := false
+		b.sink.setFailure(func(hold.Workload, string) error {
+			if !panicked {
+				panicked = true
+				panic("text of an event")
+			}
+			return nil
+		})
+		if err := b.Handle(t.Context(), newEventJSON("1", "START", "10m", ""), SourceKafka); err != nil {
+			t.Error(err)
+		}
+		if n := testutil.ToFloat64(b.metrics.panics.Counter()); n != 1 || len(b.sink.listCalls()) != 1 {
+			t.Errorf("%v panics, calls %q; want one each", n, b.sink.listCalls())
+		}
+	})
+}
+
 func TestNothingIsDeliveredAfterItsExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()

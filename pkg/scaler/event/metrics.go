@@ -5,6 +5,8 @@ package event
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // metrics are the self-metrics of a Handler.
@@ -13,6 +15,7 @@ type metrics struct {
 	retries prometheus.Counter
 	waiting prometheus.Gauge
 	delay   prometheus.Histogram
+	panics  *panics.Guard
 }
 
 func newMetrics(r prometheus.Registerer, sources []string) *metrics {
@@ -35,6 +38,10 @@ func newMetrics(r prometheus.Registerer, sources []string) *metrics {
 			Help:    "Time from reading an event until its hold is on every workload.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
+		panics: panics.NewGuard("delivery of an event", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_event_panics_total",
+			Help: "Attempts to deliver an event to a workload that panicked, and were retried: each a bug in this program.",
+		})),
 	}
 	for _, s := range sources {
 		for _, o := range allOutcomes {

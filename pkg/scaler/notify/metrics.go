@@ -5,6 +5,8 @@ package notify
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // The outcomes of a message, and of an attempt that was retried.
@@ -19,14 +21,20 @@ const (
 // metrics are the self-metrics of a MessageQueue.
 type metrics struct {
 	notifications *prometheus.CounterVec // by sender and outcome
+	panics        *panics.Guard
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
 	return &metrics{
-		notifications: promauto.With(r).NewCounterVec(prometheus.CounterOpts{
+		notifications: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_notifications_total",
 			Help: "Notifications by outcome: success, error, skipped because the notifier is not for it, or dropped because the queue was full; retried counts failed attempts that another attempt followed.",
 		}, []string{"sender", "outcome"}),
+		panics: panics.NewGuard("sending of a message", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_notification_panics_total",
+			Help: "Attempts to send a notification that panicked, and were retried: each a bug in this program.",
+		})),
 	}
 }
 

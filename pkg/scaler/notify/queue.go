@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
@@ -266,7 +267,7 @@ func (q *MessageQueue) deliverNotifierMessage(ctx, drainCtx context.Context, s *
 		case sender == nil:
 			return errRemoved
 		}
-		err := s.sendMessageOnce(drainCtx, sender, m.Message)
+		err := s.sendMessageOnce(drainCtx, guardedSender{sender, s.name, q.metrics.panics}, m.Message)
 		if err == nil || errors.Is(err, errNotMeant) {
 			return err
 		}
@@ -301,6 +302,20 @@ func (q *MessageQueue) currentNotifierSender(s *senderQueue, m *queuedMessage) (
 		return nil, -1, withdrawn
 	}
 	return s.sender, s.version, withdrawn
+}
+
+// guardedSender sends messages by a sender, whose panic is the error of its attempt.
+type guardedSender struct {
+	Sender
+
+	name  string
+	guard *panics.Guard
+}
+
+// Send implements Sender.
+func (g guardedSender) Send(ctx context.Context, m Message) (err error) {
+	defer g.guard.Catch(ctx, &err, func() []any { return []any{"sender", g.name, "workload", m.Workload.String()} })
+	return g.Sender.Send(ctx, m)
 }
 
 // sendMessageOnce calls the sender. It does not wait for a sender that ignores its context, and does not call it again before it returns.

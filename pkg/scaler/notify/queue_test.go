@@ -155,6 +155,32 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
+// panickingSender panics over a text of the message's receiver, and then sends.
+type panickingSender struct{ recordingSender }
+
+func (p *panickingSender) Send(ctx context.Context, m Message) error {
+	if p.countAttempts() == 0 {
+		_ = p.recordingSender.Send(ctx, m)
+		panic("text of a receiver")
+	}
+	return p.recordingSender.Send(ctx, m)
+}
+
+// TestPanicEndsOneAttempt: an attempt that panics is counted and made again, and the queue goes on.
+func TestPanicEndsOneAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := NewMessageQueue(map[string]Sender{"slack": &panickingSender{}}, MessageQueueOptions{})
+		stop := startQueue(t, q)
+		postMessage(t, q, "slack", "a")
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
+		if n := testutil.ToFloat64(q.metrics.panics.Counter()); n != 1 || q.countNotifications("slack", outcomeRetried) != 1 || q.countNotifications("slack", outcomeSuccess) != 1 {
+			t.Errorf("%v panics, %v retried, %v sent; want 1 each", n, q.countNotifications("slack", outcomeRetried), q.countNotifications("slack", outcomeSuccess))
+		}
+		stop()
+	})
+}
+
 func TestGivesUp(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -341,6 +367,9 @@ func TestSecretStaysSecret(t *testing.T) {
 		t.Errorf("logged:\n%s", text)
 	}
 	want := `
+# HELP tachometer_scaler_notification_panics_total Attempts to send a notification that panicked, and were retried: each a bug in this program.
+# TYPE tachometer_scaler_notification_panics_total counter
+tachometer_scaler_notification_panics_total 0
 # HELP tachometer_scaler_notifications_total Notifications by outcome: success, error, skipped because the notifier is not for it, or dropped because the queue was full; retried counts failed attempts that another attempt followed.
 # TYPE tachometer_scaler_notifications_total counter
 tachometer_scaler_notifications_total{outcome="dropped",sender="slack"} 0
