@@ -118,7 +118,8 @@ func (o *HeldWorkload) rejectFaultyHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// beginHold starts a new hold, starts a changed hold over, and a hold after its pause. An open hold that now asks for no more stays open.
+// beginHold starts a new hold, starts a changed hold over, and a hold after its pause. An open hold that now asks for no more, and for no
+// verification that it had not, stays open.
 func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -147,8 +148,8 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 			status.Up = before.Up
 		}
 		switch {
-		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked:
-			status.Up = openHoldNumbers(h)
+		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked && !lacksVerification(h):
+			status.Up, status.YoungestVerified, status.VerifiedReadyAt = openHoldNumbers(h), before.YoungestVerified, before.VerifiedReadyAt
 			status.State, status.Since, status.Entered, status.Message = hold.Open, before.Since, before.Entered, before.Message
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
@@ -174,6 +175,11 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 		return s, true
 	}
 	return Step{}, false
+}
+
+// lacksVerification reports whether an open hold now asks for a verification, and had none when it opened.
+func lacksVerification(h *hold.Object) bool {
+	return h.Spec.Verify != nil && h.Status.YoungestVerified.IsZero()
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.

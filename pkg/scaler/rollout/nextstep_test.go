@@ -65,7 +65,12 @@ func TestNextStep(t *testing.T) {
 		"changed while up": {func(o *HeldWorkload, h *hold.Object) {
 			h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Scaled, 6
 		}, WriteStatus, hold.Received},
-		"open, and asks for less": {func(o *HeldWorkload, h *hold.Object) { h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Open, 4 }, WriteStatus, hold.Open},
+		"open, and asks for less": {func(o *HeldWorkload, h *hold.Object) {
+			h.Generation, h.Status.State, h.Spec.Replicas, h.Status.YoungestVerified = 2, hold.Open, 4, o.Pods[0].CreationTimestamp
+		}, WriteStatus, hold.Open},
+		"open, and asks for its first verification": {func(o *HeldWorkload, h *hold.Object) {
+			h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Open, 4
+		}, WriteStatus, hold.Received},
 		"open, and asks for more": {func(o *HeldWorkload, h *hold.Object) { h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Open, 6 }, WriteStatus, hold.Received},
 		"no workload":             {func(o *HeldWorkload, h *hold.Object) { o.Scale, o.Autoscaler, o.Missing = nil, nil, "no kind" }, WriteStatus, hold.Received},
 		"two autoscalers":         {func(o *HeldWorkload, h *hold.Object) { o.Trouble = "two" }, WriteStatus, hold.Received},

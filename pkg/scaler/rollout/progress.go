@@ -150,19 +150,28 @@ func (o *HeldWorkload) yieldFailure(h *hold.Object) string {
 }
 
 // holdGroupFailure returns why the group of a hold failed, and whether the group will be tried again; empty: it did not fail. A member that failed no more
-// often than a hold that is not open yet waits for the same try.
+// often than a hold that is not open yet waits for the same try, and one that was changed since begins anew.
 func (o *HeldWorkload) holdGroupFailure(h *hold.Object) (reason string, retry bool) {
 	for _, m := range o.listHoldGroupMembers(h) {
 		again := !m.Status.RetryAt.IsZero()
-		if m.Status.State != hold.RolledBack || again && m.Status.Failures <= h.Status.Failures && h.Status.State != hold.Open {
+		if m.Status.State != hold.RolledBack || m.Status.ObservedGeneration != m.Generation || again && m.Status.Failures <= h.Status.Failures && h.Status.State != hold.Open {
 			continue
 		}
-		reason, retry = fmt.Sprintf("group %s: %s failed: %s", h.Spec.Group.Name, m.HeldWorkload(), m.Status.Message), again
+		reason, retry = describeMemberFailure(m), again
 		if !again {
 			return reason, false
 		}
 	}
 	return reason, retry
+}
+
+// describeMemberFailure returns the failure of a member for its group. A failure for the group's sake names the member that failed first already.
+func describeMemberFailure(m *hold.Object) string {
+	group := "group " + m.Spec.Group.Name + ": "
+	if strings.HasPrefix(m.Status.Message, group) {
+		return m.Status.Message
+	}
+	return fmt.Sprintf("%s%s failed: %s", group, m.HeldWorkload(), m.Status.Message)
 }
 
 // holdProgressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
