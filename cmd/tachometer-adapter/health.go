@@ -21,7 +21,7 @@ func (a *adapter) newHealthChecks() apiserver.Health {
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
 			apiserver.Check{Name: "certificate", Test: a.checkServingCertificate}),
 		Notes: func() []string {
-			return slices.Concat(a.reloader.describeReloads(), a.backends.describeBackends(), a.rules.describeCatalog(), a.describeCertificate())
+			return slices.Concat(a.discovery.DescribeFailures(), a.reloader.describeReloads(), a.backends.describeBackends(), a.rules.describeCatalog(), a.describeCertificate())
 		},
 	}
 }

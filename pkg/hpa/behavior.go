@@ -204,6 +204,19 @@ func sumHPAScaleEvents(events []ScaleEvent, from time.Time) int32 {
 	return sum
 }
 
+// AddRescale adds a successful write of the scale to the controller's memory, which keeps them while spec.behavior is set.
+func (h *History) AddRescale(b *autoscalingv2.HorizontalPodAutoscalerBehavior, from, to int32, now time.Time, s Settings) {
+	if b == nil || from == to {
+		return
+	}
+	up, down := completeScalingBehavior(b, s)
+	if to > from {
+		h.ScaleUps = noteHPAScaleEvent(h.ScaleUps, to-from, now, up)
+	} else {
+		h.ScaleDowns = noteHPAScaleEvent(h.ScaleDowns, from-to, now, down)
+	}
+}
+
 // noteHPAScaleEvent adds a change of the replicas. It replaces the last event that is older than the longest policy's period.
 func noteHPAScaleEvent(events []ScaleEvent, change int32, now time.Time, rules autoscalingv2.HPAScalingRules) []ScaleEvent {
 	longest := int32(0)

@@ -178,15 +178,8 @@ func (c *decider) rescaleHPATarget(replicas int32, reason string) {
 	c.d.Replicas, c.d.Rescale, c.d.Reason = replicas, true, reason
 	c.setHPACondition(autoscalingv2.AbleToScale, corev1.ConditionTrue, "SucceededRescale",
 		fmt.Sprintf("the HPA controller was able to update the target scale to %d", replicas))
-	current, h := c.limits.current, &c.d.History
-	if b := c.HPA.Spec.Behavior; b != nil {
-		up, down := completeScalingBehavior(b, c.settings)
-		if replicas > current {
-			h.ScaleUps = noteHPAScaleEvent(h.ScaleUps, replicas-current, c.Now, up)
-		} else {
-			h.ScaleDowns = noteHPAScaleEvent(h.ScaleDowns, current-replicas, c.Now, down)
-		}
-	}
+	current := c.limits.current
+	c.d.History.AddRescale(c.HPA.Spec.Behavior, current, replicas, c.Now, c.settings)
 	switch {
 	case !c.settings.ScaleToZero:
 		c.removeScaledToZero()

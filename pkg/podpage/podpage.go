@@ -54,7 +54,7 @@ func IsWanted(annotations map[string]string) (bool, error) {
 
 // URL returns the URL of a pod's metrics page at the address ip, and its port. The error names the annotation or port to change.
 func URL(ip string, annotations map[string]string, containers []corev1.Container) (*url.URL, int32, error) {
-	scheme, err := parsePageScheme(annotations)
+	scheme, err := Scheme(annotations)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -67,7 +67,8 @@ func URL(ip string, annotations map[string]string, containers []corev1.Container
 	return u, port.ContainerPort, nil
 }
 
-func parsePageScheme(annotations map[string]string) (string, error) {
+// Scheme returns the scheme of a pod's metrics page. The error names the annotation to change.
+func Scheme(annotations map[string]string) (string, error) {
 	switch scheme := strings.ToLower(Annotation(annotations, AnnotationScheme)); scheme {
 	case "":
 		return "http", nil

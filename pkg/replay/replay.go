@@ -5,6 +5,7 @@ package replay
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -78,12 +79,29 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 		}
 		if look.Missing == "" {
 			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, status, history), s)
-			history = look.Decision.History
 		}
+		history = rememberRecordedLook(history, &look, d, spec.Behavior, s)
 		look.AfterGap = gaps.isAfterGap(&look, len(d.Reads) > 0, Memory(spec))
 		looks, before = append(looks, look), d
 	}
 	return looks
+}
+
+// rememberRecordedLook returns the controller's memory after a look. Where the computed decision is another than the recorded one, or there is none,
+// the status tells whether the controller wrote the scale. A hold that changes the autoscaler within a look makes such a difference.
+func rememberRecordedLook(before hpa.History, l *Look, d *explainapi.Decision, b *autoscalingv2.HorizontalPodAutoscalerBehavior, s hpa.Settings) hpa.History {
+	after := before
+	if l.Missing == "" {
+		after = l.Decision.History
+		if !l.Differs() {
+			return after
+		}
+	}
+	after.ScaleUps, after.ScaleDowns = slices.Clone(before.ScaleUps), slices.Clone(before.ScaleDowns)
+	if d.WrittenAfter != nil && d.Status.HasReason("SucceededRescale") {
+		after.AddRescale(b, l.Replicas, l.Recorded, l.Time, s)
+	}
+	return after
 }
 
 // Simulate computes the decisions of another spec from the first look on. Where the number of pods is not the recorded one,

@@ -101,10 +101,16 @@ func openTab(t *testing.T, width int64) *tab {
 	b.resize(t, width, 900)
 	command(t, b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "UTC"})
 	command(t, b, emulation.SetLocaleOverride, emulation.SetLocaleOverrideParams{Locale: "en-GB"})
-	command(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-		Source: fmt.Sprintf("Date.now = () => %d;", worldEnd.UnixMilli()),
-	})
+	b.setClock(t, worldEnd)
 	return b
+}
+
+// setClock sets the clock of the pages that are opened from then on.
+func (b *tab) setClock(t *testing.T, at time.Time) {
+	t.Helper()
+	command(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: fmt.Sprintf("Date.now = () => %d;", at.UnixMilli()),
+	})
 }
 
 // command sends a command of the DevTools protocol to a tab.

@@ -200,6 +200,27 @@ func TestTimeZone(t *testing.T) {
 	b.checkConsole(t)
 }
 
+// TestClock: ages go by the cluster's clock, whatever the browser's says.
+func TestClock(t *testing.T) {
+	served := servePage(t)
+	b := openTab(t, wide)
+	const ages = "[...document.querySelectorAll('time[data-age]')].map((e) => e.innerText).join(' ')"
+	for _, place := range []string{"", "#/hpa/shop/web"} {
+		b.setClock(t, worldEnd)
+		b.open(t, served.url(place), "main time[data-age]")
+		right := evaluate[string](t, b, ages)
+		for _, off := range []time.Duration{time.Hour, -time.Hour} {
+			b.setClock(t, worldEnd.Add(off))
+			b.open(t, "about:blank", "body") // another fragment alone loads no page
+			b.open(t, served.url(place), "main time[data-age]")
+			if got := evaluate[string](t, b, ages); got != right {
+				t.Errorf("%s with a browser's clock off by %s: ages %q, want %q", place, off, got, right)
+			}
+		}
+	}
+	b.checkConsole(t)
+}
+
 // TestHostileTexts: markup in an error of another program stays text.
 func TestHostileTexts(t *testing.T) {
 	served := servePage(t)

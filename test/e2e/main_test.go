@@ -88,7 +88,7 @@ func runWitnessed(ctx context.Context, m *testing.M) int {
 	}
 	verdict, autoscalers := witness.Verdict()
 	fmt.Fprintf(os.Stderr, "%d autoscalers: %v\n", autoscalers, verdict)
-	for _, d := range verdict.Differences {
+	for _, d := range append(verdict.ListReasons(), verdict.Differences...) {
 		fmt.Fprintln(os.Stderr, d)
 	}
 	if len(verdict.Differences) > 0 || verdict.Agreed == 0 {

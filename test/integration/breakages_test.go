@@ -9,6 +9,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -45,6 +46,16 @@ var breakages = map[string]breakage{
 			}
 		},
 		"metric", doctor.StatusFail, "2 pods: 2 ", "/proxy/metrics",
+	},
+	"typo-in-the-family": { // which a pattern would serve
+		func(t *testing.T, namespace string, _ *kubelet) {
+			const patch = `[{"op":"replace","path":"/spec/metrics/0/pods/metric","value":{"name":"http_request_per_second"}}]`
+			_, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "web", types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"metric", doctor.StatusFail, "on its page); nearest on the pages: http_requests_per_second", "kubectl tachometer metrics deployment/web",
 	},
 }
 

@@ -139,6 +139,18 @@ func (d *Discovery) SyncError() error {
 	return errors.Join(waiting...)
 }
 
+// DescribeFailures returns a line for each list or watch that failed last, for /readyz?verbose. It is no reason to be not ready: the objects of before
+// stay, their pods are scraped, and no other replica would do better with the same rights.
+func (d *Discovery) DescribeFailures() []string {
+	var lines []string
+	for _, m := range []interface{ describeReflectorFailure() string }{d.podReflector, d.hpaReflector} {
+		if line := m.describeReflectorFailure(); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // OnTargets registers f, which Discovery calls with all targets, sorted by namespace and name. The first call comes
 // with the first targets, even if the list is empty; later calls follow each change. Calls never overlap, and come at
 // most ten times a second. f must not change the slice and must return soon. Call OnTargets before Run.

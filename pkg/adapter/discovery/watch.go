@@ -71,6 +71,18 @@ func (m *reflectorStore[T]) checkReflectorSynced() error {
 	}
 }
 
+// describeReflectorFailure returns a line about the last list or watch if it failed; else nothing.
+func (m *reflectorStore[T]) describeReflectorFailure() string {
+	_, err := m.readSyncState()
+	switch {
+	case err == nil:
+		return ""
+	case apierrors.IsUnauthorized(err):
+		return fmt.Sprintf("%s: kube-apiserver rejects the adapter's token: %v", m.resource, err)
+	}
+	return fmt.Sprintf("%s: last list or watch failed: %v", m.resource, err)
+}
+
 // Transformer returns the strip function, so that client-go strips objects while it collects the first list.
 func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) { return m.strip(obj) }

@@ -67,6 +67,9 @@ func TestLookup(t *testing.T) {
 		"external":                               {"", "orders_waiting", `: sum(orders_waiting)`},
 		"external pattern":                       {"", "queue_mail", `: sum(queue_length{queue="mail"})`},
 		"external, mistyped":                     {"", "order_waiting", `no rule for external metric "order_waiting"; nearest: orders_waiting`},
+		"external pattern, asked of pods":        {"pods", "queue_mail", `no rule for metric "queue_mail" on pods; there are rules for ^(.+)_per_second$, request_per_second, ^(request)_per_(second)$; an external metric needs the type External`},
+		"external, of a pattern for pods":        {"", "order_per_second", `no rule for external metric "order_per_second"; there are rules for orders_waiting, ^queue_(.+)$; a metric of pods needs the type Pods`},
+		"external, of a pattern for namespaces":  {"", "order_rate", `no rule for external metric "order_rate"; there are rules for orders_waiting, ^queue_(.+)$; a metric of namespaces needs the type Object`},
 		"external, asked of what is one of pods": {"", "request_per_second", `no rule for external metric "request_per_second"; it is a metric of pods`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,7 +228,7 @@ func TestBuiltinHints(t *testing.T) {
 			t.Errorf("error %v\nwant  %s", err, want)
 		}
 	}
-	if _, err := s.External("a"); err == nil || err.Error() != `no rule for external metric "a"; there are no such rules` {
+	if _, err := s.External("a"); err == nil || err.Error() != `no rule for external metric "a"; there are no such rules; a metric of pods needs the type Pods` {
 		t.Errorf("error %v", err)
 	}
 }

@@ -23,11 +23,15 @@ func (s *Set) newNoRuleError(resource, name string) error {
 // describeNearestRule names the nearest metric, or else the rules.
 func (s *Set) describeNearestRule(resource, name string) string {
 	best, bestDistance := "", len(name)/3+1 // a more distant name is another word
+	otherType := ""
 	var served, excepted []string
 	for _, c := range s.rules {
 		if c.spec.External != (resource == "") {
 			if c.rule != nil && c.rule.Metric == name {
 				return "; " + c.describeRuleOfOtherAPI()
+			}
+			if c.rule == nil && otherType == "" && c.ruleServesMetricName(name) {
+				otherType = c.describeTypeOfOtherAPI()
 			}
 			continue
 		}
@@ -49,9 +53,20 @@ func (s *Set) describeNearestRule(resource, name string) string {
 	case best != "":
 		return "; nearest: " + best
 	case len(served) == 0:
-		return "; there are no such rules"
+		return "; there are no such rules" + otherType
 	}
-	return "; there are rules for " + joinFewRuleNames(served)
+	return "; there are rules for " + joinFewRuleNames(served) + otherType
+}
+
+// describeTypeOfOtherAPI names the autoscaler's type of a metric that a pattern serves in another API. A pattern may match any name.
+func (c *compiledRule) describeTypeOfOtherAPI() string {
+	switch {
+	case c.spec.External:
+		return "; an external metric needs the type External"
+	case c.spec.Resource == podsResource:
+		return "; a metric of pods needs the type Pods"
+	}
+	return "; a metric of " + c.spec.Resource + " needs the type Object"
 }
 
 // describeRuleOfOtherAPI names the API or resource that has the requested metric.

@@ -69,6 +69,9 @@ type PageServer struct {
 	looks   sync.Mutex // held during a look
 	last    atomic.Pointer[snapshot]
 	records *chartRecords
+
+	// ahead is by how much the cluster's clock is ahead of this machine's, as of the last look. Ages and the page go by the cluster's.
+	ahead atomic.Int64
 }
 
 // New returns a server with a random path. It starts nothing.
@@ -79,6 +82,21 @@ func New(opts Options) *PageServer {
 		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Families: familyList{Items: []familyView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
 	})
 	return s
+}
+
+// now returns the time by the cluster's clock.
+func (s *PageServer) now() time.Time { return s.opts.Now().Add(time.Duration(s.ahead.Load())) }
+
+// compareClocks measures the cluster's clock. Where the cluster does not answer, the last difference stays.
+func (s *PageServer) compareClocks(ctx context.Context) {
+	ahead, ok := reading.MeasureServerAhead(ctx, s.opts.Metrics.Reader, s.opts.Now)
+	if !ok {
+		return
+	}
+	s.ahead.Store(int64(ahead))
+	if last := s.last.Load(); last.Sequence == 0 {
+		s.records.setStart(last.Started.Add(ahead))
+	}
 }
 
 // Path returns the path of the page.

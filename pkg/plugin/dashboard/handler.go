@@ -12,6 +12,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
@@ -29,6 +30,9 @@ var webTypes = map[string]string{
 // contentPolicy permits the page's own files and nothing else: no inline script, no style attribute, no frame, no other host.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+// timeHeader is the header of a state's answer with the time by the cluster's clock. The browser's clock may differ.
+const timeHeader = "Tachometer-Time"
 
 // Handler returns the handler of all requests.
 func (s *PageServer) Handler() http.Handler {
@@ -111,6 +115,7 @@ func servePageFile(w http.ResponseWriter, r *http.Request) {
 
 // servePageState answers with the last look, or with 204 if the page has it already.
 func (s *PageServer) servePageState(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(timeHeader, s.now().UTC().Format(time.RFC3339Nano))
 	last := s.last.Load()
 	if r.URL.Query().Get("after") == strconv.FormatInt(last.Sequence, 10) {
 		w.WriteHeader(http.StatusNoContent)

@@ -28,11 +28,15 @@ func (s *PageServer) Look(ctx context.Context) {
 	defer s.looks.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	now, last := s.opts.Now(), s.last.Load()
+	s.compareClocks(ctx)
+	now, last := s.now(), s.last.Load()
 	next := *last
 	next.Sequence, next.Command = last.Sequence+1, s.newCommandWriter("").writeTopCommand()
 	metrics := s.opts.Metrics
 	metrics.Reader = newOnceReader(metrics.Reader)
+	if metrics.Now != nil {
+		metrics.Now = s.now
+	}
 	objects := inventory.ReadScaled(ctx, s.opts.Client, s.opts.Namespace)
 	objects.AddScaleTargets(ctx, metrics)
 	if reason := findAutoscalerFailure(objects.Unread); reason != "" {

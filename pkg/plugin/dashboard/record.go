@@ -38,6 +38,13 @@ func newChartRecords(started time.Time) *chartRecords {
 	return &chartRecords{started: started, records: map[types.NamespacedName]*autoscalerRecord{}}
 }
 
+// setStart corrects the begin of the records, once the cluster's clock is known.
+func (b *chartRecords) setStart(started time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.started = started
+}
+
 // autoscalerRecord is all that the looks showed of one autoscaler.
 type autoscalerRecord struct {
 	since     time.Time // of the first look

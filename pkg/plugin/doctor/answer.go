@@ -56,7 +56,11 @@ func (v *autoscalerDiagnosis) checkMetricAnswer(i int) {
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:
 		status, fix := v.judgeAnswerError(i)
-		v.addVisitCheck("metric", status, words+a.Err.Error(), fix)
+		text := words + a.Err.Error()
+		if near := v.nearest[i]; near != "" {
+			text += "; nearest on the pages: " + near
+		}
+		v.addVisitCheck("metric", status, text, fix)
 	case len(a.Values) == 0 && v.hpa.Spec.Metrics[i].ContainerResource != nil:
 		v.checkMetricContainer(i)
 	case len(a.Values) == 0:
@@ -239,6 +243,9 @@ func (v *autoscalerDiagnosis) formatScrapeCommand() string {
 	annotations, containers := v.workload.Template.Annotations, podpage.Containers(&v.workload.Template.Spec)
 	if text := podpage.Annotation(annotations, podpage.AnnotationScrape); text != "" && text != "true" {
 		return v.formatAnnotationCommand(podpage.AnnotationScrape, "null")
+	}
+	if _, err := podpage.Scheme(annotations); err != nil {
+		return v.formatAnnotationCommand(podpage.AnnotationScheme, "null")
 	}
 	declared := podpage.DeclaredPorts(containers, "")
 	port, err := podpage.Port(annotations, containers)

@@ -34,6 +34,7 @@ type autoscalerDiagnosis struct {
 	workload *inventory.Workload
 	pods     []*corev1.Pod
 	answers  []reading.Answer            // one for each metric of the spec
+	nearest  []string                    // for each metric that no page has, the served one that was probably meant; else empty
 	usageAPI *apiregistration.APIService // of CPU and memory, where a read of them failed; nil: not read
 	// decisions are the HPA's own on the answers; none at 0 or unknown pods.
 	decisions []hpa.MetricDecision
@@ -158,6 +159,7 @@ func (v *autoscalerDiagnosis) readVisitedMetricAnswers(ctx context.Context) {
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
 	v.readUsageAPI(ctx)
+	v.readNearestMetrics(ctx)
 	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}

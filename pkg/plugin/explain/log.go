@@ -91,7 +91,7 @@ func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscali
 		out.Cause += "; not judged: the record has a gap"
 	case look.Differs():
 		out.kind += " differs"
-		out.Cause += fmt.Sprintf("; by its inputs it would be %d: an earlier wish or change that is not in the record", look.Computed)
+		out.Cause += fmt.Sprintf("; by its inputs it would be %d: an input changed within the look, or an earlier wish is not in the record", look.Computed)
 	}
 	return out
 }

@@ -39,6 +39,21 @@ func measureAnswerAhead(served, begun, ended time.Time) time.Duration {
 	return max(0, MeasureClockAhead(served, ended))
 }
 
+// versionPath is a small read that every user may do.
+const versionPath = "/version"
+
+// MeasureServerAhead returns by how much the clock of kube-apiserver is ahead of this machine's, from the Date of its answer; 0 below ClockSkew. It
+// reports false without a Date. An answer to a user without the right to read has one too.
+func MeasureServerAhead(ctx context.Context, r Reader, now func() time.Time) (ahead time.Duration, ok bool) {
+	ctx, served := withServedTime(ctx)
+	begun := now()
+	_, _ = r.Read(ctx, versionPath) // the Date counts alone
+	if served.IsZero() {
+		return 0, false
+	}
+	return measureAnswerAhead(*served, begun, now()), true
+}
+
 // FindClockAhead returns by how much the clock behind the first answer with a different clock is ahead of this machine's; 0 for no such answer.
 func FindClockAhead(answers []Answer) time.Duration {
 	for _, a := range answers {

@@ -38,10 +38,14 @@ func TestJudge(t *testing.T) {
 	log.Decisions[45].Status.DesiredReplicas = 10
 	if v := Judge(log, time.Time{}); len(v.Differences) != 1 || !strings.Contains(v.Differences[0], "the controller decided 10, by the record it would be 3") {
 		t.Errorf("a decision that no input gives: %v %v", v, v.Differences)
+	} else if !strings.Contains(v.Differences[0], `"desiredReplicas":10`) {
+		t.Errorf("a difference without its status: %s", v.Differences[0])
 	}
 	log.Decisions[40].Reads = nil
 	if v := Judge(log, time.Time{}); v.Unrecorded != 1 || v.Remembered != 1 || len(v.Differences) != 0 {
 		t.Errorf("the same after a look that is not recorded: %v %v", v, v.Differences)
+	} else if got := v.ListReasons(); len(got) != 1 || got[0] != "1 not judged: no read of request_per_second is in the record" {
+		t.Errorf("reasons %q", got)
 	}
 }
 

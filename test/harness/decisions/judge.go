@@ -3,7 +3,9 @@
 package decisions
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +24,8 @@ type Verdict struct {
 	Changed int
 	// Unrecorded are looks with an input that is not in the record: a replica that had it is gone, or a status changed without a read.
 	Unrecorded int
+	// Reasons counts the Unrecorded ones by the input that is missing.
+	Reasons map[string]int
 	// Remembered are looks that another wish decides, so shortly after an unrecorded one that the controller may remember it.
 	Remembered int
 	// Rounded are looks at CPU or memory, of which the status has whole percents alone.
@@ -35,6 +39,26 @@ func (v *Verdict) Add(o Verdict) {
 	v.Agreed, v.Changed, v.Unrecorded = v.Agreed+o.Agreed, v.Changed+o.Changed, v.Unrecorded+o.Unrecorded
 	v.Remembered, v.Rounded = v.Remembered+o.Remembered, v.Rounded+o.Rounded
 	v.Differences = append(v.Differences, o.Differences...)
+	for reason, n := range o.Reasons {
+		v.countReason(reason, n)
+	}
+}
+
+func (v *Verdict) countReason(reason string, n int) {
+	if v.Reasons == nil {
+		v.Reasons = map[string]int{}
+	}
+	v.Reasons[reason] += n
+}
+
+// ListReasons returns the reasons of the Unrecorded looks, each with its count, the most frequent first.
+func (v Verdict) ListReasons() []string {
+	reasons := slices.Sorted(maps.Keys(v.Reasons))
+	slices.SortStableFunc(reasons, func(a, b string) int { return v.Reasons[b] - v.Reasons[a] })
+	for i, reason := range reasons {
+		reasons[i] = fmt.Sprintf("%d not judged: %s", v.Reasons[reason], reason)
+	}
+	return reasons
 }
 
 // String says the counts.
@@ -71,6 +95,7 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 			v.Agreed++
 		case l.Missing != "":
 			v.Unrecorded++
+			v.countReason(l.Missing, 1)
 		case !l.Differs():
 			v.Agreed++
 		case followsFromNeighbour(log, looks, i):
@@ -80,11 +105,24 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 		case hasResourceMetric(spec):
 			v.Rounded++
 		default:
-			v.Differences = append(v.Differences, fmt.Sprintf("%s/%s at %s: the controller decided %d, by the record it would be %d: %+v",
-				log.Namespace, log.Name, l.Time.Format(time.RFC3339Nano), l.Recorded, l.Computed, *d))
+			v.Differences = append(v.Differences, fmt.Sprintf("%s/%s at %s: the controller decided %d, by the record it would be %d: %s",
+				log.Namespace, log.Name, l.Time.Format(time.RFC3339Nano), l.Recorded, l.Computed, describeRecordedLooks(log, i)))
 		}
 	}
 	return v
+}
+
+// describeRecordedLooks returns a look with its spec and the three looks before it, as JSON: enough to compute it again.
+func describeRecordedLooks(log *explainapi.DecisionLog, i int) string {
+	looks := struct {
+		Spec  autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
+		Looks []explainapi.Decision                     `json:"looks"`
+	}{log.Specs[log.Decisions[i].Spec].Spec, log.Decisions[max(0, i-3) : i+1]}
+	data, err := json.Marshal(looks)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
 }
 
 // keepsWishOfGivenUpLook reports whether the controller gave a look up, as its status tells, and kept the wish of before: it had no scale, no selector or

@@ -8,11 +8,20 @@ import { updateCharts, resizeCharts, moveCursor } from "./charts.js";
 
 const pollPause = 2000; // milliseconds; the program reads the cluster every few seconds
 const toastTime = 4000;
+const clockSkew = 5000; // milliseconds; a smaller difference of clocks may be the time of an answer
 
 const view = {
   state: null, detail: null, detailError: "", lost: false,
-  age: (text) => (text ? age((Date.now() - new Date(text)) / 1000) : ""),
+  ahead: 0, // milliseconds of the cluster's clock before the browser's
+  now: () => Date.now() + view.ahead,
+  age: (text) => (text ? age((view.now() - new Date(text)) / 1000) : ""),
 };
+
+// compareClocks measures the cluster's clock by an answer of the program. Ages go by it.
+function compareClocks(answer) {
+  const ahead = new Date(answer.headers.get("Tachometer-Time") ?? NaN) - Date.now();
+  view.ahead = Math.abs(ahead) >= clockSkew ? ahead : 0; // also for no time
+}
 
 // readRoute returns the state of the page: #/PATH?PARAMETERS.
 function readRoute() {
@@ -59,6 +68,7 @@ async function load(unwanted = () => false) {
   try {
     const answer = await fetch(`api/state?after=${view.state?.sequence ?? ""}`);
     if (!answer.ok) throw new Error(await answer.text());
+    compareClocks(answer);
     const news = answer.status === 200 ? await answer.json() : null;
     const stale = place.startsWith("/hpa/") && (news || view.detailPath !== place);
     const detail = stale ? await readDetail(place) : null;

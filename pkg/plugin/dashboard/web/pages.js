@@ -232,13 +232,13 @@ function drawCalendars(view) {
     return h("section", { class: "panel", "aria-label": title },
       h("header", {}, h("h3", {}, title), copyButton(c.command, title)),
       c.error && h("p", { class: "empty fault-text" }, c.error),
-      c.windows.length > 0 && drawWindows(c.windows, title),
+      c.windows.length > 0 && drawWindows(view, c.windows, title),
       !c.error && c.windows.length === 0 && h("p", { class: "empty" }, "No schedule has a window now or in the next year."));
   });
 }
 
 // drawWindows returns the windows of schedules: those of now, and the next ones.
-function drawWindows(windows, title) {
+function drawWindows(view, windows, title) {
   const columns = [
     { name: "Workload" }, { name: "Schedule" }, { name: "Window" }, { name: "State" }, { name: "minReplicas", class: "number" }, { name: "maxReplicas", class: "number" },
     { name: "From", class: "nowrap" }, { name: "Until", class: "nowrap" },
@@ -247,7 +247,7 @@ function drawWindows(windows, title) {
     key: `${w.namespace}/${w.workload} ${w.schedule} ${w.from} ${w.window}`,
     cells: [
       [h("span", { class: "name" }, w.workload), h("div", { class: "muted" }, w.namespace)], w.schedule, w.window,
-      stateWord(w.paused ? "paused" : new Date(w.from) <= Date.now() ? "now" : "next"), w.minReplicas, w.maxReplicas ?? "–", date(w.from), date(w.until),
+      stateWord(w.paused ? "paused" : new Date(w.from) <= view.now() ? "now" : "next"), w.minReplicas, w.maxReplicas ?? "–", date(w.from), date(w.until),
     ],
   })), { class: "holds" });
 }

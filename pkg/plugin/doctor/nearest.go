@@ -1,0 +1,57 @@
+// The metric that was probably meant by one that no page has.
+
+package doctor
+
+import (
+	"context"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+const (
+	// maxFamilyTypos is the number of edits up to which another metric is named: one with more is another metric.
+	maxFamilyTypos = 2
+	// minTypoLength is the length of a name from which so few edits are a typo: below, they are another word.
+	minTypoLength = 8
+)
+
+// readNearestMetrics reads the families of the target's pages where none has the family of a metric: a pattern serves any name, so that the adapter
+// cannot tell a mistyped one. Without the adapter's list nothing is near.
+func (v *autoscalerDiagnosis) readNearestMetrics(ctx context.Context) {
+	v.nearest = make([]string, len(v.answers))
+	var list *explainapi.MetricList
+	for i, a := range v.answers {
+		m := v.hpa.Spec.Metrics[i].Pods
+		if m == nil || m.Metric.Selector != nil || v.workload == nil || mainStatusCause(a.Err) != causeAbsent {
+			continue
+		}
+		if list == nil {
+			var err error
+			if list, err = records.ListMetrics(ctx, v.Metrics.Reader, v.hpa.Namespace, v.workload.PodSelector().String()); err != nil {
+				return
+			}
+		}
+		v.nearest[i] = findNearestServedMetric(list, m.Metric.Name)
+	}
+}
+
+// findNearestServedMetric returns the metric of pods with the fewest edits from a name; empty if none is near.
+func findNearestServedMetric(list *explainapi.MetricList, name string) (best string) {
+	fewest := maxFamilyTypos + 1
+	if len(name) < minTypoLength {
+		return ""
+	}
+	for i := range list.Items {
+		for _, served := range list.Items[i].Metrics {
+			if !list.Items[i].IsFamily() || served.External || served.Pattern || served.Resource != "pods" || served.Name == name {
+				continue
+			}
+			if edits := strict.EditDistance(name, served.Name); edits < fewest {
+				best, fewest = served.Name, edits
+			}
+		}
+	}
+	return best
+}
