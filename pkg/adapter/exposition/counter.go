@@ -267,16 +267,22 @@ func (h *pageCounterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool
 }
 
 // findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
-// unknown.
+// unknown. Beside counters of the page before, it is that page's time: load may have moved from them, and their counts since then are
+// taken for even.
 func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
-	since = h.growths[sample.family].acceptedAt
+	g := &h.growths[sample.family]
+	since = g.acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
 	switch created, known := p.findCreatedTime(sample); {
 	case known && created < p.now: // else the service's clock is ahead
 		if created < max(since-maxFutureSkew.Milliseconds(), oldest) {
 			return 0, false
 		}
-		if created >= since { // else the service's clock may be behind
+		switch {
+		case created < since: // the service's clock may be behind
+		case since > 0 && g.kept > 0:
+			certain = true
+		default:
 			since, certain = created, true
 		}
 	case since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest:
