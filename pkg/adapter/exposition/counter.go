@@ -275,10 +275,9 @@ func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (si
 	oldest := p.options.Oldest.UnixMilli()
 	switch created, known := p.findCreatedTime(sample); {
 	case known && created < p.now: // else the service's clock is ahead
-		if created < max(since-maxFutureSkew.Milliseconds(), oldest) {
-			return 0, false
-		}
 		switch {
+		case created < since-maxFutureSkew.Milliseconds(), since == 0 && created < oldest:
+			return 0, false
 		case created < since: // the service's clock may be behind
 		case since > 0 && g.kept > 0:
 			certain = true
