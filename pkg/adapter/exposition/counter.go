@@ -276,7 +276,7 @@ func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (si
 	switch created, known := p.findCreatedTime(sample); {
 	case known && created < p.now: // else the service's clock is ahead
 		switch {
-		case created < since-maxFutureSkew.Milliseconds(), since == 0 && created < oldest:
+		case created < since-maxFutureSkew.Milliseconds(), since == 0 && (created < oldest || p.options.isLongRunningProcess()):
 			return 0, false
 		case created < since: // the service's clock may be behind
 		case since > 0 && g.kept > 0:
@@ -291,6 +291,12 @@ func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (si
 		since = sample.Series.endedAt + 1 // behind its staleness marker
 	}
 	return since, certain
+}
+
+// isLongRunningProcess reports whether the process behind the page started too long ago for a beginning. On its first page, a counter that
+// was created since then tells nothing of the counts of the others, from which load may have moved.
+func (o *PageOptions) isLongRunningProcess() bool {
+	return !o.Started.IsZero() && o.Started.Before(o.Oldest)
 }
 
 // lacksAcceptedPages reports whether a family of f has had no accepted page so far.
