@@ -295,8 +295,8 @@ func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (si
 
 // isLongRunningProcess reports whether the process behind the page started too long ago for a beginning. On its first page, a counter that
 // was created since then tells nothing of the counts of the others, from which load may have moved.
-func (o *PageOptions) isLongRunningProcess() bool {
-	return !o.Started.IsZero() && o.Started.Before(o.Oldest)
+func (p PageOptions) isLongRunningProcess() bool {
+	return !p.Started.IsZero() && p.Started.Before(p.Oldest)
 }
 
 // lacksAcceptedPages reports whether a family of f has had no accepted page so far.
