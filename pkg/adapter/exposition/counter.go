@@ -267,16 +267,21 @@ func (h *pageCounterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool
 }
 
 // findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
-// unknown.
+// unknown. Beside counters of the page before, it is that page's time: load may have moved from them, and their counts since then are
+// taken for even.
 func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
-	since = h.growths[sample.family].acceptedAt
+	g := &h.growths[sample.family]
+	since = g.acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
 	switch created, known := p.findCreatedTime(sample); {
 	case known && created < p.now: // else the service's clock is ahead
-		if created < max(since-maxFutureSkew.Milliseconds(), oldest) {
+		switch {
+		case created < since-maxFutureSkew.Milliseconds(), since == 0 && (created < oldest || p.options.isLongRunningProcess()):
 			return 0, false
-		}
-		if created >= since { // else the service's clock may be behind
+		case created < since: // the service's clock may be behind
+		case since > 0 && g.kept > 0:
+			certain = true
+		default:
 			since, certain = created, true
 		}
 	case since == 0 && !p.options.Started.IsZero() && p.options.Started.UnixMilli() >= oldest:
@@ -286,6 +291,12 @@ func (h *pageCounterHistory) findCounterBeginning(p *Parser, sample *Sample) (si
 		since = sample.Series.endedAt + 1 // behind its staleness marker
 	}
 	return since, certain
+}
+
+// isLongRunningProcess reports whether the process behind the page started too long ago for a beginning. On its first page, a counter that
+// was created since then tells nothing of the counts of the others, from which load may have moved.
+func (p PageOptions) isLongRunningProcess() bool {
+	return !p.Started.IsZero() && p.Started.Before(p.Oldest)
 }
 
 // lacksAcceptedPages reports whether a family of f has had no accepted page so far.

@@ -87,7 +87,7 @@ var restartedCounters = map[string]counterScript{
 	"a new counter of many events": {0, "a_total", []countedPage{
 		{98, counterTotalType + "a_total{code=\"200\"} 1\na_created{code=\"200\"} 0.5\n", ""},
 		{100, counterTotalType + "a_total{code=\"200\"} 1\na_created{code=\"200\"} 0.5\n", ""},
-		{102, counterTotalType + "a_total{code=\"200\"} 1\na_created{code=\"200\"} 0.5\na_total{code=\"500\"} 600\na_created{code=\"500\"} 101\n", "500=0@101"},
+		{102, counterTotalType + "a_total{code=\"200\"} 1\na_created{code=\"200\"} 0.5\na_total{code=\"500\"} 600\na_created{code=\"500\"} 101\n", "500=0@100"},
 	}},
 }
 

@@ -220,6 +220,26 @@ func TestDecreasingCounter(t *testing.T) {
 	}
 }
 
+// TestDecreasesOfRestarts: two decreases in few samples are several processes, unless a container has started since the first sample.
+func TestDecreasesOfRestarts(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{Retention: 500 * time.Second})
+	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, 9000, 40, 80, 30, 70, 110)
+	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s")
+	now := time.UnixMilli(epoch)
+	for began, want := range map[time.Time]metric.Reason{
+		{}:                          metric.ReasonDecreasing,
+		now.Add(-time.Hour):         metric.ReasonDecreasing,
+		now.Add(-5 * interval / 2):  metric.ReasonWarmingUp,
+		now.Add(-11 * interval / 2): metric.ReasonDecreasing,
+	} {
+		values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Began: began}, now)
+		if err != nil || len(values) != 1 || values[0].Reason != want {
+			t.Errorf("began %v: %+v, %v, want reason %q", began, values, err, want)
+		}
+	}
+}
+
 // TestOldSampleIsStale: a pod with a single sample, as of a page with a constant timestamp of its own, is stale once the sample is older than
 // maxAge. It warms up before that.
 func TestOldSampleIsStale(t *testing.T) {

@@ -16,6 +16,8 @@ const (
 	// least share of its samples: several processes that answer in turn behind one port.
 	minDecreases          = 2
 	minDecreasesPerSample = 0.2
+	// restartedTwice is the detail for a pod whose counters began again so often.
+	restartedTwice = "counters went back twice within ten scrapes, and a container started meanwhile"
 )
 
 // querySumsPods reports whether an object's value adds up pods that the request does not list.
@@ -61,7 +63,8 @@ func (ev *evaluation) omitPodsWithWrongCounters() {
 		}
 		switch {
 		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
-			ev.omitScannedPod(p, metric.ReasonDecreasing, metric.DecreasingDetail)
+			reason, detail := ev.explainDecreases(p)
+			ev.omitScannedPod(p, reason, detail)
 		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
 			ev.omitScannedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}
@@ -69,6 +72,15 @@ func (ev *evaluation) omitPodsWithWrongCounters() {
 			ev.omitScannedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		}
 	}
+}
+
+// explainDecreases returns the reason why a pod's counters decreased so often that its rate is unknown. A container that started since their
+// first sample may explain two decreases of a counter with few samples.
+func (ev *evaluation) explainDecreases(p *evaluatedPod) (metric.Reason, string) {
+	if p.decreases == minDecreases && !ev.Began.IsZero() && ev.Began.UnixMilli() > p.decreasesSince {
+		return metric.ReasonWarmingUp, restartedTwice
+	}
+	return metric.ReasonDecreasing, metric.DecreasingDetail
 }
 
 // podsMissingFromQueryError returns the error for a sum that lacks pods, or nil.

@@ -82,8 +82,9 @@ type evaluatedPod struct {
 	// ended is the time of the newest sample of an ended counter; ends has the distinct times of all ends, ascending after the scan.
 	ended int64
 	ends  []int64
-	// samples and decreases belong to the counter with the most decreases.
+	// samples and decreases belong to the counter with the most decreases, decreasesSince is its first sample.
 	samples, decreases int
+	decreasesSince     int64
 	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateCounterProcesses.
 	unexplained, unexplainedSince int
 	// steadyRates has the results of steadyQueriedRate by metric name, where they were needed.
@@ -238,7 +239,7 @@ func (s *evaluationScanner) addScannedSeries(selector int, l labels.Labels, time
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], evaluatedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.noteCounterDecreases(len(values), decreases)
+		p.noteCounterDecreases(times, decreases)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
 		s.hasWoken = s.hasWoken || track.fromZero && times[track.lastZeroOfTrack(values)] > s.since+s.interval
 		if track.start > 0 {
@@ -340,9 +341,9 @@ func (s *evaluationScan) forEachScannedObject(each func(object metric.Object, sc
 }
 
 // noteCounterDecreases keeps the decreases of the counter that decreased most often.
-func (p *evaluatedPod) noteCounterDecreases(samples, decreases int) {
+func (p *evaluatedPod) noteCounterDecreases(times []int64, decreases int) {
 	if decreases > p.decreases {
-		p.samples, p.decreases = samples, decreases
+		p.samples, p.decreases, p.decreasesSince = len(times), decreases, times[0]
 	}
 }
 
