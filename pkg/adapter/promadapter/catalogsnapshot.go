@@ -91,6 +91,9 @@ func (c *Catalog) publishCatalogSnapshot() []*catalogRule {
 		snapshot: &CatalogSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
+	for _, w := range c.fileWarnings {
+		b.snapshot.oddities = append(b.snapshot.oddities, w.String())
+	}
 	rejected := 0
 	for _, r := range c.rules {
 		b.addRuleMetrics(r)

@@ -220,9 +220,8 @@ line 5: rules[0].metricsQuery: is not a template: function "Series" not defined;
 			`line 2: rules[0].seriesQuery: is not a series selector: unexpected end of input inside braces
 line 3: rules[1].resources: serves no metric: neither overrides nor template names a label of objects`,
 		},
-		"two documents": {"rules: []\n---\nrules: []\n", `line 3: second YAML document, which prometheus-adapter ignores; write one document per file`},
-		"not YAML":      {"rules: [", `line 1: not valid YAML: did not find expected node content; close each [ and {`},
-		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
+		"not YAML": {"rules: [", `line 1: not valid YAML: did not find expected node content; close each [ and {`},
+		"a loop":   {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
