@@ -80,6 +80,9 @@ func (l *catalogListing) collectSeriesListing(ctx context.Context, match string,
 }
 
 func (l *catalogListing) findRuleAssociations(ctx context.Context, r *catalogRule) listingResult {
+	if !r.compiled.selectsSeries() {
+		return listingResult{} // a fault of the file, which no listing mends
+	}
 	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}

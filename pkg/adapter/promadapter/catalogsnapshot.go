@@ -158,6 +158,8 @@ func (b *catalogSnapshotBuilder) explainUnlistedRule(r *catalogRule) string {
 	switch {
 	case r.err != nil && !r.listed:
 		return r.formatRuleLogName() + ": " + r.err.Error()
+	case !r.compiled.selectsSeries():
+		return r.formatRuleLogName() + ": seriesQuery: " + r.compiled.report.Faults[0].Message
 	case !r.listed:
 		return r.formatRuleLogName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:

@@ -165,3 +165,35 @@ func TestSecondDocument(t *testing.T) {
 		})
 	}
 }
+
+// TestInvalidSelector: a rule whose seriesQuery is no selector fails alone, in its list and beside the other list.
+func TestInvalidSelector(t *testing.T) {
+	t.Parallel()
+	const text = `
+rules:
+- {seriesQuery: sum(a), resources: {template: <<.Resource>>}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}
+- {seriesQuery: 'b{pod!=""}', resources: {template: <<.Resource>>}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}
+externalRules:
+- {seriesQuery: c, resources: {namespaced: false}, metricsQuery: sum(c)}
+`
+	synctest.Test(t, func(t *testing.T) {
+		cfg := loadConfig(t, text)
+		s := startCatalog(t, cfg, newSeriesList(t, `b{namespace="shop",pod="web"}`, `c{queue="mail"}`), &fakeCluster{}).Rules()
+		if _, err := s.Lookup("pods", "b"); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.External("c"); err != nil {
+			t.Error(err)
+		}
+		const reason = `rules[0] sum(a): seriesQuery: is not a series selector: unexpected "("`
+		if diff := cmp.Diff([]string{reason}, s.Notes()); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+		if _, err := s.Lookup("pods", "a"); err == nil || metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), reason) {
+			t.Errorf("an unknown metric: %v", err)
+		}
+		if _, notes, err := Import(cfg, ""); err != nil || !strings.Contains(strings.Join(notes, "\n"), "is not a series selector") {
+			t.Errorf("Import: %v, %q", err, notes)
+		}
+	})
+}

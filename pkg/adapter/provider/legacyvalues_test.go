@@ -215,7 +215,6 @@ func (legacyResources) LookupResource(name string) (promadapter.Resource, error)
 type promQLServer struct {
 	engine  *promql.Engine
 	storage storage.Queryable
-	series  []labels.Labels
 }
 
 func newPromQLServer(t *testing.T, samples string) *promQLServer {
