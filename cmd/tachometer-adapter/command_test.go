@@ -169,7 +169,7 @@ func TestImport(t *testing.T) {
 		"accepts 1 arg":  {"import", "--from=prometheus-adapter"},
 		"must be a list": {"import", "--from=prometheus-adapter", writeFile(t, "rules: 1")},
 		"none.yaml":      {"import", "--from=prometheus-adapter", "none.yaml"},
-		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{metricsQuery: a}]")},
+		"rules[0].serie": {"import", "--from=prometheus-adapter", writeFile(t, "rules: [{serieQuery: a}]")},
 	} {
 		if _, err := runCommandWithArgs(t, args...); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("import %q: %v", args[1:], err)

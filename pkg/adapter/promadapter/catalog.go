@@ -75,6 +75,7 @@ type Catalog struct {
 	snapshot     atomic.Pointer[CatalogSnapshot]
 	usageRuleSet atomic.Pointer[rule.UsageRuleSet]
 
+	fileWarnings   config.Faults
 	resourceRules  *ResourceRules
 	usageErr       error           // owned by Run
 	usageUnsettled string          // owned by Run: the reason why labels of resourceRules are a guess
@@ -92,7 +93,7 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
+	c := &Catalog{opts: opts, series: series, resources: resources, fileWarnings: cfg.warnings, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
 		c.rules = append(c.rules, newCatalogRule(&cfg.Rules[i]))
 	}

@@ -87,6 +87,9 @@ func (l *catalogListing) findAssociationsSafely(ctx context.Context, r *catalogR
 }
 
 func (l *catalogListing) findRuleAssociations(ctx context.Context, r *catalogRule) listingResult {
+	if !r.compiled.selectsSeries() {
+		return listingResult{} // a fault of the file, which no listing mends
+	}
 	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}

@@ -91,6 +91,9 @@ func (c *Catalog) publishCatalogSnapshot() []*catalogRule {
 		snapshot: &CatalogSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
+	for _, w := range c.fileWarnings {
+		b.snapshot.oddities = append(b.snapshot.oddities, w.String())
+	}
 	rejected := 0
 	for _, r := range c.rules {
 		b.addRuleMetrics(r)
@@ -155,6 +158,8 @@ func (b *catalogSnapshotBuilder) explainUnlistedRule(r *catalogRule) string {
 	switch {
 	case r.err != nil && !r.listed:
 		return r.formatRuleLogName() + ": " + r.err.Error()
+	case !r.compiled.selectsSeries():
+		return r.formatRuleLogName() + ": seriesQuery: " + r.compiled.report.Faults[0].Message
 	case !r.listed:
 		return r.formatRuleLogName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:

@@ -81,13 +81,8 @@ func (d *lenientDecoder) compileSeriesRule(r *SeriesRule) {
 		return // not a mapping
 	}
 	c := &r.compiled
-	var err error
-	switch c.selector, err = parseSeriesQuery(r.SeriesQuery); {
-	case d.failedWithin[r.path+".seriesQuery"]:
-	case r.SeriesQuery == "":
-		d.addLenientFault(r.path+".seriesQuery", "required: a series selector")
-	case err != nil:
-		d.addLenientFault(r.path+".seriesQuery", "is not a series selector: %v", err)
+	if !d.failedWithin[r.path+".seriesQuery"] {
+		d.compileSeriesQuery(r)
 	}
 	for i, f := range r.SeriesFilters {
 		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
@@ -95,10 +90,26 @@ func (d *lenientDecoder) compileSeriesRule(r *SeriesRule) {
 	d.compileNameMapping(r)
 	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
 	c.metricsQuery = d.compileQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
-	if !d.failedWithin[r.path] {
+	if !d.failedWithin[r.path] && c.selectsSeries() {
 		d.checkSeriesRule(r)
 	}
 }
+
+// compileSeriesQuery parses the selector of a rule. A fault is the rule's alone: prometheus-adapter starts, and serves its other lists of
+// rules.
+func (d *lenientDecoder) compileSeriesQuery(r *SeriesRule) {
+	c := seriesRuleChecker{&r.compiled.report, d.lines}
+	var err error
+	switch r.compiled.selector, err = parseSeriesQuery(r.SeriesQuery); {
+	case r.SeriesQuery == "":
+		c.addSeriesRuleFault(r.path+".seriesQuery", "required: a series selector")
+	case err != nil:
+		c.addSeriesRuleFault(r.path+".seriesQuery", "is not a series selector: %v", err)
+	}
+}
+
+// selectsSeries reports whether the seriesQuery is a selector.
+func (c *compiledSeriesRule) selectsSeries() bool { return len(c.selector.matchers) > 0 }
 
 func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledSeriesRule) {
 	key, expr := "is", f.Is

@@ -5,6 +5,8 @@ package promadapter
 import (
 	"text/template"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
 // Config is a configuration of prometheus-adapter. Load returns it validated and compiled. It does not change afterwards;
@@ -16,6 +18,8 @@ type Config struct {
 	ExternalRules []SeriesRule
 	// ResourceRules make metrics.k8s.io; nil disables this API.
 	ResourceRules *ResourceRules
+
+	warnings config.Faults // about the file
 }
 
 // SeriesRule selects series, maps their names to metrics, and computes values from them.

@@ -86,6 +86,10 @@ type mappedResource struct {
 }
 
 func (im *ruleImporter) importSeriesRule(r *SeriesRule) {
+	if !r.compiled.selectsSeries() {
+		im.addRejectedImport(r.path, "seriesQuery: %s", r.compiled.report.Faults[0].Message)
+		return
+	}
 	names, err := invertNameMapping(r)
 	if err != nil {
 		im.addRejectedImport(r.path, "%v", err)

@@ -21,8 +21,9 @@ import (
 // accepts, so that files work unchanged: empty values, any scalar as text, YAML 1.1's words for true and false, merge keys.
 // The decoder of package strict rejects all of these.
 type lenientDecoder struct {
-	faults config.Faults
-	lines  map[string]int
+	faults   config.Faults
+	warnings config.Faults // about the file; rules have their own
+	lines    map[string]int
 	// failed has the paths of faults, failedWithin also the paths that enclose them.
 	failed, failedWithin map[string]bool
 	pairCount            int // of the pairs decoded so far
@@ -52,8 +53,9 @@ func (d *lenientDecoder) addLenientFault(path, format string, args ...any) {
 	d.addFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
 }
 
-// parseOnlyYAMLDocument returns the only document in data, or nil and a fault.
-func (d *lenientDecoder) parseOnlyYAMLDocument(data []byte) *yaml.Node {
+// parseFirstYAMLDocument returns the first document in data, or nil and a fault. prometheus-adapter ignores all that follows it, valid or
+// not: a fault would stop a file that works there.
+func (d *lenientDecoder) parseFirstYAMLDocument(data []byte) *yaml.Node {
 	if len(data) > strict.MaxBytes {
 		d.addFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil
@@ -64,17 +66,27 @@ func (d *lenientDecoder) parseOnlyYAMLDocument(data []byte) *yaml.Node {
 		d.addYAMLSyntaxFault(err)
 		return nil
 	}
-	switch err := dec.Decode(&more); {
-	case errors.Is(err, io.EOF):
-	case err != nil:
-		d.addYAMLSyntaxFault(err)
-	case len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]):
-		d.addFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
+	if err := dec.Decode(&more); err != nil {
+		d.addIgnoredDocumentWarning(err)
+	} else if len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]) {
+		d.warnings = append(d.warnings, config.Fault{Line: more.Content[0].Line, Message: ignoredDocumentMessage})
 	}
 	if len(doc.Content) != 1 {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// ignoredDocumentMessage is the warning about a second document.
+const ignoredDocumentMessage = "second YAML document, which is ignored, as by prometheus-adapter; write its rules into the first"
+
+// addIgnoredDocumentWarning adds a warning about text after the first document that is no YAML. The end of the file is no warning.
+func (d *lenientDecoder) addIgnoredDocumentWarning(err error) {
+	if errors.Is(err, io.EOF) {
+		return
+	}
+	line, message := strict.ParseYAMLError(err)
+	d.warnings = append(d.warnings, config.Fault{Line: line, Message: ignoredDocumentMessage + "; it is not valid YAML: " + message})
 }
 
 func (d *lenientDecoder) addYAMLSyntaxFault(err error) {

@@ -70,10 +70,11 @@ func findMappingValue(n *yaml.Node, name string) *yaml.Node {
 func Load(data []byte) (*Config, error) {
 	d := newLenientDecoder()
 	c := &Config{}
-	root := d.parseOnlyYAMLDocument(data)
+	root := d.parseFirstYAMLDocument(data)
 	if root != nil {
 		d.loadImportedDocument(c, root)
 	}
+	c.warnings = d.warnings
 	if len(d.faults) > 0 { // all faults at once
 		d.faults = append(d.faults, c.CheckRules().Faults...)
 		return nil, d.faults.Err()

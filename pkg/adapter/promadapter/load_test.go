@@ -109,23 +109,6 @@ line 5: rules[0].resources.overrides.pod: duplicate key; first on line 5
 line 5: rules[0].resources.overrides.pod.kind: unknown key; known: group, resource
 line 6: ruels: unknown key; did you mean rules?`,
 		},
-		"selectors": {
-			`
-rules:
-- metricsQuery: up
-- seriesQuery: 'sum(up)'
-- seriesQuery: '{__name__=~"("}'
-- seriesQuery: 'up{pod!=""'
-- seriesQuery: '{pod=~".*"}'
-- seriesQuery: 'up offset 5m'
-`,
-			`line 2: rules[0].seriesQuery: required: a series selector
-line 3: rules[1].seriesQuery: is not a series selector: unexpected "("
-line 4: rules[2].seriesQuery: is not a series selector: error parsing regexp: missing closing ): ` + "`(`" + `
-line 5: rules[3].seriesQuery: is not a series selector: unexpected end of input inside braces
-line 6: rules[4].seriesQuery: is not a series selector: selects every series; add a matcher that does not match an empty value
-line 7: rules[5].seriesQuery: is not a series selector: unexpected <offset>`,
-		},
 		"names and filters": {
 			`
 externalRules:
@@ -216,13 +199,13 @@ line 5: rules[0].metricsQuery: is not a template: function "Series" not defined;
 				"a file has one format: remove apiVersion and kind, or translate these rules by tachometer-adapter import",
 		},
 		"faults of either kind": {
-			"rules:\n- {seriesQuery: 'up{', metricsQuery: up}\n- {seriesQuery: up, metricsQuery: up}\n",
-			`line 2: rules[0].seriesQuery: is not a series selector: unexpected end of input inside braces
+			"rules:\n- {seriesQuery: 'up{', name: {matches: '('}, metricsQuery: up}\n- {seriesQuery: up, metricsQuery: up}\n",
+			`line 2: rules[0].name.matches: is not a regular expression: missing closing ): ` + "`(`" + `
+line 2: rules[0].seriesQuery: is not a series selector: unexpected end of input inside braces
 line 3: rules[1].resources: serves no metric: neither overrides nor template names a label of objects`,
 		},
-		"two documents": {"rules: []\n---\nrules: []\n", `line 3: second YAML document, which prometheus-adapter ignores; write one document per file`},
-		"not YAML":      {"rules: [", `line 1: not valid YAML: did not find expected node content; close each [ and {`},
-		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
+		"not YAML": {"rules: [", `line 1: not valid YAML: did not find expected node content; close each [ and {`},
+		"a loop":   {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +264,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		for _, r := range append(c.Rules[:len(c.Rules):len(c.Rules)], c.ExternalRules...) {
-			if r.compiled.matches == nil || r.compiled.metricAs == "" || len(r.compiled.selector.matchers) == 0 {
+			if r.compiled.matches == nil || r.compiled.metricAs == "" || !r.compiled.selectsSeries() && len(r.compiled.report.Faults) == 0 {
 				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
 			}
 			_ = r.compiled.expandMetricNameAs(r.compiled.selector.onlyName)

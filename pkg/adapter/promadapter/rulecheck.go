@@ -32,7 +32,7 @@ type RuleReport struct {
 
 // CheckRules judges all rules.
 func (c *Config) CheckRules() RuleReport {
-	var all RuleReport
+	all := RuleReport{Warnings: slices.Clone(c.warnings)}
 	add := func(r RuleReport) {
 		all.Faults, all.Warnings = append(all.Faults, r.Faults...), append(all.Warnings, r.Warnings...)
 		all.Notes = append(all.Notes, r.Notes...)

@@ -27,6 +27,22 @@ func TestCheckRules(t *testing.T) {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}}[2m])) by (<<.GroupBy>>)'`),
 			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 52: unexpected character: '}', in sum(rate(a_total{namespace="example",pod="example"}}[2m])) by (pod)`,
 		},
+		"selectors": {
+			text: `rules:
+- metricsQuery: up
+- seriesQuery: 'sum(up)'
+- seriesQuery: '{__name__=~"("}'
+- seriesQuery: 'up{pod!=""'
+- seriesQuery: '{pod=~".*"}'
+- seriesQuery: 'up offset 5m'
+`,
+			faults: `line 2: rules[0].seriesQuery: required: a series selector
+line 3: rules[1].seriesQuery: is not a series selector: unexpected "("
+line 4: rules[2].seriesQuery: is not a series selector: error parsing regexp: missing closing ): ` + "`(`" + `
+line 5: rules[3].seriesQuery: is not a series selector: unexpected end of input inside braces
+line 6: rules[4].seriesQuery: is not a series selector: selects every series; add a matcher that does not match an empty value
+line 7: rules[5].seriesQuery: is not a series selector: unexpected <offset>`,
+		},
 		"no query": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods),
 			faults: `line 2: rules[0].metricsQuery: missing: no query computes the metric`,

@@ -129,3 +129,71 @@ tachometer_promadapter_rule_failing{rule="rules[1]"} 0
 		}
 	})
 }
+
+// TestSecondDocument: the first document of a file serves, whatever follows, as in prometheus-adapter; a warning names the line.
+func TestSecondDocument(t *testing.T) {
+	t.Parallel()
+	const first = `rules:
+- seriesQuery: 'queue{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+`
+	for name, tc := range map[string]struct{ rest, want string }{
+		"the end":      {"...\n---\n# end\n", ""},
+		"rules":        {"---\nexternalRules: []\n", "line 6: " + ignoredDocumentMessage},
+		"invalid YAML": {"---\na: [\n", "line 6: " + ignoredDocumentMessage + "; it is not valid YAML: did not find expected node content; close each [ and {"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				cfg := loadConfig(t, first+tc.rest)
+				var want, checked []string
+				if tc.want != "" {
+					want = []string{tc.want}
+				}
+				for _, w := range cfg.CheckRules().Warnings {
+					checked = append(checked, w.String())
+				}
+				s := startCatalog(t, cfg, newSeriesList(t, `queue{namespace="mq",pod="a"}`), &fakeCluster{}).Rules()
+				if diff := cmp.Diff([][]string{want, want}, [][]string{checked, s.Notes()}); diff != "" {
+					t.Errorf("warnings of the check, notes of the catalog (-want +got):\n%s", diff)
+				}
+				if _, err := s.Lookup("pods", "queue"); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestInvalidSelector: a rule whose seriesQuery is no selector fails alone, in its list and beside the other list.
+func TestInvalidSelector(t *testing.T) {
+	t.Parallel()
+	const text = `
+rules:
+- {seriesQuery: sum(a), resources: {template: <<.Resource>>}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}
+- {seriesQuery: 'b{pod!=""}', resources: {template: <<.Resource>>}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}
+externalRules:
+- {seriesQuery: c, resources: {namespaced: false}, metricsQuery: sum(c)}
+`
+	synctest.Test(t, func(t *testing.T) {
+		cfg := loadConfig(t, text)
+		s := startCatalog(t, cfg, newSeriesList(t, `b{namespace="shop",pod="web"}`, `c{queue="mail"}`), &fakeCluster{}).Rules()
+		if _, err := s.Lookup("pods", "b"); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.External("c"); err != nil {
+			t.Error(err)
+		}
+		const reason = `rules[0] sum(a): seriesQuery: is not a series selector: unexpected "("`
+		if diff := cmp.Diff([]string{reason}, s.Notes()); diff != "" {
+			t.Errorf("notes (-want +got):\n%s", diff)
+		}
+		if _, err := s.Lookup("pods", "a"); err == nil || metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), reason) {
+			t.Errorf("an unknown metric: %v", err)
+		}
+		if _, notes, err := Import(cfg, ""); err != nil || !strings.Contains(strings.Join(notes, "\n"), "is not a series selector") {
+			t.Errorf("Import: %v, %q", err, notes)
+		}
+	})
+}
