@@ -45,6 +45,8 @@ type Look struct {
 	Unknown bool
 	// Missing says which input was not recorded. Nothing is computed then.
 	Missing string
+	// ScaleFailed: the controller could not write the computed number to the scale, as its status tells, and so keeps the wish of before.
+	ScaleFailed bool
 	// AfterGap: the record has a gap so shortly before the look that the controller may remember a wish or a change of it. A look that differs
 	// proves nothing then.
 	AfterGap bool
@@ -79,6 +81,9 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 		}
 		if look.Missing == "" {
 			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, status, history), s)
+			if look.ScaleFailed = look.Decision.Rescale && hasFailedScale(d); look.ScaleFailed {
+				look.Computed = status.DesiredReplicas
+			}
 		}
 		history = rememberRecordedLook(history, &look, d, spec.Behavior, s)
 		look.AfterGap = gaps.isAfterGap(&look, len(d.Reads) > 0, Memory(spec))
@@ -93,7 +98,7 @@ func rememberRecordedLook(before hpa.History, l *Look, d *explainapi.Decision, b
 	after := before
 	if l.Missing == "" {
 		after = l.Decision.History
-		if !l.Differs() {
+		if !l.Differs() && !l.ScaleFailed {
 			return after
 		}
 	}
@@ -103,6 +108,9 @@ func rememberRecordedLook(before hpa.History, l *Look, d *explainapi.Decision, b
 	}
 	return after
 }
+
+// hasFailedScale reports whether the status of a look says that the scale could not be written.
+func hasFailedScale(d *explainapi.Decision) bool { return d.Status.HasReason("FailedUpdateScale") }
 
 // Simulate computes the decisions of another spec from the first look on. Where the number of pods is not the recorded one,
 // the recorded total is spread evenly over the pods. The error says why a metric forbids that.
@@ -153,7 +161,7 @@ func newSimulatedStatus(s *autoscalingv2.HorizontalPodAutoscalerStatus) *explain
 }
 
 // newReplayedLook returns the recorded part of a look. The status after the look has the number of pods before it. Without a new
-// status the number is the wish of the status before.
+// status the number is the wish of the status before, if the scale got it.
 func newReplayedLook(d, before *explainapi.Decision) Look {
 	look := Look{Time: d.Time}
 	switch {
@@ -165,7 +173,7 @@ func newReplayedLook(d, before *explainapi.Decision) Look {
 		return look
 	}
 	look.Replicas, look.Recorded = d.Status.CurrentReplicas, d.Status.DesiredReplicas
-	if d.WrittenAfter == nil && len(d.Reads) > 0 && before != nil && before.Status != nil && before.WrittenAfter != nil {
+	if d.WrittenAfter == nil && len(d.Reads) > 0 && before != nil && before.Status != nil && before.WrittenAfter != nil && !hasFailedScale(before) {
 		look.Replicas = before.Status.DesiredReplicas
 	}
 	return look

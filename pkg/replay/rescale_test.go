@@ -69,3 +69,33 @@ func TestRescalesFollowTheStatus(t *testing.T) {
 		}
 	}
 }
+
+// TestFailedScale: a controller that cannot write the scale keeps its wish of before, also where its status stays the same, and remembers no rescale.
+func TestFailedScale(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("request_per_second")
+	spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{}
+	log := replaytest.Log(spec, replaytest.Repeat(200, 6)...)
+	denied := &explainapi.Status{CurrentReplicas: 2, DesiredReplicas: 2, Conditions: []explainapi.Condition{
+		{Type: "AbleToScale", Status: "False", Reason: "FailedUpdateScale"}, {Type: "ScalingActive", Status: "True", Reason: "ValidMetricFound"},
+	}}
+	first := log.Decisions[0]
+	for i := range log.Decisions {
+		d := first
+		d.Time = first.Time.Add(time.Duration(i) * time.Second) // within the period of the policy
+		d.Status, d.WrittenAfter = denied, nil
+		log.Decisions[i] = d
+	}
+	log.Decisions[0].WrittenAfter = first.WrittenAfter
+	last := &log.Decisions[len(log.Decisions)-1]
+	last.Status, last.WrittenAfter = newWorkerStatus(2, 4, true), first.WrittenAfter
+	before := log.Decisions[0]
+	before.Time, before.Reads, before.Status = first.Time.Add(-replaytest.Period), nil, newWorkerStatus(2, 2, false)
+	log.Decisions = append([]explainapi.Decision{before}, log.Decisions...)
+	looks := replay.Reproduce(log, replay.Settings())[1:]
+	for i, l := range looks {
+		if want := i < len(looks)-1; l.Missing != "" || l.Differs() || l.ScaleFailed != want || l.Replicas != 2 || l.Decision.Replicas != 4 {
+			t.Errorf("look %d: %d pods, %d recorded, %d computed, failed %v, %d decided (%s)", i, l.Replicas, l.Recorded, l.Computed, l.ScaleFailed, l.Decision.Replicas, l.Missing)
+		}
+	}
+}

@@ -86,6 +86,9 @@ func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscali
 		out.kind, out.Cause = describeLoggedSteps(look, spec)
 	}
 	switch {
+	case look.ScaleFailed && !look.Differs():
+		out.kind += " unwritten"
+		out.Cause += fmt.Sprintf("; %d could not be written: %s", look.Decision.Replicas, describeFailedScale(d.Status))
 	case look.Differs() && look.AfterGap:
 		out.kind += " unjudged"
 		out.Cause += "; not judged: the record has a gap"
@@ -94,6 +97,15 @@ func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscali
 		out.Cause += fmt.Sprintf("; by its inputs it would be %d: an input changed within the look, or an earlier wish is not in the record", look.Computed)
 	}
 	return out
+}
+
+// describeFailedScale returns the status's words about a scale that could not be written.
+func describeFailedScale(s *explainapi.Status) string {
+	at := slices.IndexFunc(s.Conditions, func(c explainapi.Condition) bool { return c.Reason == "FailedUpdateScale" })
+	if at < 0 || s.Conditions[at].Message == "" {
+		return "FailedUpdateScale"
+	}
+	return strings.TrimPrefix(s.Conditions[at].Message, "the HPA controller was unable to update the target scale: ")
 }
 
 // shortenLoggedError returns the first error that was answered.

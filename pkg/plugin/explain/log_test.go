@@ -40,6 +40,22 @@ func TestLogTellsDifferences(t *testing.T) {
 	}
 }
 
+// TestLogOfFailedScale: a look whose number could not be written says why, and is no difference.
+func TestLogOfFailedScale(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]string{
+		"the HPA controller was unable to update the target scale: admission webhook denied the request": "; 4 could not be written: admission webhook denied the request",
+		"": "; 4 could not be written: FailedUpdateScale",
+	} {
+		log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 200)
+		s := log.Decisions[1].Status
+		s.DesiredReplicas, s.Conditions = 2, []explainapi.Condition{{Type: "AbleToScale", Status: "False", Reason: "FailedUpdateScale", Message: message}}
+		if d := NewLog(log).Decisions; len(d) != 2 || d[1].Wanted != 2 || !strings.HasSuffix(d[1].Cause, want) {
+			t.Errorf("decisions %+v, want the cause %q", d, want)
+		}
+	}
+}
+
 // TestLogFromZero: with no pods the log shows the total, and no infinite share.
 func TestLogFromZero(t *testing.T) {
 	t.Parallel()
