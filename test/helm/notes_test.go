@@ -130,14 +130,19 @@ func TestIgnoredValues(t *testing.T) {
 		"automountServiceAccountToken: false":    "automountServiceAccountToken=false" + ignored,
 		"rbac: {useAuthReaderClusterRole: true}": "rbac.useAuthReaderClusterRole" + ignored,
 		"metricsRelistInterval: 30s":             "metricsRelistInterval" + ignored,
-		"{metricsRelistInterval: 30s, prometheus: {port: 80}}":                               "",
-		"{existingConfigMap: mine, config: {rules: []}}":                                     "config.rules, config.scrape" + ignored + "the ConfigMap mine takes precedence",
-		"{existingConfigMap: mine, rules: {custom: [{}]}}":                                   "external and resource are ignored; the ConfigMap mine takes precedence",
-		"{existingConfigMap: mine, rules: {existing: other}}":                                "existingConfigMap" + ignored,
-		"{rules: {existing: other, external: [{}]}}":                                         "external and resource are ignored; the ConfigMap other takes precedence",
-		"{certManager: {enabled: true}, tls: {enable: true}}":                                "tls" + ignored,
-		"{rbac: {create: false}, selfMetrics: {readers: [{name: p, namespace: m}]}}":         "selfMetrics.readers" + ignored,
-		"serviceMonitor: {enabled: true}":                                                    "Prometheus may not read /metrics yet",
+		"{metricsRelistInterval: 30s, prometheus: {port: 80}}":                       "",
+		"{existingConfigMap: mine, config: {rules: []}}":                             "config.rules, config.scrape" + ignored + "the ConfigMap mine takes precedence",
+		"{existingConfigMap: mine, rules: {custom: [{}]}}":                           "external and resource are ignored; the ConfigMap mine takes precedence",
+		"{existingConfigMap: mine, rules: {existing: other}}":                        "existingConfigMap" + ignored,
+		"{rules: {existing: other, external: [{}]}}":                                 "external and resource are ignored; the ConfigMap other takes precedence",
+		"{certManager: {enabled: true}, tls: {enable: true}}":                        "tls" + ignored,
+		"{rbac: {create: false}, selfMetrics: {readers: [{name: p, namespace: m}]}}": "selfMetrics.readers" + ignored,
+		"serviceMonitor: {enabled: true}":                                            "Prometheus may not read /metrics yet",
+		"topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app.kubernetes.io/name: prometheus-adapter}}}]": "write app.kubernetes.io/name: tachometer-adapter",
+		"affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone, labelSelector: {matchExpressions: [" +
+			"{key: app.kubernetes.io/name, operator: In, values: [prometheus-adapter]}]}}]}}": "write app.kubernetes.io/name: tachometer-adapter",
+		"{nameOverride: prometheus-adapter, topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, " +
+			"labelSelector: {matchLabels: {app.kubernetes.io/name: prometheus-adapter}}}]}": "",
 		"{global: {promHost: p}, prometheus: {url: 'http://{{ .Values.global.promHost }}'}}": "the chart reads nothing from global (promHost)",
 	} {
 		notes := renderBoth(t, release{"tachometer-adapter", "web", "monitoring"}, parseValues(t, values))["tachometer-adapter/templates/NOTES.txt"]
