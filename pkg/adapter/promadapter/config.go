@@ -3,8 +3,9 @@
 package promadapter
 
 import (
-	"text/template"
 	"time"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 )
 
 // Config is a configuration of prometheus-adapter. Load returns it validated and compiled. It does not change afterwards;
