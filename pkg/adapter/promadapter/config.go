@@ -3,8 +3,9 @@
 package promadapter
 
 import (
-	"text/template"
 	"time"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
