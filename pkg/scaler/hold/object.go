@@ -102,8 +102,8 @@ type Status struct {
 	// State.
 	Since   metav1.MicroTime `json:"since,omitzero"`
 	Entered metav1.MicroTime `json:"entered,omitzero"`
-	// YoungestVerified is the creation of the youngest pod at the verification; zero: there was none. Younger pods are not verified. It is of the
-	// API server's clock, as all creations.
+	// YoungestVerified is the creation of the youngest pod at the verification and, before the first, at the hold's start; zero: there was none. Younger
+	// pods are not verified. It is of the API server's clock, as all creations.
 	YoungestVerified metav1.Time `json:"youngestVerified,omitzero"`
 	// VerifiedReadyAt is the time at which the last pod of the verification had become ready; zero: there was none. Pods that became ready later are not
 	// verified.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -122,5 +123,54 @@ func TestD25HundredsOfHolds(t *testing.T) {
 	}
 	if w.hpa.bounds.MinReplicas != 8 {
 		t.Errorf("%+v", w.hpa.bounds)
+	}
+}
+
+// TestD1PodsOfASlowerClock: pods that take the place of those before a hold are new, also where the scaler's clock is ahead of the API server's by less
+// than the skew of machines with a time service.
+func TestD1PodsOfASlowerClock(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(b *bench, w *memoryWorkload){
+		"a new hold": func(b *bench, _ *memoryWorkload) {
+			h := saleHold()
+			h.Replicas = 4
+			b.apply(t, "shop", h)
+		},
+		"an open hold that asks for more": func(b *bench, w *memoryWorkload) {
+			h := saleHold()
+			h.Replicas, h.Gates = 3, nil
+			b.apply(t, "shop", h)
+			b.mustPass(t)
+			w.ready = 3
+			b.mustPass(t)
+			wantState(t, b.find("shop", h.ID), hold.Open, "")
+			b.now = b.now.Add(time.Hour)
+			h.Replicas = 4
+			b.apply(t, "shop", h)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+			b.now = b.now.Add(time.Hour)
+			begin(b, w)
+			b.mustPass(t)
+			b.checker.tested = nil
+			b.now = b.now.Add(-maxClockSkew / 2)
+			w.drain(b.memoryCluster, 2)
+			w.ready = 4
+			b.mustPass(t)
+			wantState(t, b.find("shop", "event/sale"), hold.Open, "")
+			tested := map[types.UID]bool{}
+			for _, pod := range b.checker.tested {
+				tested[pod.UID] = true
+			}
+			for _, pod := range w.pods[:2] {
+				if !tested[pod.uid] {
+					t.Errorf("pod %+v is not tested", pod)
+				}
+			}
+		})
 	}
 }

@@ -434,7 +434,9 @@ func (p *workloadPass) addGateFaults() {
 
 // waitsForPods reports whether a hold needs to know the pods.
 func (o *HeldWorkload) waitsForPods(now time.Time) bool {
-	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
+		return (h.Status.State != hold.Open || h.Status.ObservedGeneration != h.Generation) && !h.IsOver(now)
+	})
 }
 
 // observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.

@@ -143,6 +143,7 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 		if o.Scale != nil {
 			status.ReplicasBefore = o.Scale.Replicas
 		}
+		status.YoungestVerified = o.findYoungestPodTime()
 		status.Told = forgetHoldOutcomes(before.Told, status.Outbox)
 		if h.Spec.Group == nil { // it may have got one by now
 			status.Up = before.Up
@@ -153,7 +154,7 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 			status.State, status.Since, status.Entered, status.Message = hold.Open, before.Since, before.Entered, before.Message
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
-			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+			status.Since, status.ReplicasBefore, status.YoungestVerified = before.Since, before.ReplicasBefore, before.YoungestVerified
 		case before.State == hold.RolledBack || before.State == hold.Released:
 			status.ReplicasBefore = o.countPodsOfOthers(h)
 		}

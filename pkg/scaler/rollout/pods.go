@@ -28,7 +28,7 @@ func isRolloutPodReady(pod *corev1.Pod) bool {
 }
 
 // splitRolloutPods splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
-// which Kubernetes records in whole seconds, and all that did not take part in the last verification. At least the youngest
+// which Kubernetes records in whole seconds, and all that did not take part in the last verification or, before the first, came later. At least the youngest
 // Replicas - ReplicasBefore pods are new: pods of a hold that failed a moment ago, kept by a second try, are not proven.
 func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
@@ -64,6 +64,16 @@ func isPodProven(pod *corev1.Pod, h *hold.Object) bool {
 func tookPartInVerification(pod *corev1.Pod, h *hold.Object) bool {
 	youngest, ready := h.Status.YoungestVerified, h.Status.VerifiedReadyAt
 	return (youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)) && (ready.IsZero() || !findRolloutPodReadyTime(pod).After(ready.Time))
+}
+
+// findYoungestPodTime returns the creation of the youngest pod by the API server's clock, from which this one may differ; zero: no pod is known.
+func (o *HeldWorkload) findYoungestPodTime() (at metav1.Time) {
+	for i := range o.Pods {
+		if made := o.Pods[i].CreationTimestamp; at.Before(&made) {
+			at = made
+		}
+	}
+	return at
 }
 
 // findRolloutPodReadyTime returns the time at which a pod became ready; zero: it is not, or does not say.

@@ -211,6 +211,9 @@ func (w *walker) edit(work *memoryWorkload) {
 		return
 	}
 	field, now := fieldReplicas, work.replicas
+	if work.hpa == nil && w.IntN(8) == 0 {
+		value = 0 // switched off
+	}
 	if work.hpa != nil {
 		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
 		if w.IntN(3) == 0 {

@@ -190,18 +190,22 @@ func (w *wildWalker) changeHold() {
 	w.note("person sets %s to paused %v until %v, until %v: %v", h.Name, h.Spec.Paused, h.Spec.PausedUntil, h.Spec.Until, err)
 }
 
-// applySchedule stores the hold of a schedule with windows of two hours, which is edited at any time.
+// applySchedule stores the hold of one of two schedules, with windows of two hours and of 90 minutes, which are edited at any time.
 func (w *wildWalker) applySchedule() {
-	name, start := []string{"shop", "cart"}[w.IntN(2)], w.now.Truncate(2*time.Hour)
+	id, window := "schedule/hours", 2*time.Hour
+	if w.IntN(3) == 0 {
+		id, window = "schedule/peaks", 90*time.Minute
+	}
+	name, start := []string{"shop", "cart"}[w.IntN(2)], w.now.Truncate(window)
 	h := hold.Hold{
-		ID: "schedule/hours", By: "walk", Reason: []string{"day", "office"}[w.IntN(2)], Replicas: int32(w.IntN(9) + 1), Lower: true, WindowStart: start,
-		Until: start.Add(2*time.Hour + time.Duration(w.IntN(60))*time.Minute), Notify: []string{"oncall"},
+		ID: id, By: "walk", Reason: []string{"day", "office"}[w.IntN(2)], Replicas: int32(w.IntN(9) + 1), Lower: true, WindowStart: start,
+		Until: start.Add(window + time.Duration(w.IntN(60))*time.Minute), Notify: []string{"oncall"},
 	}
 	if w.IntN(3) == 0 {
 		h.MaxReplicas = int32(w.IntN(8) + 13)
 	}
 	_, err := w.engine.ApplyHold(w.t.Context(), memoryRef(name), h)
-	w.note("schedule %s on %s: %d replicas of %d, from %s until %s: %v", h.Reason, name, h.Replicas, h.MaxReplicas, start.Format("15:04:05"), h.Until.Format("15:04:05"), err)
+	w.note("%s, %s, on %s: %d replicas of %d, from %s until %s: %v", id, h.Reason, name, h.Replicas, h.MaxReplicas, start.Format("15:04:05"), h.Until.Format("15:04:05"), err)
 }
 
 // editField makes a person's change of one field of a hold other than its numbers.
