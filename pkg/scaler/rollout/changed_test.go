@@ -78,7 +78,7 @@ func TestOpenGroupGetsAVerification(t *testing.T) {
 	b.checker.passed = true
 	for _, replicas := range []int32{18, 17} {
 		apply(replicas, asked)
-		if got := b.find("shop", "event/sale"); got.Status.State != hold.Open || got.Status.VerifiedReadyAt.IsZero() || !b.gates.open["sale"] {
+		if got := b.find("shop", "event/sale"); got.Status.State != hold.Open || got.Status.YoungestVerified.IsZero() || !b.gates.open["sale"] {
 			t.Errorf("%d replicas: %+v", replicas, got.Status)
 		}
 	}

@@ -180,7 +180,7 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 
 // lacksVerification reports whether an open hold now asks for a verification, and had none when it opened.
 func lacksVerification(h *hold.Object) bool {
-	return h.Spec.Verify != nil && h.Status.VerifiedReadyAt.IsZero()
+	return h.Spec.Verify != nil && h.Status.YoungestVerified.IsZero()
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.

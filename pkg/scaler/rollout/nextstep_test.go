@@ -66,7 +66,7 @@ func TestNextStep(t *testing.T) {
 			h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Scaled, 6
 		}, WriteStatus, hold.Received},
 		"open, and asks for less": {func(o *HeldWorkload, h *hold.Object) {
-			h.Generation, h.Status.State, h.Spec.Replicas, h.Status.VerifiedReadyAt = 2, hold.Open, 4, o.Pods[0].CreationTimestamp
+			h.Generation, h.Status.State, h.Spec.Replicas, h.Status.YoungestVerified = 2, hold.Open, 4, o.Pods[0].CreationTimestamp
 		}, WriteStatus, hold.Open},
 		"open, and asks for its first verification": {func(o *HeldWorkload, h *hold.Object) {
 			h.Generation, h.Status.State, h.Spec.Replicas = 2, hold.Open, 4

@@ -34,7 +34,7 @@ type truthChecker struct {
 	bench *bench
 }
 
-// testedProcess is a process of a pod that a hold tested: another hold may test something else of it.
+// testedProcess is a process of a pod that a hold tested: another hold may test something else of it. The zero hold stands for the last one.
 type testedProcess struct {
 	hold    types.UID
 	process string
@@ -43,7 +43,8 @@ type testedProcess struct {
 func (c *truthChecker) Run(ctx context.Context, spec verify.Spec, now, old []corev1.Pod) (verify.Report, error) {
 	r, err := c.memoryChecker.Run(ctx, spec, now, old)
 	for i := range now {
-		c.truth.passed[testedProcess{c.bench.verifying, processOfPod(&now[i])}] = r.Passed
+		process := processOfPod(&now[i])
+		c.truth.passed[testedProcess{c.bench.verifying, process}], c.truth.passed[testedProcess{"", process}] = r.Passed, r.Passed
 	}
 	return r, err
 }
@@ -107,7 +108,7 @@ func (g *gateTruth) describeOwnLack(h *hold.Object) string {
 			continue
 		}
 		ready++
-		if h.Spec.Verify == nil || g.old[h.UID][pod.UID] || g.passed[testedProcess{h.UID, processOfPod(&pod)}] {
+		if h.Spec.Verify == nil || g.old[h.UID][pod.UID] || g.hasPassed(h, processOfPod(&pod)) {
 			verified++
 		}
 	}
@@ -115,6 +116,14 @@ func (g *gateTruth) describeOwnLack(h *hold.Object) string {
 		return fmt.Sprintf("%s has %d verified pods of %d ready ones; %d are asked for", h.Name, verified, ready, h.Spec.Replicas)
 	}
 	return ""
+}
+
+// hasPassed reports whether a process passed the last test of a hold, or that of another hold if this one did not test it: it was there before.
+func (g *gateTruth) hasPassed(h *hold.Object, process string) bool {
+	if passed, tested := g.passed[testedProcess{h.UID, process}]; tested {
+		return passed
+	}
+	return g.passed[testedProcess{"", process}]
 }
 
 // judgeOpening is called when a gate opens: one hold on it is complete now, or was when the gate opened and lasts.
