@@ -36,7 +36,7 @@ func (p *player) explainError(r *reader, a *adapterReplica, out *answer, service
 		return "no pod serves"
 	case p.expectsError(r, out):
 		return "the scenario expects it"
-	case r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at):
+	case r.truth[0] == "quantile" && p.hadNoEvents(text, listEventHistories(r, services, families), out.at):
 		return "there were no events"
 	}
 	reference := p.describeRateCase(r, a).reference

@@ -105,8 +105,26 @@ func (p *player) judgeQuantile(r *reader, out *answer) (verdict, string) {
 // emptyWindow is the window of a quantile's error for want of events.
 var emptyWindow = regexp.MustCompile(`\(no events in ([0-9hms]+)\)`)
 
+// listEventHistories returns the events that a read of families is about: of the serving pods in a list, else of all pods, also of those that are gone.
+func listEventHistories(r *reader, services []*service, families []*metricFamily) (histories []truthHistory) {
+	for _, f := range families {
+		if r.kind != "pods" {
+			histories = append(histories, f.history)
+			continue
+		}
+		for _, s := range services {
+			for _, pod := range s.servingPods() {
+				if counts := pod.counts[f]; counts != nil {
+					histories = append(histories, counts.history)
+				}
+			}
+		}
+	}
+	return histories
+}
+
 // hadNoEvents reports whether an error says that there were no events in a window, and there were none until a page of the last intervals.
-func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Time) bool {
+func (p *player) hadNoEvents(text string, histories []truthHistory, now time.Time) bool {
 	found := emptyWindow.FindStringSubmatch(text)
 	if found == nil {
 		return false
@@ -119,8 +137,8 @@ func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Tim
 	step := p.settings.interval / 8
 	for end := now.Add(-time.Duration(settledIntervals * float64(p.settings.interval))); !end.After(now); end = end.Add(step) {
 		events := 0.0
-		for _, f := range families {
-			events += f.history.countAt(end) - f.history.countAt(end.Add(-window))
+		for _, h := range histories {
+			events += h.countAt(end) - h.countAt(end.Add(-window))
 		}
 		if events < 1 { // a page has whole events
 			return true
