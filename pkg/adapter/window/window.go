@@ -43,8 +43,9 @@
 //     of the load (see dispersion.go). Without it, batches of five give short windows in three reads of four, and
 //     totals of 3.6 × the standard deviation. A few rare batches are no evidence of a step: a single one leaves the
 //     longest window.
-//   - A part may have a batch of each pod more or less than its length explains: where all counts are multiples of a size, n₁ and n₂ move by this
-//     size times the root of the number of pods. Periodic batches that come nearly once in an interval look steady, and then twice in some.
+//   - A part may have a batch of each pod more or less than its length explains: where the counts of a pod differ by multiples of a size, n₁ and n₂
+//     move by it, and for several pods by the root of the sum of the squares. Periodic batches that come nearly once in an interval look steady,
+//     and then twice in some; rare batches beside an even load look like steps.
 //   - The newest page of a group's only pod may be older than it looks. There n₁ and n₂ move by the events of an interval,
 //     not by ½: a change on a single page is no step, unless it is more than the age of the page explains.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
@@ -127,27 +128,32 @@ func (c Counter) counterBlur(g *ageGrid) float64 {
 	return max(minBlur, c.blur*float64(g.interval)*rates)
 }
 
-// historyBatchBlur returns the number of events by which a part differs if each pod has a batch more or less; 0 without batches.
+// historyBatchBlur returns the number of events by which a part differs if each pod has a batch of its own size more or less; 0 without batches.
 func historyBatchBlur(pods []History) float64 {
-	if size := historyBatchSize(pods); size > 1 {
-		return size * math.Sqrt(float64(len(pods)))
+	squares := 0.0
+	for _, h := range pods {
+		if size := h.batchSize(); size > 1 {
+			squares += size * size
+		}
 	}
-	return 0
+	return math.Sqrt(squares)
 }
 
-// historyBatchSize returns the greatest common divisor of all counts: more than 1 if events come in batches of equal size, of which a part may
-// have one more or less of each pod. Of single events it is soon known to be 1.
-func historyBatchSize(pods []History) float64 {
-	size := 0.0
-	for _, h := range pods {
-		for _, i := range h {
-			if size == 1 || i.Count-math.Trunc(i.Count) != 0 { // also of infinity
-				return 1
-			}
-			for rest := i.Count; rest != 0; {
-				size, rest = rest, math.Mod(size, rest)
-			}
+// batchSize returns the greatest common divisor of counts that differ: more than 1 if events come in batches of equal size, of which a part may
+// have one more or less. Of single events it is soon known to be 1. Equal counts are an even rate.
+func (h History) batchSize() float64 {
+	size, differ := 0.0, false
+	for _, i := range h {
+		if size == 1 || i.Count-math.Trunc(i.Count) != 0 { // also of infinity
+			return 1
 		}
+		differ = differ || i.Count != h[0].Count
+		for rest := i.Count; rest != 0; {
+			size, rest = rest, math.Mod(size, rest)
+		}
+	}
+	if !differ {
+		return 1
 	}
 	return size
 }

@@ -170,6 +170,36 @@ func TestChooseSettled(t *testing.T) {
 	}
 }
 
+// TestBatchesBesideEvenLoad: a pod with a batch each ten seconds, beside one with an even load, makes no step of their total: each pod's batches have a
+// size of their own. A step of the even load is one.
+func TestBatchesBesideEvenLoad(t *testing.T) {
+	t.Parallel()
+	const batch, period = 100, 10
+	pods := func(until, step int64) []History {
+		pods := make([]History, 2)
+		for at := int64(0); at < until; at++ {
+			load, events := 25.0, 0.0
+			if at >= step {
+				load = 250
+			}
+			if at%period == period-1 {
+				events = batch
+			}
+			pods[0] = append(pods[0], Increment{From: at * 1000, To: (at + 1) * 1000, Count: load})
+			pods[1] = append(pods[1], Increment{From: at * 1000, To: (at + 1) * 1000, Count: events})
+		}
+		return pods
+	}
+	for until := int64(12); until <= 120; until++ {
+		if got := Choose(Counter{Pods: pods(until, until)}, until*1000, time.Minute); got != time.Minute {
+			t.Errorf("after %d s: Choose() = %v, want a minute", until, got)
+		}
+	}
+	if got := Choose(Counter{Pods: pods(120, 110)}, 120_000, time.Minute); got < 10*time.Second || got > 11*time.Second {
+		t.Errorf("a step 10 s ago: Choose() = %v", got)
+	}
+}
+
 // TestPeriodicBatches: pods whose batches come nearly once in an interval have two batches in some increments, at times in the same ones: this is
 // no step. A step of such a load is one.
 func TestPeriodicBatches(t *testing.T) {
