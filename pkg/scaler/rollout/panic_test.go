@@ -4,10 +4,13 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -63,4 +66,44 @@ func TestPanicEndsOneReadOfAWatch(t *testing.T) {
 	if got := testutil.ToFloat64(b.engine.Metrics.Panics.Counter()); got == 0 {
 		t.Error("no panic counted")
 	}
+}
+
+// TestPanicEndsOneTry: a verification, or a read of a watch, that panics before its first request ends with no result, and the next try
+// waits. Without a cluster both panic.
+func TestPanicEndsOneTry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := New(Options{})
+		d := &workloadReconciler{Engine: e, verified: make(chan Verdict, 1), watched: make(chan struct{}, 1)}
+		began := time.Now()
+		d.handlePassResult(klog.NewContext(t.Context(), logr.Discard()), Result{HoldToVerify: "uid-1", HoldToWatch: "uid-1"})
+		if v := <-d.verified; v.Passed || v.Report != nil {
+			t.Errorf("verdict %+v", v)
+		}
+		<-d.watched
+		if waited := time.Since(began); waited != retryInterval {
+			t.Errorf("the next try comes after %s, want %s", waited, retryInterval)
+		}
+		if n := testutil.ToFloat64(e.Metrics.Panics.Counter()); n != 2 {
+			t.Errorf("%v panics counted, want 2", n)
+		}
+		d.cancelVerification()
+		d.cancelWatch()
+	})
+}
+
+// TestVerificationAndWatchEndApart: the end of a hold's verification does not end the read of another hold's watch. Both wait, after a panic.
+func TestVerificationAndWatchEndApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &workloadReconciler{Engine: New(Options{}), verified: make(chan Verdict, 1), watched: make(chan struct{}, 1)}
+		d.handlePassResult(klog.NewContext(t.Context(), logr.Discard()), Result{HoldToVerify: "uid-1", HoldToWatch: "uid-2"})
+		synctest.Wait()
+		d.stopHoldVerification()
+		synctest.Wait()
+		if len(d.watched) > 0 {
+			t.Error("the watch ended with the verification")
+		}
+		d.stopGateWatch()
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
@@ -75,18 +76,41 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	}
 	if r.HoldToVerify != "" && !r.PodsMissing && d.verifying == "" {
 		d.verifying = r.HoldToVerify
-		ctx, d.cancelVerification = context.WithCancel(ctx)
-		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
+		verifying, cancel := context.WithCancel(ctx) // each has a context of its own, so that the end of one is not the end of the other
+		d.cancelVerification = cancel
+		go func(id types.UID) { d.verified <- d.verifyHoldSafely(verifying, id) }(r.HoldToVerify)
 	}
 	if r.HoldToWatch != "" && d.cancelWatch == nil {
-		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopGateWatch and waitForNextPass cancel it
+		watching, cancel := context.WithCancel(ctx) // stopGateWatch and waitForNextPass cancel it
+		d.cancelWatch = cancel
 		go func(id types.UID) {
-			d.ReadHoldWatch(ctx, d.workload, id, time.Now())
+			d.readHoldWatchSafely(watching, id)
 			d.watched <- struct{}{}
 		}(r.HoldToWatch)
 	}
 	if d.Observer.OnReconciled != nil {
 		d.Observer.OnReconciled(r)
+	}
+}
+
+// verifyHoldSafely verifies a hold. After a panic there is no verdict, and the next try waits: the panic may come again.
+func (d *workloadReconciler) verifyHoldSafely(ctx context.Context, id types.UID) (v Verdict) {
+	d.runHoldWorkSafely(ctx, func() { v = d.VerifyHold(ctx, d.workload, id, time.Now()) })
+	return v
+}
+
+func (d *workloadReconciler) readHoldWatchSafely(ctx context.Context, id types.UID) {
+	d.runHoldWorkSafely(ctx, func() { d.ReadHoldWatch(ctx, d.workload, id, time.Now()) })
+}
+
+func (d *workloadReconciler) runHoldWorkSafely(ctx context.Context, work func()) {
+	err := func() (err error) {
+		defer d.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", d.workload.String()} })
+		work()
+		return nil
+	}()
+	if err != nil {
+		retry.Sleep(ctx, retryInterval)
 	}
 }
 
