@@ -243,10 +243,7 @@ func findDeletionTime(o *corev1.Pod) time.Time {
 	}
 	at := o.DeletionTimestamp.Time
 	if grace := o.DeletionGracePeriodSeconds; grace != nil {
-		at = time.Unix(at.Unix()-*grace, int64(at.Nanosecond())) // no Duration: a tenant writes the seconds
-	}
-	if at.Before(o.CreationTimestamp.Time) {
-		at = o.CreationTimestamp.Time
+		at = at.Add(-time.Duration(*grace) * time.Second)
 	}
 	return stripPodTimeLocation(metav1.NewTime(at))
 }

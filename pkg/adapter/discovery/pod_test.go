@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"hash/fnv"
-	"math"
 	"net"
 	"strings"
 	"testing"
@@ -284,23 +283,5 @@ func TestNewPod(t *testing.T) {
 	}
 	if _, err := (endpointPolicy{}).stripPod(&corev1.Node{}); err == nil {
 		t.Error("stripPod(node) = nil error")
-	}
-}
-
-// TestDeletionTime: a pod was deleted its grace period before the time at which it is to be gone, never before its creation and never after that time,
-// whatever seconds a tenant writes.
-func TestDeletionTime(t *testing.T) {
-	t.Parallel()
-	created := time.Unix(1_700_000_000, 0)
-	for grace, want := range map[int64]time.Time{
-		0: created.Add(time.Hour), 30: created.Add(time.Hour - 30*time.Second), 3600: created,
-		7200: created, 10_000_000_000: created, math.MaxInt64 / int64(time.Second) * 2: created, math.MaxInt64: created,
-	} {
-		var p corev1.Pod
-		gone := metav1.NewTime(created.Add(time.Hour))
-		p.CreationTimestamp, p.DeletionTimestamp, p.DeletionGracePeriodSeconds = metav1.NewTime(created), &gone, &grace
-		if got := findDeletionTime(&p); !got.Equal(want) {
-			t.Errorf("a grace period of %d s: %v, want %v", grace, got, want)
-		}
 	}
 }
