@@ -177,7 +177,7 @@ func TestBatchesBesideEvenLoad(t *testing.T) {
 	const batch, period = 100, 10
 	pods := func(until, step int64) []History {
 		pods := make([]History, 2)
-		for at := int64(0); at < until; at++ {
+		for at := range until {
 			load, events := 25.0, 0.0
 			if at >= step {
 				load = 250
