@@ -143,7 +143,7 @@ func (o *HeldWorkload) beginHold(now time.Time) (Step, bool) {
 		if o.Scale != nil {
 			status.ReplicasBefore = o.Scale.Replicas
 		}
-		status.YoungestVerified = o.findYoungestPodTime()
+		status.YoungestVerified = findYoungestPodTime(o.Pods)
 		status.Told = forgetHoldOutcomes(before.Told, status.Outbox)
 		if h.Spec.Group == nil { // it may have got one by now
 			status.Up = before.Up

@@ -66,10 +66,10 @@ func tookPartInVerification(pod *corev1.Pod, h *hold.Object) bool {
 	return (youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)) && (ready.IsZero() || !findRolloutPodReadyTime(pod).After(ready.Time))
 }
 
-// findYoungestPodTime returns the creation of the youngest pod by the API server's clock, from which this one may differ; zero: no pod is known.
-func (o *HeldWorkload) findYoungestPodTime() (at metav1.Time) {
-	for i := range o.Pods {
-		if made := o.Pods[i].CreationTimestamp; at.Before(&made) {
+// findYoungestPodTime returns the creation of the youngest pod by the API server's clock, from which this one may differ; zero: there is none.
+func findYoungestPodTime(pods []corev1.Pod) (at metav1.Time) {
+	for i := range pods {
+		if made := pods[i].CreationTimestamp; at.Before(&made) {
 			at = made
 		}
 	}

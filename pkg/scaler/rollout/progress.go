@@ -319,7 +319,7 @@ func (o *HeldWorkload) retryHold(now time.Time) (Step, bool) {
 		}
 		s := o.enterStateStep(i, hold.Received, fmt.Sprintf("another try after %d: %s", h.Status.Failures, h.Status.Message), now)
 		s.Status.Since, s.Status.RetryAt = metav1.NewMicroTime(now), metav1.MicroTime{}
-		s.Status.YoungestVerified, s.Status.VerifiedReadyAt = o.findYoungestPodTime(), metav1.Time{} // nothing is verified yet
+		s.Status.YoungestVerified, s.Status.VerifiedReadyAt = findYoungestPodTime(o.Pods), metav1.Time{} // nothing is verified yet
 		s.Status.ReplicasBefore = o.countPodsOfOthers(h)
 		return s.withStepEvent(string(hold.Received), "hold %s: another try after %d", h.HoldID(), h.Status.Failures), true
 	}

@@ -199,14 +199,12 @@ func (p *workloadPass) verifyNewPods(ctx context.Context, h *hold.Object) Verdic
 	for _, pod := range p.observed.Pods {
 		if isRolloutPodReady(&pod) && pod.Status.PodIP != "" {
 			ready = append(ready, pod)
-			if v.Youngest.Before(&pod.CreationTimestamp) {
-				v.Youngest = pod.CreationTimestamp
-			}
 			if at := findRolloutPodReadyTime(&pod); v.ReadyAt.Before(&at) {
 				v.ReadyAt = at
 			}
 		}
 	}
+	v.Youngest = findYoungestPodTime(ready)
 	pods, old := splitRolloutPods(ready, h)
 	if len(pods) == 0 && len(h.Spec.Gates) > 0 { // an autoscaler may have kept the pods of a hold that failed, and ended, a moment ago
 		pods, old = ready, nil
