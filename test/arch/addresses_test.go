@@ -54,11 +54,7 @@ func TestAddresses(t *testing.T) {
 // TestNoReplace: go install MODULE/cmd/…@VERSION rejects a module whose go.mod has a replace directive.
 func TestNoReplace(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(data), "\nreplace ") {
+	if strings.Contains(readRootFile(t, "go.mod"), "\nreplace ") {
 		t.Error("go.mod has a replace directive: the programs cannot be installed with go install")
 	}
 }
