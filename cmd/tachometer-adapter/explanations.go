@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/client-go/kubernetes"
 	endpoints "k8s.io/client-go/kubernetes/typed/discovery/v1"
@@ -85,7 +86,7 @@ func (a *adapter) addExplainAPI(cluster *rest.Config, deps *apiserver.Dependenci
 	if a.recorder == nil {
 		return nil
 	}
-	peers, err := a.newReplicaPeers(cluster)
+	peers, err := a.newReplicaPeers(cluster, deps.Registerer)
 	if err != nil {
 		return err
 	}
@@ -98,14 +99,14 @@ func (a *adapter) addExplainAPI(cluster *rest.Config, deps *apiserver.Dependenci
 		Families: func(resource, metric string, external bool) []string {
 			return demandRules{a.rules.getLiveRules()}.Families(resource, metric, external)
 		},
-		MetricsOf: a.rules.listLiveRuleMetrics,
+		MetricsOf: a.rules.listLiveRuleMetrics, Registerer: deps.Registerer,
 	})
 	deps.Groups = append(deps.Groups, apiserver.Group{Info: api.Group(), Definitions: api.Definitions})
 	return nil
 }
 
 // newReplicaPeers returns a reader of the other replicas' records, with the adapter's own credentials.
-func (a *adapter) newReplicaPeers(cluster *rest.Config) (*peer.Reader, error) {
+func (a *adapter) newReplicaPeers(cluster *rest.Config, registerer prometheus.Registerer) (*peer.Reader, error) {
 	client, err := endpoints.NewForConfig(cluster)
 	if err != nil {
 		return nil, fmt.Errorf("make EndpointSlice client: %w", err)
@@ -120,6 +121,7 @@ func (a *adapter) newReplicaPeers(cluster *rest.Config) (*peer.Reader, error) {
 	return peer.New(peer.Options{
 		EndpointSlices: client.EndpointSlices(a.opts.namespace), Service: a.opts.service,
 		ServerName: a.opts.service + "." + a.opts.namespace + ".svc", Authorities: authorities, Cluster: cluster, IsSelf: a.isListenAddress,
+		Registerer: registerer,
 	}), nil
 }
 

@@ -91,21 +91,34 @@ func (a *connectionAcceptor) acceptTLSConnections(ctx context.Context) {
 		}
 		c := a.table.addClientConnection(raw, time.Now())
 		began := make(chan struct{})
-		handshakes.Go(func() { a.completeHandshake(ctx, c, began) })
+		handshakes.Go(func() { _ = a.completeHandshakeSafely(ctx, c, began) })
 		// A flood would fill the scheduler's queue with hundreds of its handshakes, in front of the next step of an HPA's read.
 		<-began
 		runtime.Gosched()
 	}
 }
 
-// completeHandshake closes began when it is about to read.
-func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedConn, began chan<- struct{}) {
+// completeHandshakeSafely is completeHandshake. A panic closes this connection alone.
+func (a *connectionAcceptor) completeHandshakeSafely(ctx context.Context, c *limitedConn, began chan<- struct{}) (err error) {
+	begin := sync.OnceFunc(func() { close(began) })
+	defer a.metrics.panics.Catch(ctx, &err, func() []any {
+		begin()
+		_ = c.Close()
+		return []any{"remote", c.RemoteAddr().String()}
+	})
+	a.completeHandshake(ctx, c, begin)
+	return nil
+}
+
+// completeHandshake calls begin when it is about to read.
+func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedConn, begin func()) {
 	end := func() { _ = c.Close() }
 	defer time.AfterFunc(a.timeout, end).Stop()
 	defer context.AfterFunc(ctx, end)()
 	gated := &handshakeConn{limitedConn: c, gate: a.gate}
+	defer gated.leaveHandshakeGate(true) // also after a panic
 	secured := tls.Server(gated, a.tls)
-	close(began)
+	begin()
 	err := secured.HandshakeContext(context.WithoutCancel(ctx)) // which starts no goroutine
 	gated.leaveHandshakeGate(true)
 	if err != nil {

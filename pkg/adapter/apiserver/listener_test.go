@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // floodListener has a new connection at each Accept until its count is reached, and counts the accepted ones whose handshake has not begun.
@@ -75,11 +76,33 @@ func TestSilentHandshakesEnd(t *testing.T) {
 		table := newConnectionTable(limits, func() {})
 		acceptor := &connectionAcceptor{tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: table, timeout: limits.handshake, gate: newTestHandshakeGate(), metrics: newMetrics(nil)}
 		c, began := table.addClientConnection(ours, time.Now()), time.Now()
-		go acceptor.completeHandshake(t.Context(), c, make(chan struct{}))
+		go acceptor.completeHandshake(t.Context(), c, func() {})
 		_ = theirs.SetReadDeadline(began.Add(time.Hour))
 		if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(began) != limits.handshake {
 			t.Errorf("after %v: %v; want the connection closed after %v", time.Since(began), err, limits.handshake)
 		}
 		_ = ours.Close()
 	})
+}
+
+// TestPanicEndsOneHandshake: a panic over a connection closes this connection, and the next one is accepted.
+func TestPanicEndsOneHandshake(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("a bug over a hello") }}
+	m := newMetrics(nil)
+	table := newConnectionTable(defaultServerLimits(), func() {})
+	acceptor := &connectionAcceptor{tls: config, table: table, timeout: time.Minute, gate: newTestHandshakeGate(), metrics: m}
+	began := make(chan struct{})
+	ended := make(chan error)
+	go func() { ended <- acceptor.completeHandshakeSafely(t.Context(), table.addClientConnection(ours, time.Now()), began) }()
+	go func() { _ = tls.Client(theirs, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context()) }() //nolint:gosec // the test server has no certificate
+	if err := <-ended; err == nil || testutil.ToFloat64(m.panics.Counter()) != 1 {
+		t.Errorf("%v, %v panics counted", err, testutil.ToFloat64(m.panics.Counter()))
+	}
+	<-began
+	if _, err := ours.Write([]byte("more")); err == nil {
+		t.Error("the connection is still open")
+	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // metrics are the self-metrics of the package.
@@ -14,6 +16,7 @@ type metrics struct {
 	rejections      *prometheus.CounterVec
 	evictions       prometheus.Counter
 	handshakeErrors prometheus.Counter
+	panics          *panics.Guard
 	connections     atomic.Pointer[func() int] // nil before the server serves
 }
 
@@ -49,6 +52,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tachometer_apiserver_handshake_errors_total",
 			Help: "Connections that ended in their TLS handshake.",
 		}),
+		panics: panics.NewGuard("handshake of a connection", f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_apiserver_handshake_panics_total",
+			Help: "Connections that ended in a panic over their handshake: a bug in the adapter.",
+		})),
 	}
 	for _, reason := range []string{
 		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonResponse, reasonAnonymous, reasonUnproven, reasonProbes, reasonProcessors, reasonAutoscaling, reasonReaders, reasonStrangers,

@@ -53,7 +53,7 @@ func (d *Discovery) runTargetLoop(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		c.computeTargets(ctx, began)
+		c.computeTargetsSafely(ctx, began)
 		c.lastTook = time.Since(began)
 	}
 }
@@ -71,11 +71,13 @@ type targetPlanLoop struct {
 	ruled            plannedRules
 	lastRules        *Rules // of ruled
 	hasRuleTargets   bool   // at the last computation
+	panicked         bool   // the last computation, before its end
 }
 
 // isTargetUpdateOverdue reports whether a computation is needed without a reported change.
 func (c *targetPlanLoop) isTargetUpdateOverdue(now time.Time) bool {
-	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
+	isOld := now.Sub(c.lastComputed) >= unmappedRetryInterval
+	return !c.ready.Load() || c.panicked && isOld || c.plan != nil && c.plan.unmapped && isOld
 }
 
 // waitTargetInterval waits until a computation is due (see minComputeInterval), or returns false when ctx ends. The
@@ -95,6 +97,22 @@ func (c *targetPlanLoop) waitTargetInterval(ctx context.Context) bool {
 	default:
 	}
 	return true
+}
+
+// computeTargetsSafely is computeTargets. A panic keeps the previous targets, and the next computation makes a new plan and publishes.
+func (c *targetPlanLoop) computeTargetsSafely(ctx context.Context, now time.Time) {
+	if err := c.catchTargetPanic(ctx, now); err != nil {
+		c.plan, c.ruled, c.lastRules, c.knownAutoscalers, c.lastComputed = nil, plannedRules{}, nil, nil, now
+	}
+}
+
+func (c *targetPlanLoop) catchTargetPanic(ctx context.Context, now time.Time) (err error) {
+	defer c.metrics.panics.Catch(ctx, &err, func() []any {
+		c.panicked = true
+		return nil
+	})
+	c.computeTargets(ctx, now)
+	return nil
 }
 
 func (c *targetPlanLoop) computeTargets(ctx context.Context, now time.Time) {
@@ -134,7 +152,7 @@ func (c *targetPlanLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
 }
 
 func (c *targetPlanLoop) newDemandPlanner() demandPlanner {
-	p := demandPlanner{resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekSelector}
+	p := demandPlanner{resourceOf: c.resolver.mapDemandedKind, selectorOf: c.selectors.peekSelector, panics: c.metrics.panics}
 	if rules := c.rules.Load(); rules != nil {
 		c.ruled.startRulePlan(*rules, rules != c.lastRules)
 		p.rules, c.lastRules = &c.ruled, rules
@@ -223,7 +241,7 @@ func (c *targetPlanLoop) publishTargets(ctx context.Context, next *plannedTarget
 		klog.FromContext(ctx).Info("Serving begins without the pods of some autoscalers: the API server has not answered for their selectors",
 			"waited", firstTargetsTimeout)
 	}
-	if !first && slices.EqualFunc(previous.targets, next.targets, metric.Target.Equal) {
+	if !first && !c.panicked && slices.EqualFunc(previous.targets, next.targets, metric.Target.Equal) {
 		return
 	}
 	c.mu.Lock()
@@ -232,5 +250,6 @@ func (c *targetPlanLoop) publishTargets(ctx context.Context, next *plannedTarget
 	for _, f := range listeners {
 		f(next.targets)
 	}
+	c.panicked = false
 	c.ready.Store(true)
 }

@@ -61,7 +61,7 @@ func newMetrics(r prometheus.Registerer, pods *watchedPodTable) *metrics {
 		}),
 		panics: panics.NewGuard("read of an object", f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_panics_total",
-			Help: "Pods and HPAs left out because reading them panicked: a bug in the adapter.",
+			Help: "Panics over a pod, an HPA or a demand, which is left out, or over the targets, which stay: a bug in the adapter.",
 		})),
 	}
 }

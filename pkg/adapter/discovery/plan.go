@@ -3,12 +3,15 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // The resources with pods that are known without a selector.
@@ -62,6 +65,8 @@ type demandPlanner struct {
 	selectorOf func(objectKey) resolvedSelector
 	// parsed holds the metric selectors of the plan before, by their texts: parsing them takes most of the time of a plan.
 	parsed map[string]labels.Selector
+	// panics is nil in tests that want a panic.
+	panics *panics.Guard
 }
 
 // planBuilder is a plan under construction.
@@ -97,15 +102,27 @@ func (p demandPlanner) planDemands(autoscalers []*storedAutoscaler, readers []De
 		budget:   newDemandBudget(autoscalers),
 	}
 	for _, a := range autoscalers {
-		if len(a.metrics) > 0 {
-			b.addAutoscalerDemands(a)
+		if len(a.metrics) == 0 {
+			continue
+		}
+		if err := b.addDemandsSafely(a.namespace, a.name, func() { b.addAutoscalerDemands(a) }); err != nil {
+			b.recordUnresolvedPods(a, err)
 		}
 	}
 	for _, d := range readers {
-		b.addReaderDemand(d)
+		_ = b.addDemandsSafely(d.Namespace, d.Metric, func() { b.addReaderDemand(d) })
 	}
 	b.plan.demanded = sortDemands(b.demanded)
 	return b.plan
+}
+
+// addDemandsSafely adds the demands of one autoscaler or reader. A panic leaves out those after it.
+func (b *planBuilder) addDemandsSafely(namespace, name string, add func()) (err error) {
+	if b.panics != nil {
+		defer b.panics.Catch(context.Background(), &err, func() []any { return []any{"namespace", namespace, "name", name} })
+	}
+	add()
+	return nil
 }
 
 func (b *planBuilder) addAutoscalerDemands(a *storedAutoscaler) {

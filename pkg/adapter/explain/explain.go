@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,6 +28,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
@@ -79,6 +82,8 @@ type Deps struct {
 	Reading provider.Deps
 	// Config returns the running configuration.
 	Config func() *config.Config
+	// Registerer receives the self-metrics; nil: none.
+	Registerer prometheus.Registerer
 }
 
 // API is the API group explain.
@@ -86,10 +91,17 @@ type API struct {
 	deps    Deps
 	reviews *reviewLimits
 	exposed *exposedPages
+	panics  *panics.Guard
 }
 
 // New returns an API.
-func New(deps Deps) *API { return &API{deps, newReviewLimits(), newExposedPages()} }
+func New(deps Deps) *API {
+	counter := promauto.With(deps.Registerer).NewCounter(prometheus.CounterOpts{
+		Name: "tachometer_apiserver_page_panics_total",
+		Help: "Reads of a page for the explain API that ended in a panic: a bug in the adapter.",
+	})
+	return &API{deps, newReviewLimits(), newExposedPages(), panics.NewGuard("read of a page", counter)}
+}
 
 // Group returns the API group, for a generic API server to install.
 func (a *API) Group() *genericapiserver.APIGroupInfo {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -42,6 +43,9 @@ func (s *exposingShop) addPods(workload, page string, names ...string) {
 	}
 }
 
+// panickingPage is a page over which a read panics.
+const panickingPage = "panic"
+
 func newExposingShop() *exposingShop {
 	return &exposingShop{pages: map[string]string{}, slow: map[string]bool{}}
 }
@@ -67,6 +71,9 @@ func (s *exposingShop) ReadFamilies(ctx context.Context, target metric.Object, _
 		defer s.mu.Unlock()
 		s.running--
 	}()
+	if s.pages[target.Name] == panickingPage {
+		panic("a bug over a page")
+	}
 	if s.slow[target.Name] {
 		select {
 		case <-ctx.Done():
@@ -270,4 +277,20 @@ func TestExposedListPlaces(t *testing.T) {
 			t.Errorf("after it: %v", err)
 		}
 	})
+}
+
+// TestPanicEndsOnePage: a panic over a page is the error of this page, and is counted.
+func TestPanicEndsOnePage(t *testing.T) {
+	t.Parallel()
+	shop := newExposingShop()
+	shop.addPods("ReplicaSet/bad", panickingPage, "bad-1")
+	shop.addPods("ReplicaSet/web", "depth 1\n", "web-1")
+	a := newExposingAPI(t, shop)
+	list, lines := listExposed(t, a)
+	if list == nil || len(list.Pages) != 2 {
+		t.Fatal(lines)
+	}
+	if !strings.Contains(list.Pages[0].Error, "panic") || list.Pages[1].Error != "" || testutil.ToFloat64(a.panics.Counter()) != 1 {
+		t.Errorf("pages %+v, %v panics counted", list.Pages, testutil.ToFloat64(a.panics.Counter()))
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/sharedcache"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
@@ -144,11 +145,11 @@ func (a *API) readExposedWorkloads(ctx context.Context, namespace string, worklo
 		queue <- w
 	}
 	close(queue)
-	var readers sync.WaitGroup
+	var readers panics.Group
 	for range min(exposedReaders, len(unread)) {
 		readers.Go(func() {
 			for w := range queue {
-				page := a.readExposedPage(ctx, w, budget)
+				page := a.readExposedPageSafely(ctx, w, budget)
 				w.addExposedPage(page, families)
 				if ctx.Err() == nil {
 					a.exposed.rememberExposedPage(newExposedKey(namespace, w.name, now), page)
@@ -170,6 +171,20 @@ func (e *exposedPages) rememberExposedPage(key exposedKey, page *exposedPage) {
 		bytes += f.Bytes()
 	}
 	e.read.Add(key.namespace, key, page, bytes)
+}
+
+// readExposedPageSafely is readExposedPage. A panic is the failure of this page alone.
+func (a *API) readExposedPageSafely(ctx context.Context, w *exposedWorkload, budget *exposedBudget) *exposedPage {
+	var page *exposedPage
+	read := func() (err error) {
+		defer a.panics.Catch(ctx, &err, func() []any { return []any{"namespace", w.page.Namespace, "pod", w.page.Name} })
+		page = a.readExposedPage(ctx, w, budget)
+		return nil
+	}
+	if err := read(); err != nil {
+		return &exposedPage{pod: w.page.Name, err: err}
+	}
+	return page
 }
 
 // readExposedPage reads the page of a workload within what is left of the list's time and bytes.

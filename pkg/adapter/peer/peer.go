@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +27,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/protocolswitch"
 )
 
@@ -61,6 +64,8 @@ type Options struct {
 	IsSelf func(netip.AddrPort) bool
 	// Timeout bounds the read of all replicas. Default: 3 s.
 	Timeout time.Duration
+	// Registerer receives the self-metrics; nil: none.
+	Registerer prometheus.Registerer
 }
 
 // Answer is one replica's record of an autoscaler. Without Log and Err the replica knows no such autoscaler.
@@ -72,7 +77,8 @@ type Answer struct {
 
 // Reader reads the records of the other replicas. It is safe for concurrent use.
 type Reader struct {
-	opts Options
+	opts   Options
+	panics *panics.Guard
 
 	mu          sync.Mutex   // guards the fields below
 	authorities string       // of client
@@ -84,7 +90,11 @@ type Reader struct {
 // New returns a Reader. It sends no request.
 func New(opts Options) *Reader {
 	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
-	return &Reader{opts: opts}
+	counter := promauto.With(opts.Registerer).NewCounter(prometheus.CounterOpts{
+		Name: "tachometer_apiserver_peer_panics_total",
+		Help: "Reads of another replica's records that ended in a panic: a bug in the adapter.",
+	})
+	return &Reader{opts: opts, panics: panics.NewGuard("read of another replica", counter)}
 }
 
 // endpoint is the address of another replica.
@@ -113,7 +123,7 @@ func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span ti
 		if answers[i] = (Answer{Replica: p.name, Err: err}); err != nil {
 			continue
 		}
-		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span, room) })
+		reads.Go(func() { answers[i].Log, answers[i].Err = r.readPeerLogSafely(ctx, client, p, key, span, room) })
 	}
 	reads.Wait()
 	return answers
@@ -243,6 +253,12 @@ func (r *Reader) openPeerClient() (*http.Client, error) {
 	}
 	r.client, r.authorities = client, string(authorities)
 	return client, nil
+}
+
+// readPeerLogSafely is readPeerLog. A panic is the error of this replica alone.
+func (r *Reader) readPeerLogSafely(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration, room *logRoom) (log *explainapi.DecisionLog, err error) {
+	defer r.panics.Catch(ctx, &err, func() []any { return []any{"replica", p.name} })
+	return readPeerLog(ctx, client, p, key, span, room)
 }
 
 // readPeerLog reads a replica's own record. It returns nil without an error if the replica knows no such autoscaler.

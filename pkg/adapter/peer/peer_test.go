@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -351,3 +352,25 @@ func BenchmarkForwardRead(b *testing.B) {
 		})
 	}
 }
+
+// TestPanicEndsOneRead: a panic over one replica's answer is the error of this replica, and is counted.
+func TestPanicEndsOneRead(t *testing.T) {
+	t.Parallel()
+	address, certificate := servePeer(t, func(http.ResponseWriter, *http.Request) {})
+	var endpoints listedEndpoints
+	endpoints.add(address, "b", true)
+	r := newTestReader(endpoints, certificate)
+	client, err := r.openPeerClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Transport = panickingTransport{}
+	answers := r.ReadLogs(t.Context(), web, 0)
+	if len(answers) != 1 || answers[0].Err == nil || testutil.ToFloat64(r.panics.Counter()) != 1 {
+		t.Errorf("%+v, %v panics counted", answers, testutil.ToFloat64(r.panics.Counter()))
+	}
+}
+
+type panickingTransport struct{}
+
+func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) { panic("a bug over a response") }

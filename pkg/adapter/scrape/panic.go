@@ -26,15 +26,23 @@ func (m *Manager) scrapeTargetSafely(ctx context.Context, j *scrapeJob) (o scrap
 }
 
 // renewPanickedLoop ends the series of a loop after a panic and gives it a new parser and a new connection: the panic may have
-// left the old ones in any state. A second panic leaves the series without markers; they then end by age.
+// left the old ones in any state.
 func (m *Manager) renewPanickedLoop(l *scrapeLoop) {
 	own := l.parser.OwnLabels()
+	m.endLoopSeries(l, m.clock.Now().UnixMilli())
+	l.parser, l.rejectedFamilies = exposition.NewParser(own), nil
+}
+
+// endSeriesSafely runs a change of a loop's series. A panic leaves the series without markers, so that they end by age, and gives the loop a
+// new parser.
+func (m *Manager) endSeriesSafely(l *scrapeLoop, end func()) {
+	broken := l.parser
 	defer func() {
 		if fault := recover(); fault != nil {
-			m.metrics.panics.Inc()
-			l.parser.Release()
+			_ = m.panics.Report(context.Background(), fault, "namespace", l.key.Namespace, "pod", l.key.Name)
+			l.parser, l.rejectedFamilies = exposition.NewParser(broken.OwnLabels()), nil
+			broken.Release()
 		}
-		l.parser, l.rejectedFamilies = exposition.NewParser(own), nil
 	}()
-	m.endLoopSeries(l, m.clock.Now().UnixMilli())
+	end()
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
@@ -40,5 +41,37 @@ func TestPanicEndsOneScrape(t *testing.T) {
 			t.Errorf("cart-0 has %d samples of 20 s after the bug, want 10", got)
 		}
 		m.SetTargets(nil)
+	})
+}
+
+// TestPanicEndsOneTarget has the end of a pod's series panic, when it is no longer a target and when its scrapes fail: the series of the
+// others end, and the later sets of targets count.
+func TestPanicEndsOneTarget(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, MaxConcurrent: 2}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		var targets []metric.Target
+		for i := range 3 {
+			pod := fmt.Sprintf("cart-%d", i)
+			n.addServer(pod+":8080", &fakePage{body: "a 1\n"})
+			targets = append(targets, newTestTarget(pod, "a"))
+		}
+		m.SetTargets(targets)
+		passFakeTime(10 * time.Second)
+		r.mu.Lock()
+		r.panics = "cart-0"
+		r.mu.Unlock()
+		m.SetTargets(targets[2:])
+		points := r.pointsOfSeries(t, `pod="cart-1"`)
+		if last := points[len(points)-1].v; !value.IsStaleNaN(last) {
+			t.Errorf("the last sample of cart-1 is %v, want a staleness marker", last)
+		}
+		if got := testutil.ToFloat64(m.metrics.panics); got != 1 {
+			t.Errorf("%v panics counted, want 1", got)
+		}
+		before := len(r.pointsOfSeries(t, `pod="cart-2"`))
+		passFakeTime(10 * time.Second)
+		if got := len(r.pointsOfSeries(t, `pod="cart-2"`)) - before; got < 4 {
+			t.Errorf("cart-2 has %d samples of 10 s after the panic, want 5", got)
+		}
 	})
 }

@@ -216,9 +216,11 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	t := max(l.findSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
 	s.seriesEnded, l.readyAt = true, time.Time{}
 	m.endLoopPredecessor(l, t)
-	for _, s := range l.parser.EndSeries(t) {
-		m.appendStaleMarker(s, t)
-	}
+	m.endSeriesSafely(l, func() {
+		for _, s := range l.parser.EndSeries(t) {
+			m.appendStaleMarker(s, t)
+		}
+	})
 	l.newestSample = t
 }
 
@@ -233,11 +235,13 @@ func (m *Manager) endUnseenCounters(l *scrapeLoop, now time.Time) {
 	}
 	until := max(now.UnixMilli(), l.newestSample+2)
 	l.readyAt = time.Time{}
-	for _, before := range l.parser.EndCountersAgain(until) {
-		m.appendCounterBeginning(l, before)
-		m.appendStaleMarker(before.Series, until)
-		l.newestSample = until
-	}
+	m.endSeriesSafely(l, func() {
+		for _, before := range l.parser.EndCountersAgain(until) {
+			m.appendCounterBeginning(l, before)
+			m.appendStaleMarker(before.Series, until)
+			l.newestSample = until
+		}
+	})
 }
 
 // findSeriesEnd returns the time at which the series of a target ended that serves nothing: when its process ended if the cluster tells, or
@@ -283,9 +287,11 @@ func (m *Manager) endLoopSeries(l *scrapeLoop, at int64) {
 	}
 	m.endUnseenCounters(l, m.clock.Now())
 	if at = max(at, l.newestSample+1); at-l.newestSample <= m.opts.Retention.Milliseconds() {
-		for _, s := range l.parser.AliveSeries() {
-			m.appendStaleMarker(s, at)
-		}
+		m.endSeriesSafely(l, func() {
+			for _, s := range l.parser.AliveSeries() {
+				m.appendStaleMarker(s, at)
+			}
+		})
 	}
 	l.parser.Release()
 	l.parser = nil

@@ -104,7 +104,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
-		unzip := &boundedDecompressor{}
+		unzip := &boundedDecompressor{panics: c.metrics.panics}
 		from := last.Add(-c.cfg.Rewind)
 		client, err := kgo.NewClient(append(c.kafkaClientOptions(from), kgo.WithHooks(t), kgo.WithDecompressor(unzip))...)
 		if err != nil {
@@ -177,7 +177,7 @@ func (s *kafkaSession) handleMessageSafely(ctx context.Context, r *kgo.Record) (
 	return s.handleMessage(ctx, newKafkaMessage(r))
 }
 
-// skipLargeBatch continues behind a batch above the limits of a batch. Without it, the client stops reading the partition for good. The
+// skipLargeBatch continues behind a batch above the limits of a batch, or one that cannot be decompressed. Without it, the client stops reading the partition for good. The
 // batch counts as a malformed event: the handler gets a message above the size limit. The result is false for any other error.
 func (s *kafkaSession) skipLargeBatch(ctx context.Context, err error) bool {
 	var large *kgo.ErrDecompressTooLarge
@@ -186,7 +186,7 @@ func (s *kafkaSession) skipLargeBatch(ctx context.Context, err error) bool {
 	}
 	s.continueKafkaPartition(large.Partition, large.NextOffset, large.Epoch)
 	s.metrics.skippedBatches.Inc()
-	klog.FromContext(ctx).Error(nil, "Batch skipped, because it is above a limit; find its producer", "partition", large.Partition, "offset", large.Offset,
+	klog.FromContext(ctx).Error(nil, "Batch skipped, because it is above a limit or cannot be decompressed; find its producer", "partition", large.Partition, "offset", large.Offset,
 		"records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes, "limitRecords", maxBatchRecords, "limitHeaders", maxBatchHeaders)
 	_ = s.handleMessage(ctx, newOversizedMessage())
 	return true

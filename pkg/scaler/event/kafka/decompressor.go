@@ -6,6 +6,7 @@ package kafka
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 const (
@@ -35,11 +38,17 @@ const (
 var errBufferFull = errors.New("the decompressed records that wait are many; reading again after them")
 
 // boundedDecompressor is the decompressor of a client. The client calls it concurrently.
-type boundedDecompressor struct{ buffered atomic.Int64 }
+type boundedDecompressor struct {
+	panics   *panics.Guard // of the consumer
+	buffered atomic.Int64
+	// decompress replaces decompressBatch in tests.
+	decompress func([]byte, kgo.CompressionCodecType) ([]byte, error)
+}
 
 var _ kgo.Decompressor = (*boundedDecompressor)(nil)
 
-// Decompress implements kgo.Decompressor. Its error is errBufferFull, or wraps kgo.ErrMaxDecompress for a batch that is too large by itself.
+// Decompress implements kgo.Decompressor. Its error is errBufferFull, or wraps kgo.ErrMaxDecompress: the consumer skips a batch that is too
+// large by itself, is damaged, or makes a library panic. The client would read it again and again, and end the program with the panic.
 func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
 	if codec == kgo.CodecNone {
 		return src, nil
@@ -47,16 +56,32 @@ func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecT
 	if d.buffered.Load() >= maxBufferedBytes {
 		return nil, errBufferFull
 	}
-	out, err := decompressBatch(src, codec)
-	if err != nil {
+	out, records, headers, err := d.decompressCountedBatch(src, codec)
+	switch {
+	case errors.Is(err, kgo.ErrMaxDecompress):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", kgo.ErrMaxDecompress, err)
 	}
-	records, headers := countBatchRecords(out)
 	if records > maxBatchRecords || headers > maxBatchHeaders {
 		return nil, fmt.Errorf("more than %d records or %d headers: %w", maxBatchRecords, maxBatchHeaders, kgo.ErrMaxDecompress)
 	}
 	d.buffered.Add(int64(len(out) + records*recordBytes + headers*headerBytes))
 	return out, nil
+}
+
+// decompressCountedBatch returns the records of a batch, their number and that of their headers. A panic is its error.
+func (d *boundedDecompressor) decompressCountedBatch(src []byte, codec kgo.CompressionCodecType) (out []byte, records, headers int, err error) {
+	defer d.panics.Catch(context.Background(), &err, func() []any { return []any{"codec", codec, "bytes", len(src)} })
+	decompress := decompressBatch
+	if d.decompress != nil {
+		decompress = d.decompress
+	}
+	if out, err = decompress(src, codec); err != nil {
+		return nil, 0, 0, err
+	}
+	records, headers = countBatchRecords(out)
+	return out, records, headers, nil
 }
 
 // forgetHandledRecords makes room after the handler has had all records.

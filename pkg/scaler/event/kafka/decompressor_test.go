@@ -94,7 +94,8 @@ func TestS11EachCodecIsBounded(t *testing.T) {
 					}
 				}
 			}
-			if _, err := new(boundedDecompressor).Decompress([]byte("nonsense"), codec); err == nil || errors.Is(err, kgo.ErrMaxDecompress) {
+			// Without an end in the client's error the partition would stand still at this batch.
+			if _, err := new(boundedDecompressor).Decompress([]byte("nonsense"), codec); !errors.Is(err, kgo.ErrMaxDecompress) {
 				t.Errorf("nonsense: %v", err)
 			}
 		})
@@ -218,7 +219,7 @@ func FuzzLargeBatch(f *testing.F) {
 		if b == nil {
 			return
 		}
-		records, _, err := b.decodeBatchRecords("topic")
+		records, _, err := b.decodeBatchRecords("topic", nil)
 		if err == nil && len(records) > maxBatchRecords {
 			t.Errorf("%d records", len(records))
 		}

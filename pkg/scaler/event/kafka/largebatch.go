@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 const (
@@ -119,7 +121,7 @@ func (r *largeBatchReader) findLargeBatch(ctx context.Context, p kmsg.MetadataRe
 		if len(batch.response.RecordBatches) > maxBytes {
 			return batch, nil
 		}
-		records, next, err := batch.decodeBatchRecords(r.cfg.Topic)
+		records, next, err := batch.decodeBatchRecords(r.cfg.Topic, r.metrics.panics)
 		if err != nil || len(records) > 0 || next <= offset { // the session's client gets the same
 			return nil, nil
 		}
@@ -190,7 +192,7 @@ func (b *largeBatch) nextPartitionOffset() int64 { return b.FirstOffset + int64(
 
 // decodeBatchRecords returns the records from the offset on, and the offset behind the batch. The error is a kgo.ErrDecompressTooLarge for a batch
 // above the limits.
-func (b *largeBatch) decodeBatchRecords(topic string) (records []*kgo.Record, next int64, err error) {
+func (b *largeBatch) decodeBatchRecords(topic string, guard *panics.Guard) (records []*kgo.Record, next int64, err error) {
 	const compression = 7
 	if b.Attributes&compression == 0 {
 		if count, headers := countBatchRecords(b.Records); count > maxBatchRecords || headers > maxBatchHeaders {
@@ -199,13 +201,13 @@ func (b *largeBatch) decodeBatchRecords(topic string) (records []*kgo.Record, ne
 		}
 	}
 	opts := kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: b.partition, Offset: b.from}
-	decoded, next := kgo.ProcessFetchPartition(opts, b.response, &boundedDecompressor{}, nil)
+	decoded, next := kgo.ProcessFetchPartition(opts, b.response, &boundedDecompressor{panics: guard}, nil)
 	return decoded.Records, next, decoded.Err
 }
 
 // handleLargeBatch handles the records of a batch, or skips it if it is above the limits, and continues behind it.
 func (r *largeBatchReader) handleLargeBatch(ctx context.Context, b *largeBatch) {
-	records, _, err := b.decodeBatchRecords(r.cfg.Topic)
+	records, _, err := b.decodeBatchRecords(r.cfg.Topic, r.metrics.panics)
 	switch {
 	case r.skipLargeBatch(ctx, err):
 		return

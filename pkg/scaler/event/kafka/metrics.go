@@ -33,11 +33,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		skippedBatches: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_kafka_skipped_batches_total",
-			Help: "Batches that were skipped because they have more than 8 MiB decompressed, 20,000 records or 200,000 headers. Each counts as one malformed event.",
+			Help: "Batches that were skipped because they cannot be decompressed, or have more than 8 MiB decompressed, 20,000 records or 200,000 headers. Each counts as one malformed event.",
 		}),
 		panics: panics.NewGuard("work on a record", f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_kafka_panics_total",
-			Help: "Records whose handling panicked: each a bug in this program. The panic ends that of this record alone.",
+			Help: "Records whose handling, and batches whose decompression panicked: each a bug in this program. The panic ends that of this one alone.",
 		})),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scaler_kafka_lag_seconds",

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -28,5 +29,19 @@ func TestPanicEndsOneRecord(t *testing.T) {
 	}
 	if len(handled) != 1 || s.next[3] != 2 || testutil.ToFloat64(c.metrics.panics.Counter()) != 1 {
 		t.Errorf("handled %q, next offset %d", handled, s.next[3])
+	}
+}
+
+// TestPanicEndsOneBatch: the client calls the decompressor in its own goroutines. A batch over which it panics is one to skip.
+func TestPanicEndsOneBatch(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(nil)
+	d := &boundedDecompressor{panics: m.panics, decompress: func([]byte, kgo.CompressionCodecType) ([]byte, error) { panic("a bug in a codec") }}
+	if _, err := d.Decompress([]byte("x"), kgo.CodecZstd); !errors.Is(err, kgo.ErrMaxDecompress) || testutil.ToFloat64(m.panics.Counter()) != 1 {
+		t.Errorf("%v, %v panics counted", err, testutil.ToFloat64(m.panics.Counter()))
+	}
+	d.decompress = nil
+	if _, err := d.Decompress(compressTestBatch(t, kgo.CodecZstd, newRecordBytes(1, 9)), kgo.CodecZstd); err != nil {
+		t.Errorf("the next batch: %v", err)
 	}
 }
