@@ -279,7 +279,7 @@ func (e *Explanation) addRecordedRead(r Recorded) {
 		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", records.NameRecorders(r.Explanation.Source)))
 	default:
 		e.Holding = r.Explanation.Computed.Holding
-		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), records.NameRecorders(r.Explanation.Source)))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format(output.DateLayout), records.NameRecorders(r.Explanation.Source)))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/golden"
@@ -107,5 +108,19 @@ func TestRecordedWish(t *testing.T) {
 	}}
 	if got, want := l.explain(t).Sentence, "scale-down waits until 12:05:00 UTC for the 9 wanted at 12:00:00."; !strings.HasSuffix(got, want) {
 		t.Errorf("sentence %q, want its end %q", got, want)
+	}
+}
+
+// TestLogOfAnotherDay: times of another day than the present have their dates.
+func TestLogOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 400)
+	log.Source.Time = replaytest.Begin.Add(24 * time.Hour)
+	var out bytes.Buffer
+	if err := NewLog(log).Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "2026-11-28 12:00:00   1   2   2 "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant first %s", out.String(), want)
 	}
 }
