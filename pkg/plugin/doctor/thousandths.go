@@ -4,7 +4,6 @@ package doctor
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -33,12 +32,7 @@ func (v *autoscalerDiagnosis) addThousandthsCheck(i int) {
 	}
 	text := reading.FormatTarget(target)
 	v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s: %s is %.0f times its target of %s, which is %s", v.answers[i].Metric,
-		formatThousandths(d.Usage), d.UsageRatio, text, formatThousandths(d.Target)),
+		reading.FormatAmount("", d.Usage), d.UsageRatio, text, reading.FormatAmount("", d.Target)),
 		v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":"/spec/metrics/%d/%s/target/%s","value":%q}]'`, v.hpa.Name, i,
 			inventory.NameMetricField(spec), field, strings.TrimSuffix(text, "m")))
-}
-
-// formatThousandths returns thousandths as a number: 0.05.
-func formatThousandths(milli int64) string {
-	return strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 }

@@ -124,3 +124,20 @@ func TestLogOfAnotherDay(t *testing.T) {
 		t.Errorf("got\n%s\nwant first %s", out.String(), want)
 	}
 }
+
+// TestExplainedAmounts: an amount has the unit of its target, and a rate is a number per second.
+func TestExplainedAmounts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		metric, target string
+		milli          int64
+		want           string
+	}{
+		{"cpu of pods", "50m", 61, "61m"}, {"jobs of pods", "10", 12500, "12.5"}, {"request_per_second of pods", "100m", 343, "0.343/s"}, {"request_per_second of pods", "50", 343000, "343/s"},
+	} {
+		m := MetricSteps{Name: tc.metric, Target: tc.target}
+		if got := m.formatExplainedAmount(tc.milli); got != tc.want {
+			t.Errorf("%d of %s beside %s: %s, want %s", tc.milli, tc.metric, tc.target, got, tc.want)
+		}
+	}
+}
