@@ -195,7 +195,7 @@ type Value struct {
 	Pod string `json:"pod,omitempty"`
 	// Milli is the value in thousandths.
 	Milli int64 `json:"milli"`
-	// AgeMillis is the age of the newest sample behind the value, in milliseconds, at the read.
+	// AgeMillis is the age of the newest sample behind the value at the read, in milliseconds, rounded to a tenth of a second.
 	AgeMillis int64 `json:"ageMillis"`
 	// WindowSeconds is the window of the value; 0 for an instantaneous one.
 	WindowSeconds int64 `json:"windowSeconds,omitempty"`

@@ -11,7 +11,7 @@ const (
 	// Store bounds the series, and the scraper's memory of pages. A series with 200 bytes of labels takes 1.2 KiB of it: ten series of
 	// each of 5,000 pods.
 	Store = 64 * mib
-	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of seven pods. --record-size changes it.
+	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of thirteen pods. --record-size changes it.
 	Records = 12 * mib
 	// RecordedSpecs bounds the open blocks and the newest specs of autoscalers: 1,000 with specs of 3 KiB.
 	RecordedSpecs = 11 * mib
@@ -66,10 +66,10 @@ const (
 	// PendingValues bounds the values and pods of the answers that wait for their record to encode them: 1,000 autoscalers of 20 pods give
 	// about 1,500 in half a second.
 	PendingValues = 2000
-	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
+	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record of 20 pods has some 5 MiB as JSON.
 	PeerLogs = 6 * mib
 	// RecordBytes bounds the record of an autoscaler.
-	RecordBytes = 128 * kib
+	RecordBytes = 84 * kib
 )
 
 // Sizes of things that are bounded in number, in bytes or as a multiple of their text.

@@ -89,18 +89,31 @@ func (c *coder) codeReadDelta(r *explainapi.Read, base *deltaBase) {
 func (c *coder) codeValueDeltas(r *explainapi.Read, base *deltaBase) {
 	before := base.values[r.Metric]
 	n := c.codeLength(len(r.Values))
-	if !c.reading {
-		c.writeValueDeltas(r.Values, before)
-		if n > 0 {
-			base.setBaseValues(r.Metric, r.Values)
-		}
+	if n == 0 {
 		return
 	}
-	if n > 0 {
+	if c.reading {
 		r.Values = make([]explainapi.Value, n)
 		c.readValueDeltas(r.Values, before)
-		base.setBaseValues(r.Metric, r.Values)
+	} else {
+		c.writeValueDeltas(r.Values, before)
 	}
+	base.setBaseValues(r.Metric, r.Values)
+}
+
+// ageUnit is the unit of recorded ages in milliseconds: people read them in tenths of a second, and milliseconds do not compress.
+const ageUnit = 100
+
+// roundRecordedAge returns an age in units, half a unit rounded away from zero.
+func roundRecordedAge(millis int64) int64 {
+	units, rest := millis/ageUnit, millis%ageUnit
+	switch {
+	case rest >= ageUnit/2:
+		units++
+	case rest <= -ageUnit/2:
+		units--
+	}
+	return units
 }
 
 // readValueDeltas is the reading half of codeValueDeltas: a column after the other.
@@ -111,33 +124,37 @@ func (c *coder) readValueDeltas(values, before []explainapi.Value) {
 		}
 		return b
 	}
+	var samePods, sameWindow bool
+	c.codeFlag(&samePods)
 	for i := range values {
-		c.codeTextDelta(&values[i].Pod, at(i).Pod)
+		if values[i].Pod = at(i).Pod; !samePods {
+			c.codeTextDelta(&values[i].Pod, at(i).Pod)
+		}
 	}
 	for i := range values {
 		c.codeNumberDelta(&values[i].Milli, at(i).Milli)
 	}
 	for i := range values {
-		c.codeNumber(&values[i].AgeMillis)
+		age := int64(0)
+		c.codeNumber(&age)
+		values[i].AgeMillis = age * ageUnit
 	}
-	window := int64(0)
+	c.codeFlag(&sameWindow)
 	for i := range values {
-		c.codeNumberDelta(&values[i].WindowSeconds, window)
-		window = values[i].WindowSeconds
+		if i == 0 || !sameWindow {
+			c.codeNumber(&values[i].WindowSeconds)
+		} else {
+			values[i].WindowSeconds = values[0].WindowSeconds
+		}
 	}
 }
 
 // writeValueDeltas is the writing half of codeValueDeltas, in loops of their own: they run for each pod of each read. Names and windows
-// seldom change, so that their columns compress to a few bytes.
+// seldom change, and take a byte then.
 func (c *coder) writeValueDeltas(values, before []explainapi.Value) {
-	data, same := c.data, min(len(values), len(before))
-	for i := range values {
-		id := int64(-1)
-		if i < same && values[i].Pod != before[i].Pod || i >= same && values[i].Pod != "" {
-			id = c.internText(values[i].Pod)
-		}
-		data = binary.AppendVarint(data, id)
-	}
+	same := min(len(values), len(before))
+	c.writeValuePods(values, before)
+	data := c.data
 	for i := range values[:same] {
 		data = binary.AppendVarint(data, values[i].Milli-before[i].Milli)
 	}
@@ -145,14 +162,42 @@ func (c *coder) writeValueDeltas(values, before []explainapi.Value) {
 		data = binary.AppendVarint(data, values[i].Milli)
 	}
 	for i := range values {
-		data = binary.AppendVarint(data, values[i].AgeMillis)
-	}
-	window := int64(0)
-	for i := range values {
-		data = binary.AppendVarint(data, values[i].WindowSeconds-window)
-		window = values[i].WindowSeconds
+		data = binary.AppendVarint(data, roundRecordedAge(values[i].AgeMillis))
 	}
 	c.data = data
+	c.writeValueWindows(values)
+}
+
+// writeValuePods writes the pods of values: that they are the ones before, or each by its difference.
+func (c *coder) writeValuePods(values, before []explainapi.Value) {
+	same := len(values) <= len(before)
+	for i := 0; same && i < len(values); i++ {
+		same = values[i].Pod == before[i].Pod
+	}
+	if c.codeFlag(&same); same {
+		return
+	}
+	for i := range values {
+		was := ""
+		if i < len(before) {
+			was = before[i].Pod
+		}
+		c.codeTextDelta(&values[i].Pod, was)
+	}
+}
+
+// writeValueWindows writes the windows of values: one for all, or each.
+func (c *coder) writeValueWindows(values []explainapi.Value) {
+	same := true
+	for i := range values {
+		same = same && values[i].WindowSeconds == values[0].WindowSeconds
+	}
+	c.codeFlag(&same)
+	for i := range values {
+		if i == 0 || !same {
+			c.codeNumber(&values[i].WindowSeconds)
+		}
+	}
 }
 
 // setBaseValues makes values the base of the metric's next read.
@@ -207,21 +252,8 @@ func (c *coder) codeStatusDelta(s *explainapi.Status, base *deltaBase) {
 	scaled := convertTimeToUnix(s.LastScaleTime)
 	c.codeNumberDelta(&scaled, convertTimeToUnix(b.LastScaleTime))
 	s.LastScaleTime = convertUnixToTime(scaled)
-	n := c.codeLength(len(s.Conditions))
-	if c.reading && n > 0 {
-		s.Conditions = make([]explainapi.Condition, n)
-	}
-	for i := range s.Conditions {
-		v, before := &s.Conditions[i], explainapi.Condition{}
-		if i < len(b.Conditions) {
-			before = b.Conditions[i]
-		}
-		c.codeTextDelta(&v.Type, before.Type)
-		c.codeTextDelta(&v.Status, before.Status)
-		c.codeTextDelta(&v.Reason, before.Reason)
-		c.codeTextDelta(&v.Message, before.Message)
-	}
-	n = c.codeLength(len(s.Current))
+	c.codeConditionDeltas(&s.Conditions, b.Conditions)
+	n := c.codeLength(len(s.Current))
 	if c.reading && n > 0 {
 		s.Current = make([]int64, n)
 	}
@@ -233,4 +265,27 @@ func (c *coder) codeStatusDelta(s *explainapi.Status, base *deltaBase) {
 		c.codeNumberDelta(&s.Current[i], before)
 	}
 	*b = *s
+}
+
+// codeConditionDeltas codes the conditions, or that they are the same as before.
+func (c *coder) codeConditionDeltas(conditions *[]explainapi.Condition, before []explainapi.Condition) {
+	same := !c.reading && equalStatusSlices(*conditions, before)
+	if c.codeFlag(&same); same {
+		*conditions = before
+		return
+	}
+	n := c.codeLength(len(*conditions))
+	if c.reading && n > 0 {
+		*conditions = make([]explainapi.Condition, n)
+	}
+	for i := range *conditions {
+		v, b := &(*conditions)[i], explainapi.Condition{}
+		if i < len(before) {
+			b = before[i]
+		}
+		c.codeTextDelta(&v.Type, b.Type)
+		c.codeTextDelta(&v.Status, b.Status)
+		c.codeTextDelta(&v.Reason, b.Reason)
+		c.codeTextDelta(&v.Message, b.Message)
+	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxBlockBytes is the size of the numbers, or of the texts, at which a block is closed and packed: it holds about 30 looks at 20 pods. The bounds
+	// maxBlockBytes is the size of the numbers, or of the texts, at which a block is closed and packed: it holds about 40 looks at 20 pods. The bounds
 	// drop whole blocks.
 	maxBlockBytes = 4 << 10
 	// blockOverhead is the size of a block besides its data and its texts.

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	// defaultRecordBytes bounds the closed blocks of an autoscaler: about four hours at 20 pods and a look every 15 s.
+	// defaultRecordBytes bounds the closed blocks of an autoscaler: about five hours at 20 pods and a look every 15 s.
 	defaultRecordBytes = memorybounds.RecordBytes
 	// defaultBytes bounds the closed blocks of all autoscalers.
 	defaultBytes = memorybounds.Records

@@ -276,7 +276,7 @@ func TestBlocks(t *testing.T) {
 			} else {
 				e.read = &explainapi.Read{Metric: random.IntN(3), Shared: random.IntN(2) == 0, Truncated: random.IntN(2) == 0}
 				for range random.IntN(4) {
-					e.read.Values = append(e.read.Values, explainapi.Value{Pod: text(), Milli: number(), AgeMillis: number(), WindowSeconds: number()})
+					e.read.Values = append(e.read.Values, explainapi.Value{Pod: text(), Milli: number(), AgeMillis: number() / ageUnit * ageUnit, WindowSeconds: number()})
 					e.read.Omitted = append(e.read.Omitted, explainapi.Omission{Pod: text(), Reason: text(), Detail: text()})
 					e.pods = append(e.pods, podEntry{name: text(), state: int64(random.IntN(4)), created: number(), readied: number()})
 				}
@@ -298,6 +298,18 @@ func TestBlocks(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(entry{}, podEntry{})); diff != "" {
 			t.Fatalf("(-written +read):\n%s", diff)
+		}
+	}
+}
+
+// TestRoundRecordedAge: ages are recorded in tenths of a second, also those of clocks apart.
+func TestRoundRecordedAge(t *testing.T) {
+	t.Parallel()
+	for millis, want := range map[int64]int64{
+		0: 0, 49: 0, 50: 1, 149: 1, 150: 2, 1999: 20, -49: 0, -50: -1, -151: -2, math.MaxInt64: 92233720368547758, math.MinInt64: -92233720368547758,
+	} {
+		if got := roundRecordedAge(millis); got != want {
+			t.Errorf("%d ms are %d units, want %d", millis, got, want)
 		}
 	}
 }
@@ -394,7 +406,8 @@ func TestReactionRulesAreBounded(t *testing.T) {
 	}
 }
 
-// TestMemoryOfAnHour: an hour of 1,000 autoscalers of 20 pods stays under 100 MB, and a decision under 1 KB.
+// TestMemoryOfAnHour: an hour of 1,000 autoscalers of 20 pods stays under 100 MB, and a decision under 1 KB. A closed decision takes less than 80 bytes:
+// --record-size=16Mi keeps the hour.
 func TestMemoryOfAnHour(t *testing.T) {
 	t.Parallel()
 	s := newLoadedService(t, "web", Options{})
@@ -407,6 +420,13 @@ func TestMemoryOfAnHour(t *testing.T) {
 	t.Logf("%d bytes an hour, %d a decision at %d pods", bytes, bytes/240, len(s.pods))
 	if bytes/240 > 1000 || bytes > 100_000 {
 		t.Errorf("%d bytes an hour of one autoscaler, %d a decision; want less than 100,000 and 1,000", bytes, bytes/240)
+	}
+	looks := 0
+	for _, b := range rec.blocks {
+		looks += b.entries / 2 // a read and a status
+	}
+	if looks < 100 || rec.bytes/looks > 80 {
+		t.Errorf("%d bytes of %d closed decisions, want less than 80 for each of 100 or more", rec.bytes, looks)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 	partialPattern = recordFileName + "-*.partial"
 	// recordFormat is the number of the format. A change of savedRecord, or of the bytes of a block, takes the next number: the file of another
 	// format is not read.
-	recordFormat     = "1"
+	recordFormat     = "2"
 	recordFileHeader = "tachometer decisions, format " + recordFormat + "\n"
 	// maxGaps bounds the gaps of a record: the newest ones are kept.
 	maxGaps = 10
