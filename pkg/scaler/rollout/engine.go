@@ -107,6 +107,7 @@ type Engine struct {
 	Options
 
 	gates   gateLocks
+	faults  readFaults
 	mu      sync.Mutex // guards all below
 	results map[hold.Workload]holdResults
 }
@@ -119,7 +120,7 @@ func New(opts Options) *Engine {
 	if opts.Reader == nil {
 		opts.Reader = opts.Cluster
 	}
-	return &Engine{Options: opts, results: map[hold.Workload]holdResults{}}
+	return &Engine{Options: opts, faults: readFaults{failed: map[failedRead]readFault{}}, results: map[hold.Workload]holdResults{}}
 }
 
 // cachedWaitInterval replaces waitInterval where a change of a pod wakes the next pass.
@@ -291,6 +292,7 @@ func (p *workloadPass) observeWorkload(ctx context.Context) error {
 	o.Verdicts, o.Readings = results.verdicts, results.readings
 	p.observed = o
 	if len(o.Holds) == 0 {
+		p.faults.forgetReadFaults(p.workload)
 		return nil
 	}
 	p.addGateFaults()
@@ -307,16 +309,20 @@ func (p *workloadPass) observeWorkload(ctx context.Context) error {
 	return p.observeHoldGroup(ctx)
 }
 
-// observeWorkloadPods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
-// wait for pods fail with that in their time.
+// observeWorkloadPods reads the pods of the workload. Without a right to them, with a selector that the API server rejects, or after lastingFaultAfter, they are
+// not known: the holds that wait for pods fail with that in their time.
 func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
 	if o.Scale == nil || o.Scale.Selector == "" {
 		return nil
 	}
 	pods, err := p.reader.ListPods(ctx, o.Workload.Namespace, o.Scale.Selector)
+	lasting := p.faults.describeLastingFault(ctx, failedRead{o.Workload, readOfPods}, err, p.now)
 	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
-		o.PodsFault = shortenHoldStatus("the pods of the workload cannot be read: " + err.Error())
+		lasting = err.Error()
+	}
+	if lasting != "" {
+		o.PodsFault = shortenHoldStatus("the pods of the workload cannot be read: " + lasting)
 		return nil
 	}
 	o.Pods = keepWorkloadPods(pods, o.Workload, o.Scale.UID)
@@ -349,6 +355,9 @@ func (p *workloadPass) readMissingPods(ctx context.Context, m *hold.Object) (str
 	other.observed = HeldWorkload{Workload: other.workload, Holds: []hold.Object{*m}}
 	if err := other.observeWorkloadScale(ctx); err != nil {
 		return "", err
+	}
+	if trouble := other.observed.Trouble; trouble != "" {
+		return shortenHoldStatus("the workload cannot be scaled: " + trouble), nil
 	}
 	if other.observed.Scale == nil {
 		return "the workload does not exist", nil
@@ -439,7 +448,7 @@ func (o *HeldWorkload) waitsForPods(now time.Time) bool {
 	})
 }
 
-// observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
+// observeWorkloadScale reads the scale and the autoscaler. A fault that a person must mend, or that lasts, is trouble of this workload, and no error.
 func (p *workloadPass) observeWorkloadScale(ctx context.Context) error {
 	o := &p.observed
 	n, _ := o.findHoldNumbers()
@@ -451,12 +460,15 @@ func (p *workloadPass) observeWorkloadScale(ctx context.Context) error {
 	if err == nil {
 		o.Scale, err = p.reader.GetScale(ctx, p.workload)
 	}
+	lasting := p.faults.describeLastingFault(ctx, failedRead{p.workload, readOfScale}, err, p.now)
 	switch {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
 	case isTroubleError(err):
 		o.Trouble = err.Error()
+	case lasting != "":
+		o.Trouble = "it has been unreadable for a minute: " + lasting
 	default:
 		return err
 	}

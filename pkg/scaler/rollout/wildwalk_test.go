@@ -262,6 +262,17 @@ func (w *wildWalker) hidePodsOnce() {
 	w.failPass("the pods cannot be read", &w.hidePods, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no role")))
 }
 
+// failScaleForLong has the reads of a workload fail until that is its trouble.
+func (w *wildWalker) failScaleForLong() {
+	name := []string{"shop", "cart"}[w.IntN(2)]
+	w.note("%s cannot be read for a minute", name)
+	w.failScale = map[string]error{name: apierrors.NewInternalError(errors.New("a webhook is away"))}
+	_ = w.pass(w.t.Context())
+	w.now = w.now.Add(lastingFaultAfter)
+	_ = w.pass(w.t.Context())
+	w.failScale = nil
+}
+
 // addAutoscalerOnce points a second autoscaler at shop for a pass.
 func (w *wildWalker) addAutoscalerOnce() {
 	w.note("two autoscalers scale shop")
@@ -315,7 +326,9 @@ func (w *wildWalker) takeOverAutoscaler() {
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
 	w.now = w.now.Add(2 * time.Second)
-	switch w.IntN(32) {
+	switch w.IntN(33) {
+	case 32:
+		w.failScaleForLong()
 	case 30, 31:
 		w.pauseWorkloads()
 	case 29:
