@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
@@ -52,7 +51,7 @@ func (t *RuleTrial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatu
 		}
 		window := ""
 		if v.WindowSeconds > 0 {
-			window = output.Duration(time.Duration(v.WindowSeconds) * time.Second)
+			window = output.Duration(explainapi.WindowDuration(v.WindowSeconds))
 		}
 		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
 	}

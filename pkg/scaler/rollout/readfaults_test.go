@@ -30,7 +30,9 @@ func (b *bench) failForLong(t *testing.T, d time.Duration, failure func(i int) e
 func TestLastingReadFault(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]func(i int) error{
-		"500": func(i int) error { return apierrors.NewInternalError(fmt.Errorf("request %d: conversion webhook is away", i)) },
+		"500": func(i int) error {
+			return apierrors.NewInternalError(fmt.Errorf("request %d: conversion webhook is away", i))
+		},
 		"503": func(i int) error { return apierrors.NewServiceUnavailable(fmt.Sprint("request ", i)) },
 		"429": func(i int) error { return apierrors.NewTooManyRequests(fmt.Sprint("request ", i), 1) },
 	} {
