@@ -18,9 +18,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -179,29 +181,46 @@ func splitFieldOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned
 	return owned, others
 }
 
-// ListAutoscalers implements Reader.
-func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
-	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+// livePageSize is the number of objects in a page of a list. An object may have as many bytes as etcd takes, and a page is in memory as a whole.
+const livePageSize = 20
+
+// visitListedObjects lists objects page by page, and visits each.
+func visitListedObjects[T runtime.Object, L runtime.Object](ctx context.Context, selector string, list func(context.Context, metav1.ListOptions) (L, error), visit func(T)) error {
+	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return list(ctx, opts) })
+	pages.PageSize, pages.PageBufferSize, pages.FullListIfExpired = livePageSize, 0, false
+	return pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: selector}, func(object runtime.Object) error {
+		if item, ok := object.(T); ok {
+			visit(item)
+		}
+		return nil
+	})
+}
+
+// ListAutoscalers implements Reader. The autoscalers have the fields that stripHeldAutoscaler keeps.
+func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
+	err = visitListedObjects(ctx, "", c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List, func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+		_, _ = stripHeldAutoscaler(hpa) // it has no error
+		all = append(all, hpa)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list autoscalers: %w", err)
-	}
-	all := make([]*autoscalingv2.HorizontalPodAutoscaler, len(list.Items))
-	for i := range list.Items {
-		all[i] = &list.Items[i]
 	}
 	return all, nil
 }
 
-// ListPods implements Reader.
-func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+// ListPods implements Reader. The pods have the fields that trimHeldPod keeps.
+func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) (all []corev1.Pod, err error) {
 	if selector == "" {
 		return nil, nil
 	}
-	list, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	err = visitListedObjects(ctx, selector, c.Client.CoreV1().Pods(namespace).List, func(pod *corev1.Pod) {
+		trimHeldPod(pod)
+		all = append(all, *pod)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	return list.Items, nil
+	return all, nil
 }
 
 // CreateHold implements Writer.
