@@ -79,9 +79,12 @@ func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source strin
 	if reason != "" {
 		log = log.WithValues("reason", reason)
 	}
-	if o == Delivered || o == Superseded && reason == "" || o == Duplicate || o == Unmatched {
+	switch {
+	case o == Delivered:
+		log.Info("Event delivered")
+	case o == Superseded && reason == "", o == Duplicate, o == Unmatched:
 		log.V(1).Info("Event handled")
-		return
+	default:
+		log.Info("Event not delivered")
 	}
-	log.Info("Event not delivered")
 }

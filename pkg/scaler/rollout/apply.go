@@ -95,8 +95,9 @@ func (p *workloadPass) letHoldGo(ctx context.Context, i int) error {
 
 // recordStep counts a step that was made, and keeps its Event.
 func (p *workloadPass) recordStep(s Step, before hold.State) {
+	var h *hold.Object
 	if s.Hold >= 0 && s.Hold < len(p.observed.Holds) {
-		h := &p.observed.Holds[s.Hold]
+		h = &p.observed.Holds[s.Hold]
 		if p.observed.GateErrors[h.UID] != "" && (s.Kind == RecordGate || s.Kind == OpenGate || s.Kind == ShutGate) {
 			return
 		}
@@ -111,6 +112,6 @@ func (p *workloadPass) recordStep(s Step, before hold.State) {
 		}
 	}
 	if s.Reason != "" {
-		p.events = append(p.events, p.newStepEvent(s))
+		p.addStepEvent(s, h)
 	}
 }

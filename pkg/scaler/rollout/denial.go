@@ -117,7 +117,7 @@ func (p *workloadPass) dropFieldOwner(ctx context.Context, s Step) (err error) {
 		o.Scale = &kept
 	}
 	p.passLogger(ctx).Info("Scaler stays a field manager", "of", object, "err", err)
-	p.events = append(p.events, p.newStepEvent(Step{}.withStepEvent(reasonOwnershipKept,
-		"the scaler stays a field manager of %s: give it %s, or apply another number with --force-conflicts once", object, right)))
+	p.addStepEvent(Step{}.withStepEvent(reasonOwnershipKept,
+		"the scaler stays a field manager of %s: give it %s, or apply another number with --force-conflicts once", object, right), nil)
 	return nil
 }

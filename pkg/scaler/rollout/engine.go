@@ -178,7 +178,7 @@ type workloadPass struct {
 	now       time.Time
 	reader    Reader
 	observed  HeldWorkload
-	events    []*corev1.Event
+	events    []passEvent
 	ended     []hold.Object
 	conflicts int
 }

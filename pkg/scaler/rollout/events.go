@@ -5,6 +5,9 @@ package rollout
 import (
 	"context"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,15 +33,42 @@ const (
 	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
 )
 
+// passEvent is an Event about a workload, with the keys and values that its log line has besides.
+type passEvent struct {
+	*corev1.Event
+	logKeys []any
+}
+
+// listHoldLogKeys returns the IDs and the owners of holds for a log line: a search for the ID of an event finds all that followed from it.
+func listHoldLogKeys(holds []*hold.Object) []any {
+	var ids, owners []string
+	for _, h := range holds {
+		ids = append(ids, h.HoldID())
+		if h.Spec.By != "" && !slices.Contains(owners, h.Spec.By) {
+			owners = append(owners, h.Spec.By)
+		}
+	}
+	return []any{"hold", strings.Join(ids, ", "), "by", strings.Join(owners, ", ")}
+}
+
+// listNumberHolds lists the holds that a change of the workload's numbers is about: those that count, else the one whose record is given back.
+func (o *HeldWorkload) listNumberHolds(now time.Time) []*hold.Object {
+	all := o.listCountedHolds("", now)
+	if _, keeper := o.findHoldNumbers(); keeper != nil && len(all) == 0 {
+		all = append(all, keeper)
+	}
+	return all
+}
+
 // writePassEvents writes the Events to the log and to the workload. It runs after the changes, since no step depends on it.
 func (p *workloadPass) writePassEvents(ctx context.Context) {
 	for _, e := range p.events {
-		p.passLogger(ctx).Info("Hold made progress", "reason", e.Reason, "message", e.Message)
+		p.passLogger(ctx).Info("Hold made progress", append(e.logKeys, "reason", e.Reason, "message", e.Message)...)
 		if p.observed.Scale == nil {
 			continue
 		}
 		e.InvolvedObject.UID = p.observed.Scale.UID
-		if err := p.Cluster.WriteEvent(ctx, e); err != nil {
+		if err := p.Cluster.WriteEvent(ctx, e.Event); err != nil {
 			p.passLogger(ctx).Error(err, "Event cannot be written", "reason", e.Reason)
 		}
 	}
@@ -47,6 +77,15 @@ func (p *workloadPass) writePassEvents(ctx context.Context) {
 
 // maxEventMessageBytes is the API's limit of an Event's message, in bytes.
 const maxEventMessageBytes = 1024
+
+// addStepEvent keeps the Event of a step about a hold; nil: about the workload's numbers.
+func (p *workloadPass) addStepEvent(s Step, about *hold.Object) {
+	holds := []*hold.Object{about}
+	if about == nil {
+		holds = p.observed.listNumberHolds(p.now)
+	}
+	p.events = append(p.events, passEvent{p.newStepEvent(s), listHoldLogKeys(holds)})
+}
 
 // newStepEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
 func (p *workloadPass) newStepEvent(s Step) *corev1.Event {

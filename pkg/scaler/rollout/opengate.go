@@ -66,7 +66,7 @@ func (p *workloadPass) isLeftOpen(ctx context.Context, h *hold.Object, gate stri
 		text = c.Message + "; " + text
 	}
 	*status = noteOpenGate(*status, gateLeftOpen, text, p.now)
-	p.events = append(p.events, p.newStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), gate, fault)))
+	p.addStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), gate, fault), h)
 	return true
 }
 
