@@ -29,14 +29,15 @@ func isRolloutPodReady(pod *corev1.Pod) bool {
 
 // splitRolloutPods splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
 // which Kubernetes records in whole seconds, and all that did not take part in the last verification or, before the first, came later. At least the youngest
-// Replicas - ReplicasBefore pods are new: pods of a hold that failed a moment ago, kept by a second try, are not proven.
+// Replicas - ReplicasBefore pods are new: pods of a hold that failed a moment ago, kept by a second try, are not proven. Without pods before it, all are: an
+// autoscaler may have kept more of them than the hold asks for, and take any away.
 func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
 	began := h.Status.Since.Truncate(time.Second)
 	for i := range youngest {
-		if pod := &youngest[i]; i < int(h.Spec.Replicas-h.Status.ReplicasBefore) || !pod.CreationTimestamp.Time.Before(began) || !tookPartInVerification(pod, h) {
+		if pod := &youngest[i]; h.Status.ReplicasBefore == 0 || i < int(h.Spec.Replicas-h.Status.ReplicasBefore) || !pod.CreationTimestamp.Time.Before(began) || !tookPartInVerification(pod, h) {
 			now = append(now, *pod)
 		} else {
 			old = append(old, *pod)

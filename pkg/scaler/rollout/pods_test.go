@@ -40,6 +40,7 @@ func TestSplit(t *testing.T) {
 		"same scale":               {[]int{-60, -60}, newPodsHold(podStart, 2, 2), 0},
 		"lower":                    {[]int{-60, -60}, newPodsHold(podStart, 1, 2), 0},
 		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, newPodsHold(podStart, 5, 2), 3},
+		"more kept than asked for": {[]int{-60, -60, -2, -2, -1}, newPodsHold(podStart, 3, 0), 5},
 		"fewer than asked for":     {[]int{-60}, newPodsHold(podStart, 5, 2), 1},
 	} {
 		now, old := splitRolloutPods(newReadyPods(c.made...), c.hold)
