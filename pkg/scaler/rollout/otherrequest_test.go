@@ -46,7 +46,7 @@ func TestD1VerdictOfAnotherRequest(t *testing.T) {
 			tested := &lastRequestChecker{memoryChecker: b.checker, fails: c.fails}
 			b.verifier = tested
 			b.restart()
-			b.addWorkload("shop", 9, hold.ReplicaBounds{})
+			b.addWorkload("shop", 3, hold.ReplicaBounds{}).ready = 9
 			b.now = b.now.Add(time.Hour)
 			h := saleHold()
 			h.Replicas = 3
