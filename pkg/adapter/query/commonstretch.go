@@ -297,6 +297,7 @@ func (ev *evaluation) planMovedGroup(s *evaluationScanner, auto bool) error {
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = evalMillisToDuration(c.trimStretchToPodBegin(ev.window.Milliseconds()))
 		ev.window = ev.windowBesidePodPauses(c)
+		ev.window = ev.windowBesideFirstIncrements(c)
 	}
 	if few := ev.describeFewQueryEvents(c, counters); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
 		ev.omitAllScannedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
