@@ -96,7 +96,9 @@ func TestPanicEndsOneHandshake(t *testing.T) {
 	acceptor := &connectionAcceptor{tls: config, table: table, timeout: time.Minute, gate: newTestHandshakeGate(), metrics: m}
 	began := make(chan struct{})
 	ended := make(chan error)
-	go func() { ended <- acceptor.completeHandshakeSafely(t.Context(), table.addClientConnection(ours, time.Now()), began) }()
+	go func() {
+		ended <- acceptor.completeHandshakeSafely(t.Context(), table.addClientConnection(ours, time.Now()), began)
+	}()
 	go func() { _ = tls.Client(theirs, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context()) }() //nolint:gosec // the test server has no certificate
 	if err := <-ended; err == nil || testutil.ToFloat64(m.panics.Counter()) != 1 {
 		t.Errorf("%v, %v panics counted", err, testutil.ToFloat64(m.panics.Counter()))

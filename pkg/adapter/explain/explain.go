@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -96,11 +95,7 @@ type API struct {
 
 // New returns an API.
 func New(deps Deps) *API {
-	counter := promauto.With(deps.Registerer).NewCounter(prometheus.CounterOpts{
-		Name: "tachometer_apiserver_page_panics_total",
-		Help: "Reads of a page for the explain API that ended in a panic: a bug in the adapter.",
-	})
-	return &API{deps, newReviewLimits(), newExposedPages(), panics.NewGuard("read of a page", counter)}
+	return &API{deps, newReviewLimits(), newExposedPages(), newPanicGuard(deps.Registerer)}
 }
 
 // Group returns the API group, for a generic API server to install.

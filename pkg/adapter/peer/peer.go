@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -90,11 +89,7 @@ type Reader struct {
 // New returns a Reader. It sends no request.
 func New(opts Options) *Reader {
 	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
-	counter := promauto.With(opts.Registerer).NewCounter(prometheus.CounterOpts{
-		Name: "tachometer_apiserver_peer_panics_total",
-		Help: "Reads of another replica's records that ended in a panic: a bug in the adapter.",
-	})
-	return &Reader{opts: opts, panics: panics.NewGuard("read of another replica", counter)}
+	return &Reader{opts: opts, panics: newPanicGuard(opts.Registerer)}
 }
 
 // endpoint is the address of another replica.

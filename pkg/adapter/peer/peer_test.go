@@ -373,4 +373,6 @@ func TestPanicEndsOneRead(t *testing.T) {
 
 type panickingTransport struct{}
 
-func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) { panic("a bug over a response") }
+func (panickingTransport) RoundTrip(*http.Request) (*http.Response, error) {
+	panic("a bug over a response")
+}

@@ -307,7 +307,7 @@ func (p *workloadPass) observeWorkload(ctx context.Context) error {
 	return p.observeHoldGroup(ctx)
 }
 
-// observeWorkloadPods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
+// observeWorkloadPods reads the pods of the workload. Without a right to them, with a selector that the API server rejects, or above the bound of a list, they are not known: the holds that
 // wait for pods fail with that in their time.
 func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
@@ -315,7 +315,7 @@ func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 		return nil
 	}
 	pods, err := p.reader.ListPods(ctx, o.Workload.Namespace, o.Scale.Selector)
-	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) || errors.Is(err, errLargeList) {
 		o.PodsFault = shortenHoldStatus("the pods of the workload cannot be read: " + err.Error())
 		return nil
 	}

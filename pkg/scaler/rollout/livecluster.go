@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -104,7 +103,7 @@ var (
 
 // isTroubleError reports whether an error is trouble of the workload alone, which a person must end.
 func isTroubleError(err error) bool {
-	return apierrors.IsForbidden(err) || slices.ContainsFunc([]error{errSeveralAutoscalers, errNoScale, errNoReplicas, errControlled, errClusterScoped, errNoObjectName}, func(trouble error) bool {
+	return apierrors.IsForbidden(err) || slices.ContainsFunc([]error{errSeveralAutoscalers, errLargeList, errNoScale, errNoReplicas, errControlled, errClusterScoped, errNoObjectName}, func(trouble error) bool {
 		return errors.Is(err, trouble)
 	})
 }
@@ -177,31 +176,6 @@ func splitFieldOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned
 		others = append(others, m)
 	}
 	return owned, others
-}
-
-// ListAutoscalers implements Reader.
-func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
-	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list autoscalers: %w", err)
-	}
-	all := make([]*autoscalingv2.HorizontalPodAutoscaler, len(list.Items))
-	for i := range list.Items {
-		all[i] = &list.Items[i]
-	}
-	return all, nil
-}
-
-// ListPods implements Reader.
-func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	if selector == "" {
-		return nil, nil
-	}
-	list, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	return list.Items, nil
 }
 
 // CreateHold implements Writer.
