@@ -68,7 +68,7 @@ func (e *Explanation) tabulatePods() output.Table {
 		for _, v := range p.Values {
 			age, window := "", ""
 			if v.Value != "" {
-				age, window = output.Age(v.Time, e.Time), output.Duration(v.Window)
+				age, window = output.Age(v.Time, e.Time), output.Window(v.Window)
 			}
 			table.Add(p.Name, fmt.Sprint(p.Ready), inventory.BareMetricName(v.Metric), cmp.Or(v.Value, "<none>"), age, window, v.Note)
 		}

@@ -20,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 // The metrics APIs and their versions.
@@ -249,7 +251,7 @@ func parseCustomValues(data []byte) ([]Value, error) {
 	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
-		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
+		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, hpa.ConvertWindow(m.WindowSeconds)}
 	}
 	return values, nil
 }
@@ -275,7 +277,7 @@ func parseExternalValues(data []byte) ([]Value, error) {
 	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
-		values[i] = Value{"", m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
+		values[i] = Value{"", m.Value, m.Timestamp.Time, hpa.ConvertWindow(m.WindowSeconds)}
 	}
 	return values, nil
 }

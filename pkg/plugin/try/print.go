@@ -7,11 +7,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -47,11 +47,13 @@ func (t *RuleTrial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatu
 	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, v := range r.Values {
 		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()
-		window := ""
+		window, note := "", ""
 		if v.WindowSeconds > 0 {
-			window = output.Duration(time.Duration(v.WindowSeconds) * time.Second)
+			window = output.Window(hpa.ConvertWindow(v.WindowSeconds))
+		} else if v.WindowSeconds < 0 {
+			note = "negative window"
 		}
-		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
+		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, note)
 	}
 	for _, o := range r.Omitted {
 		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))
