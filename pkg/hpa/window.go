@@ -1,3 +1,5 @@
+// The windows of values.
+
 package hpa
 
 import "time"
