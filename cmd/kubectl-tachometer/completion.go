@@ -32,13 +32,16 @@ func (p *pluginProgram) registerFlagCompletions(cmd *cobra.Command) {
 	}
 }
 
+// maxCompletedNames bounds the names of a completion: a person does not read more.
+const maxCompletedNames = 500
+
 // completeNamespaceNames lists the namespaces of the cluster.
 func (p *pluginProgram) completeNamespaceNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	c, err := p.connectKubeconfigCluster()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	list, err := c.client.CoreV1().Namespaces().List(cmd.Context(), metav1.ListOptions{})
+	list, err := c.client.CoreV1().Namespaces().List(cmd.Context(), metav1.ListOptions{Limit: maxCompletedNames})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -64,7 +67,7 @@ func (p *pluginProgram) completeHPANames(cmd *cobra.Command, args []string, _ st
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	list, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).List(cmd.Context(), metav1.ListOptions{})
+	list, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).List(cmd.Context(), metav1.ListOptions{Limit: maxCompletedNames})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -89,17 +92,17 @@ func (p *pluginProgram) completePodsAndWorkloads(cmd *cobra.Command, args []stri
 
 func (c *pluginConnection) listCompletedPodsAndWorkloads(ctx context.Context) []string {
 	var names []string
-	if list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+	if list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{Limit: maxCompletedNames}); err == nil {
 		for _, d := range list.Items {
 			names = append(names, "deployment/"+d.Name)
 		}
 	}
-	if list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+	if list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{Limit: maxCompletedNames}); err == nil {
 		for _, s := range list.Items {
 			names = append(names, "statefulset/"+s.Name)
 		}
 	}
-	if list, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+	if list, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{Limit: maxCompletedNames}); err == nil {
 		for _, p := range list.Items {
 			names = append(names, p.Name)
 		}

@@ -4,7 +4,6 @@ package explainapi
 import (
 	"cmp"
 	"encoding/json"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -471,9 +470,3 @@ func (m *Metric) DeepCopyObject() runtime.Object { return copyExplainObject(m) }
 
 // DeepCopyObject implements runtime.Object.
 func (l *MetricList) DeepCopyObject() runtime.Object { return copyExplainObject(l) }
-
-// WindowDuration returns a window in seconds, as answers have it, as a duration. A window beyond the range of a duration is the longest or shortest one.
-func WindowDuration(seconds int64) time.Duration {
-	const most = int64(math.MaxInt64 / time.Second)
-	return time.Duration(min(max(seconds, -most), most)) * time.Second
-}

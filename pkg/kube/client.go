@@ -17,6 +17,7 @@ func NewClient(cfg *rest.Config) (*kubernetes.Clientset, error) {
 	typed := rest.CopyConfig(cfg)
 	typed.ContentType = runtime.ContentTypeProtobuf
 	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	typed.Wrap(boundResponses)
 	client, err := kubernetes.NewForConfig(typed)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)

@@ -10,7 +10,7 @@ import (
 )
 
 // GetMetricList reads a list of values from a metrics API: a version of custom.metrics.k8s.io or external.metrics.k8s.io. The path within it
-// ends with the name of the metric. Empty parameters are left out.
+// ends with the name of the metric. Empty parameters are left out. With a client of NewClient, the response is bounded.
 func GetMetricList(ctx context.Context, client rest.Interface, api schema.GroupVersion, path []string, params map[string]string, list any) error {
 	request := client.Get().AbsPath(append([]string{"/apis", api.Group, api.Version}, path...)...).SetHeader("Accept", "application/json")
 	for key, value := range params {
@@ -18,7 +18,7 @@ func GetMetricList(ctx context.Context, client rest.Interface, api schema.GroupV
 			request = request.Param(key, value)
 		}
 	}
-	data, err := request.DoRaw(ctx)
+	data, err := request.DoRaw(withBoundedResponse(ctx))
 	if err != nil {
 		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
 	}

@@ -162,7 +162,7 @@ func (b *inputBuilder) buildReplayAnswer(m *autoscalingv2.MetricSpec, pods []*co
 	default:
 		answer.Pods = make(map[string]hpa.PodValue, len(read.Values))
 		for _, v := range read.Values {
-			answer.Pods[v.Pod] = hpa.PodValue{Value: v.Milli, Time: read.Time, Window: explainapi.WindowDuration(v.WindowSeconds)}
+			answer.Pods[v.Pod] = hpa.PodValue{Value: v.Milli, Time: read.Time, Window: hpa.ConvertWindow(v.WindowSeconds)}
 		}
 	}
 	return answer

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -83,13 +84,16 @@ func Measure(log *explainapi.DecisionLog) Budget {
 	return b
 }
 
+// maxSampleAge bounds the age of a sample: a file has any number, whose nanoseconds could overflow.
+const maxSampleAge = hpa.MaxWindow
+
 // findOldestSample returns the age of the oldest sample behind a read.
 func findOldestSample(r explainapi.Read) (time.Duration, bool) {
 	oldest := int64(-1)
 	for _, v := range r.Values {
 		oldest = max(oldest, v.AgeMillis)
 	}
-	return time.Duration(oldest) * time.Millisecond, oldest >= 0
+	return time.Duration(min(oldest, maxSampleAge.Milliseconds())) * time.Millisecond, oldest >= 0
 }
 
 // measurePodStarts returns how long each pod took to become ready that was created within the record. A pod that became ready

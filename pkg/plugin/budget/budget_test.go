@@ -2,6 +2,7 @@ package budget
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
@@ -55,6 +57,16 @@ func TestClocksApart(t *testing.T) {
 	for _, s := range Measure(log).Stages {
 		if s.P50 < 0 || s.Name == Decision && s.Count != 0 {
 			t.Errorf("stage %+v", s)
+		}
+	}
+}
+
+// TestAgesOfFiles: an age that no duration holds is bounded.
+func TestAgesOfFiles(t *testing.T) {
+	t.Parallel()
+	for _, millis := range []int64{math.MaxInt64, math.MaxInt64/1_000_000 + 1, 13_000_000_000_000} {
+		if got, found := findOldestSample(explainapi.Read{Values: []explainapi.Value{{AgeMillis: millis}}}); got != maxSampleAge || !found {
+			t.Errorf("%d ms: %v, %t; want %v", millis, got, found, maxSampleAge)
 		}
 	}
 }

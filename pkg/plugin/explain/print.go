@@ -68,7 +68,7 @@ func (e *Explanation) tabulatePods() output.Table {
 		for _, v := range p.Values {
 			value, age, window := "<none>", "", ""
 			if v.Value != "" {
-				value, age, window = v.Value, output.Age(v.Time, e.Time), output.Duration(v.Window)
+				value, age, window = v.Value, output.Age(v.Time, e.Time), output.Window(v.Window)
 				if inventory.IsRateMetric(v.Metric) {
 					value += "/s"
 				}

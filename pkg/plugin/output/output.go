@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
@@ -170,3 +171,11 @@ func Count(n int, noun string) string {
 
 // Duration returns a time span as kubectl writes it: 10s, 5m; 0s for none.
 func Duration(d time.Duration) string { return duration.HumanDuration(d) }
+
+// Window returns the window of a value, as Duration does. hpa.ConvertWindow bounds it.
+func Window(d time.Duration) string {
+	if d >= hpa.MaxWindow {
+		return Duration(hpa.MaxWindow) + " or more"
+	}
+	return Duration(d)
+}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 func TestPrintObject(t *testing.T) {
@@ -73,6 +75,16 @@ func TestPrintTemplate(t *testing.T) {
 	for _, template := range []string{"", "{.a", "{.items[}"} {
 		if CheckTemplate(template) == nil || PrintTemplate(io.Discard, template, "Report", object) == nil {
 			t.Errorf("%q is no error", template)
+		}
+	}
+}
+
+// TestWindow: a window at the bound is shown as such.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{0: "0s", 10 * time.Second: "10s", hpa.MaxWindow - time.Second: "364d", hpa.MaxWindow: "365d or more"} {
+		if got := Window(d); got != want {
+			t.Errorf("%v: %s; want %s", d, got, want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 // The metrics APIs and their versions.
@@ -251,7 +251,7 @@ func parseCustomValues(data []byte) ([]Value, error) {
 	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
-		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, explainapi.WindowDuration(m.WindowSeconds)}
+		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, hpa.ConvertWindow(m.WindowSeconds)}
 	}
 	return values, nil
 }
@@ -277,7 +277,7 @@ func parseExternalValues(data []byte) ([]Value, error) {
 	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
-		values[i] = Value{"", m.Value, m.Timestamp.Time, explainapi.WindowDuration(m.WindowSeconds)}
+		values[i] = Value{"", m.Value, m.Timestamp.Time, hpa.ConvertWindow(m.WindowSeconds)}
 	}
 	return values, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 var readingTime = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
@@ -269,6 +272,18 @@ func TestUsageVersions(t *testing.T) {
 		}
 		if !isServed && !apierrors.IsNotFound(a.Err) {
 			t.Errorf("%s: error %v", version, a.Err)
+		}
+	}
+}
+
+// TestWindowsOfServers: a metrics server answers any window. One beyond all reason is bounded, and a negative one is none.
+func TestWindowsOfServers(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[int64]time.Duration{math.MaxInt64: hpa.MaxWindow, 13_000_000_000: hpa.MaxWindow, math.MinInt64: 0, -5: 0, 10: 10 * time.Second} {
+		custom, err := parseCustomValues(fmt.Appendf(nil, `{"items":[{"windowSeconds":%d,"value":"1"}]}`, seconds))
+		external, externalErr := parseExternalValues(fmt.Appendf(nil, `{"items":[{"window":%d,"value":"1"}]}`, seconds))
+		if err != nil || externalErr != nil || custom[0].Window != want || external[0].Window != want {
+			t.Errorf("%d seconds: %+v, %v; %+v, %v; want %v", seconds, custom, err, external, externalErr, want)
 		}
 	}
 }

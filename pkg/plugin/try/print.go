@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -49,11 +50,13 @@ func (t *RuleTrial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatu
 		if inventory.IsRateMetric(r.Metric) {
 			value += "/s"
 		}
-		window := ""
+		window, note := "", ""
 		if v.WindowSeconds > 0 {
-			window = output.Duration(explainapi.WindowDuration(v.WindowSeconds))
+			window = output.Window(hpa.ConvertWindow(v.WindowSeconds))
+		} else if v.WindowSeconds < 0 {
+			note = "negative window"
 		}
-		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
+		table.Add(cmp.Or(v.Object, formatTrialLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, note)
 	}
 	for _, o := range r.Omitted {
 		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))

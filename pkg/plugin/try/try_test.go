@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -270,5 +271,21 @@ func newTriedPodsMetric(name string) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{
 		Type: autoscalingv2.PodsMetricSourceType,
 		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}},
+	}
+}
+
+// TestTriedWindows: an answer has any window. One beyond all reason is shown as such, and a negative one is noted.
+func TestTriedWindows(t *testing.T) {
+	t.Parallel()
+	status := explainapi.RuleReviewStatus{Source: explainapi.Source{Time: tryTime}, Metric: "jobs_waiting"}
+	for _, seconds := range []int64{math.MaxInt64, 10_000_000_000, -5} {
+		status.Values = append(status.Values, explainapi.ReviewedValue{Object: fmt.Sprint("window:", seconds), Milli: 1000, Time: tryTime, WindowSeconds: seconds})
+	}
+	var out strings.Builder
+	if err := (&RuleTrial{Namespace: "shop"}).printRuleReview(&out, &status, output.TableOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "365d or more") != 2 || strings.Count(text, "negative window") != 1 {
+		t.Error(text)
 	}
 }

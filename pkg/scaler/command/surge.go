@@ -10,11 +10,13 @@ import (
 	"text/tabwriter"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -77,15 +79,18 @@ func (c *Connection) keepWorkloadEvents(ctx context.Context, all []corev1.Event,
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(c.Namespace).List(ctx, metav1.ListOptions{})
+	kept := map[string]bool{}
+	list := c.Client.AutoscalingV2().HorizontalPodAutoscalers(c.Namespace).List
+	err = kube.EachListPage(ctx, metav1.ListOptions{}, list, func(page *autoscalingv2.HorizontalPodAutoscalerList) error {
+		for i := range page.Items {
+			ref := page.Items[i].Spec.ScaleTargetRef
+			target := hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: c.Namespace, Name: ref.Name}
+			kept[page.Items[i].Name] = slices.ContainsFunc(only, target.IsSameObject)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list autoscalers: %w", err)
-	}
-	kept := map[string]bool{}
-	for i := range list.Items {
-		ref := list.Items[i].Spec.ScaleTargetRef
-		target := hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: c.Namespace, Name: ref.Name}
-		kept[list.Items[i].Name] = slices.ContainsFunc(only, target.IsSameObject)
 	}
 	return slices.DeleteFunc(all, func(e corev1.Event) bool { return !kept[e.InvolvedObject.Name] }), nil
 }

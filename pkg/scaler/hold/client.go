@@ -72,15 +72,25 @@ func IsSchemaError(err error) bool {
 	return apierrors.IsBadRequest(err) && strings.HasPrefix(err.Error(), schemaErrorPrefix)
 }
 
-// ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
-func (c *Client) ListHolds(ctx context.Context, namespace, selector string) ([]Object, error) {
-	list := &ObjectList{}
-	r := c.rest.Get().Resource(Resource).Param("labelSelector", selector)
-	if namespace != "" {
-		r = r.Namespace(namespace)
+// holdListPage is the number of Holds in a page of a list.
+const holdListPage = "100"
+
+// ListHolds lists the Holds of a namespace with a label selector, in pages; an empty namespace means all namespaces.
+func (c *Client) ListHolds(ctx context.Context, namespace, selector string) (all []Object, err error) {
+	for token := ""; ; {
+		page := &ObjectList{}
+		r := c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Resource).Param("labelSelector", selector).Param("limit", holdListPage)
+		if token != "" {
+			r = r.Param("continue", token)
+		}
+		if err := r.Do(ctx).Into(page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if token = page.Continue; token == "" {
+			return all, nil
+		}
 	}
-	err := r.Do(ctx).Into(list)
-	return list.Items, err
 }
 
 // CreateHold creates a Hold.

@@ -15,6 +15,7 @@ import (
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 )
 
@@ -28,15 +29,20 @@ func (o *Inspection) checkSurgeRights(ctx context.Context) (all []Result) {
 		asked[r] = true // by reviewControllerRights
 	}
 	for _, namespace := range o.Config.Namespaces {
-		list, err := o.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+		var found []autoscalingv2.HorizontalPodAutoscaler
+		list := o.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List
+		err := kube.EachListPage(ctx, metav1.ListOptions{}, list, func(page *autoscalingv2.HorizontalPodAutoscalerList) error {
+			found = append(found, page.Items...)
+			return nil
+		})
 		if err != nil {
 			all = append(all, Result{Check: "surge", Subject: "namespace " + namespace, Status: Unknown, Detail: "its autoscalers cannot be read: " + err.Error()})
 			continue
 		}
-		for i := range list.Items {
-			all = append(all, o.checkSurgeMemberRights(ctx, &list.Items[i], asked)...)
+		for i := range found {
+			all = append(all, o.checkSurgeMemberRights(ctx, &found[i], asked)...)
 		}
-		all = append(all, o.checkSurgeRuleMatches(namespace, list.Items)...)
+		all = append(all, o.checkSurgeRuleMatches(namespace, found)...)
 	}
 	return all
 }

@@ -27,15 +27,6 @@ func stripHeldPod(object any) (any, error) {
 	if !ok {
 		return object, nil
 	}
-	trimHeldPod(pod)
-	if pod.Size() > maxCachedObjectBytes {
-		pod.Labels, pod.Spec = nil, corev1.PodSpec{}
-	}
-	return pod, nil
-}
-
-// trimHeldPod keeps the fields of a pod of any size that a verification and the surge lane read.
-func trimHeldPod(pod *corev1.Pod) {
 	stripHeldMetadata(&pod.ObjectMeta)
 	pod.Annotations = nil
 	pod.Spec = corev1.PodSpec{InitContainers: pod.Spec.InitContainers, Containers: pod.Spec.Containers}
@@ -46,6 +37,10 @@ func trimHeldPod(pod *corev1.Pod) {
 		}
 	}
 	pod.Status = stripHeldPodStatus(pod.Status)
+	if pod.Size() > maxCachedObjectBytes {
+		pod.Labels, pod.Spec = nil, corev1.PodSpec{}
+	}
+	return pod, nil
 }
 
 // listNamedPorts returns the ports with a name, which probes use. Media servers declare thousands without.

@@ -309,8 +309,8 @@ func (p *workloadPass) observeWorkload(ctx context.Context) error {
 	return p.observeHoldGroup(ctx)
 }
 
-// observeWorkloadPods reads the pods of the workload. Without a right to them, with a selector that the API server rejects, or after lastingFaultAfter, they are
-// not known: the holds that wait for pods fail with that in their time.
+// observeWorkloadPods reads the pods of the workload. Without a right to them, with a selector that the API server rejects, above the bound of a list, or after
+// lastingFaultAfter, they are not known: the holds that wait for pods fail with that in their time.
 func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 	o := &p.observed
 	if o.Scale == nil || o.Scale.Selector == "" {
@@ -318,7 +318,7 @@ func (p *workloadPass) observeWorkloadPods(ctx context.Context) error {
 	}
 	pods, err := p.reader.ListPods(ctx, o.Workload.Namespace, o.Scale.Selector)
 	lasting := p.faults.describeLastingFault(ctx, failedRead{o.Workload, readOfPods}, err, p.now)
-	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) || errors.Is(err, errLargeList) {
 		lasting = err.Error()
 	}
 	if lasting != "" {

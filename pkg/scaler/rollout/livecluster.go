@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,11 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/pager"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -106,7 +103,7 @@ var (
 
 // isTroubleError reports whether an error is trouble of the workload alone, which a person must end.
 func isTroubleError(err error) bool {
-	return apierrors.IsForbidden(err) || slices.ContainsFunc([]error{errSeveralAutoscalers, errNoScale, errNoReplicas, errControlled, errClusterScoped, errNoObjectName}, func(trouble error) bool {
+	return apierrors.IsForbidden(err) || slices.ContainsFunc([]error{errSeveralAutoscalers, errLargeList, errNoScale, errNoReplicas, errControlled, errClusterScoped, errNoObjectName}, func(trouble error) bool {
 		return errors.Is(err, trouble)
 	})
 }
@@ -179,48 +176,6 @@ func splitFieldOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned
 		others = append(others, m)
 	}
 	return owned, others
-}
-
-// livePageSize is the number of objects in a page of a list. An object may have as many bytes as etcd takes, and a page is in memory as a whole.
-const livePageSize = 20
-
-// visitListedObjects lists objects page by page, and visits each.
-func visitListedObjects[T runtime.Object, L runtime.Object](ctx context.Context, selector string, list func(context.Context, metav1.ListOptions) (L, error), visit func(T)) error {
-	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return list(ctx, opts) })
-	pages.PageSize, pages.PageBufferSize, pages.FullListIfExpired = livePageSize, 0, false
-	return pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: selector}, func(object runtime.Object) error {
-		if item, ok := object.(T); ok {
-			visit(item)
-		}
-		return nil
-	})
-}
-
-// ListAutoscalers implements Reader. The autoscalers have the fields that stripHeldAutoscaler keeps.
-func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
-	err = visitListedObjects(ctx, "", c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List, func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
-		_, _ = stripHeldAutoscaler(hpa) // it has no error
-		all = append(all, hpa)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list autoscalers: %w", err)
-	}
-	return all, nil
-}
-
-// ListPods implements Reader. The pods have the fields that trimHeldPod keeps.
-func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) (all []corev1.Pod, err error) {
-	if selector == "" {
-		return nil, nil
-	}
-	err = visitListedObjects(ctx, selector, c.Client.CoreV1().Pods(namespace).List, func(pod *corev1.Pod) {
-		trimHeldPod(pod)
-		all = append(all, *pod)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	return all, nil
 }
 
 // CreateHold implements Writer.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -161,6 +160,6 @@ func (r *Reading) addSurgeReadingSample(at metav1.Time, windowSeconds *int64) {
 		r.Newest = at.Time
 	}
 	if windowSeconds != nil {
-		r.Window = max(r.Window, time.Duration(*windowSeconds)*time.Second)
+		r.Window = max(r.Window, hpa.ConvertWindow(*windowSeconds))
 	}
 }

@@ -3,6 +3,7 @@ package surge
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -258,6 +259,17 @@ func TestCauseIsPlain(t *testing.T) {
 		h := (&Lane{}).newSurgeHold(s.observed.Autoscaler, *r)
 		if err := h.Validate(); err != nil && !strings.Contains(err.Error(), "past") {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// TestWindowsOfAdapters: another adapter answers any window. The longest that counts overflows in no calculation.
+func TestWindowsOfAdapters(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[int64]time.Duration{math.MaxInt64: hpa.MaxWindow, 9_000_000_000: hpa.MaxWindow, math.MinInt64: 0, 13_000_000_000: hpa.MaxWindow, 10: 10 * time.Second} {
+		var r Reading
+		if r.addSurgeReadingSample(metav1.Time{}, &seconds); r.Window != want || (plainSamples-1)*r.Window < r.Window {
+			t.Errorf("%d seconds: %v; want %v", seconds, r.Window, want)
 		}
 	}
 }
