@@ -230,7 +230,8 @@ func TestDecreasesOfRestarts(t *testing.T) {
 	for began, want := range map[time.Time]metric.Reason{
 		{}:                          metric.ReasonDecreasing,
 		now.Add(-time.Hour):         metric.ReasonDecreasing,
-		now.Add(-5 * interval / 2):  metric.ReasonWarmingUp,
+		now.Add(-3 * interval / 2):  metric.ReasonWarmingUp,
+		now.Add(-5 * interval / 2):  "", // the newest decrease
 		now.Add(-11 * interval / 2): metric.ReasonDecreasing,
 	} {
 		values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Began: began}, now)

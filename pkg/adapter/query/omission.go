@@ -61,8 +61,9 @@ func (ev *evaluation) omitPodsWithWrongCounters() {
 		if p.newest == 0 {
 			continue
 		}
+		decreases := ev.countUnexcusedDecreases(p)
 		switch {
-		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
+		case p.unexplained >= minUnexplained, decreases >= minDecreases && float64(decreases) >= minDecreasesPerSample*float64(p.samples):
 			reason, detail := ev.explainDecreases(p)
 			ev.omitScannedPod(p, reason, detail)
 		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
@@ -72,6 +73,15 @@ func (ev *evaluation) omitPodsWithWrongCounters() {
 			ev.omitScannedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		}
 	}
+}
+
+// countUnexcusedDecreases returns how often the counter of a pod decreased that did so most often, without the newest decrease if a container started
+// then.
+func (ev *evaluation) countUnexcusedDecreases(p *evaluatedPod) int {
+	if began := ev.Began.UnixMilli(); p.decreased.from < began && began <= p.decreased.to {
+		return p.decreases - 1
+	}
+	return p.decreases
 }
 
 // explainDecreases returns the reason why a pod's counters decreased so often that its rate is unknown. A container that started since their

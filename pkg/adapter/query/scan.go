@@ -85,6 +85,8 @@ type evaluatedPod struct {
 	// samples and decreases belong to the counter with the most decreases, decreasesSince is its first sample.
 	samples, decreases int
 	decreasesSince     int64
+	// decreased is the increment of the newest decrease of that counter.
+	decreased timeSpan
 	// boundedBuckets counts the series of a histogram with a bound, of the selector that was looked at last.
 	boundedBuckets int
 	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateCounterProcesses.
@@ -223,7 +225,7 @@ func (s *evaluationScanner) addScannedSeries(selector int, l labels.Labels, time
 			track = findCurrentTrack(sel, times, values, s.interval)
 		}
 	}
-	decreases := track.decreases
+	decreases, decreased := track.decreases, track.decreased
 	if sel.isCounter && decreases > 0 {
 		unexplained, since := 0, 0
 		if times, values, unexplained, since = s.separateProcessesOfQueriedPod(p, l, times, values); unexplained > 0 {
@@ -241,7 +243,7 @@ func (s *evaluationScanner) addScannedSeries(selector int, l labels.Labels, time
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], evaluatedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.noteCounterDecreases(times, decreases)
+		p.noteCounterDecreases(times, decreases, decreased)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
 		s.hasWoken = s.hasWoken || track.fromZero && times[track.lastZeroOfTrack(values)] > s.since+s.interval
 		if track.start > 0 {
@@ -343,9 +345,9 @@ func (s *evaluationScan) forEachScannedObject(each func(object metric.Object, sc
 }
 
 // noteCounterDecreases keeps the decreases of the counter that decreased most often.
-func (p *evaluatedPod) noteCounterDecreases(times []int64, decreases int) {
+func (p *evaluatedPod) noteCounterDecreases(times []int64, decreases int, newest timeSpan) {
 	if decreases > p.decreases {
-		p.samples, p.decreases, p.decreasesSince = len(times), decreases, times[0]
+		p.samples, p.decreases, p.decreasesSince, p.decreased = len(times), decreases, times[0], newest
 	}
 }
 

@@ -22,6 +22,8 @@ type currentCounterTrack struct {
 	afterMarker bool  // a staleness marker is before it
 	fromZero    bool  // a counter that is known to have begun at zero
 	decreases   int   // of a counter, over all tracks, without zeros between pages
+	// decreased is the increment of the newest of them.
+	decreased timeSpan
 	// hasIncrement is set if the track, or a track before that it continues, has two samples.
 	hasIncrement bool
 }
@@ -42,6 +44,7 @@ func findCurrentTrack(sel exprSelector, times []int64, values []float64, interva
 		case sel.isCounter && i > 0 && v < values[i-1]:
 			if !isZeroBetweenPages(times, values, i, interval) {
 				t.decreases++
+				t.decreased = timeSpan{times[i-1], times[i]}
 			}
 			if isPauseBetweenSamples(times[i]-times[i-1], interval) {
 				t.start, t.first, restarted = i, i, true
