@@ -22,6 +22,9 @@ func GetMetricList(ctx context.Context, client rest.Interface, api schema.GroupV
 	if err != nil {
 		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
 	}
+	if err := CheckValueExponents(data); err != nil {
+		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
+	}
 	if err := json.Unmarshal(data, list); err != nil {
 		return fmt.Errorf("read metric %s: not a list of values: %w", path[len(path)-1], err)
 	}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
 // The metrics APIs and their versions.
@@ -233,6 +234,14 @@ func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o
 	return scale.Status.Selector, nil
 }
 
+// unmarshalValues decodes a list of values, unless one of them would take the memory of the plugin.
+func unmarshalValues(data []byte, list any) error {
+	if err := kube.CheckValueExponents(data); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, list)
+}
+
 // parseCustomValues reads a MetricValueList of v1beta2.
 func parseCustomValues(data []byte) ([]Value, error) {
 	var list struct {
@@ -243,7 +252,7 @@ func parseCustomValues(data []byte) ([]Value, error) {
 			Value           resource.Quantity      `json:"value"`
 		} `json:"items"`
 	}
-	if err := json.Unmarshal(data, &list); err != nil {
+	if err := unmarshalValues(data, &list); err != nil {
 		return nil, fmt.Errorf("parse the answer of %s: %w", CustomGroup, err)
 	}
 	if len(list.Items) == 0 {
@@ -269,7 +278,7 @@ func parseExternalValues(data []byte) ([]Value, error) {
 			Value         resource.Quantity `json:"value"`
 		} `json:"items"`
 	}
-	if err := json.Unmarshal(data, &list); err != nil {
+	if err := unmarshalValues(data, &list); err != nil {
 		return nil, fmt.Errorf("parse the answer of %s: %w", ExternalGroup, err)
 	}
 	if len(list.Items) == 0 {

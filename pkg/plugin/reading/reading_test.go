@@ -287,3 +287,15 @@ func TestWindowsOfServers(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeValues: a value of a few bytes that takes the memory of all its digits is an error.
+func TestHugeValues(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"items":[{"value":"1e-100000"}]}`)
+	if values, err := parseCustomValues(body); err == nil {
+		t.Errorf("custom: %v", values)
+	}
+	if values, err := parseExternalValues(body); err == nil {
+		t.Errorf("external: %v", values)
+	}
+}

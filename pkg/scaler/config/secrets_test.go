@@ -24,6 +24,8 @@ func TestMisplacedSecretsAreHidden(t *testing.T) {
 		"a broker that is no list":    {"events:\n  kafka: {brokers: 'u:hunter2@k:9092', topic: s}\n", "must be a list, not credentials"},
 		"an address with a user":      {"events:\n  http: {address: 'u:hunter2@:8443', secretFiles: [/a]}\n", "must be HOST:PORT or :PORT, not credentials"},
 		"a URL behind a file's key":   {"events:\n  http: {address: ':8443', secretFiles: [/a], certFile: '" + url + "'}\n", "must be an absolute path, not a URL"},
+		"a key as its file":           {"events:\n  http: {address: ':8443', secretFiles: [/a], certFile: /c, keyFile: \"-----BEGIN PRIVATE KEY-----\\nhunter2\"}\n", "keyFile: must be an absolute path, not a value that is not shown"},
+		"a key as a client's file":    {"events:\n  kafka: {brokers: [k:9092], topic: s, tls: {certFile: /c, keyFile: hunter2}}\n", "keyFile: must be an absolute path, not a value that is not shown"},
 		"no space after a colon":      {"events:\n  kafka: {brokers: [k:9092], topic: s, password:hunter2}\n", "events.kafka.password: write a space after the colon"},
 		"no space, several notifiers": {"notify:\n  oncall: {slack: {urlFile: /a}}\n  chat: {slack: {url:" + url + "}}\n", "notify.chat.slack.url: write a space after the colon"},
 	} {

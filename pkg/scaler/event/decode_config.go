@@ -111,7 +111,7 @@ func (d *sourceRuleDecoder) eventTextListFromYAML(path string, n *yaml.Node) []s
 func (d *sourceRuleDecoder) kafkaTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
 	var t KafkaTLS
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceFileFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
+		"caFile": d.eventSourceFileFromYAML(&t.CAFile), "certFile": d.eventSourceFileFromYAML(&t.CertFile), "keyFile": d.eventSourceKeyFromYAML(&t.KeyFile), "serverName": d.Text(&t.ServerName),
 	})
 	d.validateKafkaCertPair(path, t.CertFile, t.KeyFile)
 	return &t
@@ -147,7 +147,7 @@ func (d *sourceRuleDecoder) httpSourceFromYAML(path string, n *yaml.Node) *HTTPC
 				}
 			})
 		},
-		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
+		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceKeyFromYAML(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || port != "0" && strict.ParsePort(port) == 0) {
@@ -162,6 +162,13 @@ func (d *sourceRuleDecoder) eventSourceFileFromYAML(to *string) strict.FieldDeco
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
 		d.validateEventSourcePath(path, *to)
+	}
+}
+
+// eventSourceKeyFromYAML is eventSourceFileFromYAML for a private key, which may stand there itself.
+func (d *sourceRuleDecoder) eventSourceKeyFromYAML(to *string) strict.FieldDecoder {
+	return func(path string, n *yaml.Node) {
+		d.HideValues(n, func() { d.eventSourceFileFromYAML(to)(path, n) })
 	}
 }
 

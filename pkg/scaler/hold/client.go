@@ -75,8 +75,17 @@ func IsSchemaError(err error) bool {
 // holdListPage is the number of Holds in a page of a list.
 const holdListPage = "100"
 
-// ListHolds lists the Holds of a namespace with a label selector, in pages; an empty namespace means all namespaces.
+// ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
 func (c *Client) ListHolds(ctx context.Context, namespace, selector string) (all []Object, err error) {
+	err = c.EachHoldPage(ctx, namespace, selector, func(page []Object) { all = append(all, page...) })
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// EachHoldPage calls use with each page of the Holds of ListHolds, and holds one page at a time.
+func (c *Client) EachHoldPage(ctx context.Context, namespace, selector string, use func([]Object)) error {
 	for token := ""; ; {
 		page := &ObjectList{}
 		r := c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Resource).Param("labelSelector", selector).Param("limit", holdListPage)
@@ -84,11 +93,11 @@ func (c *Client) ListHolds(ctx context.Context, namespace, selector string) (all
 			r = r.Param("continue", token)
 		}
 		if err := r.Do(ctx).Into(page); err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, page.Items...)
+		use(page.Items)
 		if token = page.Continue; token == "" {
-			return all, nil
+			return nil
 		}
 	}
 }

@@ -228,14 +228,17 @@ func (c *CachedCluster) ListAllHolds() (all []hold.Object) {
 }
 
 // ListNamespacesWithLabel lists the namespaces with holds that a label selector matches, from the API server.
-func (c *CachedCluster) ListNamespacesWithLabel(ctx context.Context, selector string) (all []string, err error) {
-	holds, err := c.live.Holds.ListHolds(ctx, "", selector)
-	for i := range holds {
-		if !slices.Contains(all, holds[i].Namespace) {
-			all = append(all, holds[i].Namespace)
+func (c *CachedCluster) ListNamespacesWithLabel(ctx context.Context, selector string) ([]string, error) {
+	seen := map[string]bool{}
+	err := c.live.Holds.EachHoldPage(ctx, "", selector, func(page []hold.Object) {
+		for i := range page {
+			seen[page[i].Namespace] = true
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	return slices.Sorted(maps.Keys(seen)), nil
 }
 
 // ListHolds implements Reader.
