@@ -44,11 +44,11 @@ func TestListPages(t *testing.T) {
 		pods pagedPods
 		want []int64
 	}{
-		"none":         {pagedPods{}, []int64{100}},
-		"one page":     {pagedPods{count: 100, bytes: 10}, []int64{100}},
-		"small pods":   {pagedPods{count: 1500, bytes: 10}, []int64{100, 200, 400, 500, 500}},
-		"large pods":   {pagedPods{count: 150, bytes: 250_000}, []int64{100, 16, 16, 16, 16}},
-		"immense pods": {pagedPods{count: 101, bytes: 5_000_000}, []int64{100, 1}},
+		"none":         {pagedPods{}, []int64{20}},
+		"one page":     {pagedPods{count: 20, bytes: 10}, []int64{20}},
+		"small pods":   {pagedPods{count: 1500, bytes: 10}, []int64{20, 40, 80, 160, 320, 500, 500}},
+		"large pods":   {pagedPods{count: 60, bytes: 250_000}, []int64{20, 16, 16, 16}},
+		"immense pods": {pagedPods{count: 21, bytes: 5_000_000}, []int64{20, 1}},
 	} {
 		seen := 0
 		err := EachListPage(t.Context(), metav1.ListOptions{}, test.pods.list, func(page *corev1.PodList) error {

@@ -17,6 +17,9 @@ import (
 // maxLiveListBytes bounds the objects of a list without the parts that nobody reads: 16,000 usual pods. The scaler's container has 128 MiB.
 const maxLiveListBytes = 16 << 20
 
+// livePageSize is the number of objects in a page of them, whatever the pages before had: objects of a namespace may all have 1.5 MiB.
+const livePageSize = 20
+
 // errLargeList is the error of a list above maxLiveListBytes.
 var errLargeList = fmt.Errorf("more than %d MiB are too many to list", maxLiveListBytes>>20)
 
@@ -34,7 +37,7 @@ func (b *listBudget) takeListBytes(object interface{ Size() int }) error {
 // ListAutoscalers implements Reader.
 func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
 	budget, list := listBudget(maxLiveListBytes), c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List
-	err = kube.EachListPage(ctx, metav1.ListOptions{}, list, func(page *autoscalingv2.HorizontalPodAutoscalerList) error {
+	err = kube.EachListPage(ctx, metav1.ListOptions{Limit: livePageSize}, list, func(page *autoscalingv2.HorizontalPodAutoscalerList) error {
 		for i := range page.Items {
 			hpa := &page.Items[i]
 			_, _ = stripHeldAutoscaler(hpa) // which has no errors
@@ -61,7 +64,7 @@ func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) 
 		parsed = labels.Everything() // the API server rejects the selector
 	}
 	budget, list := listBudget(maxLiveListBytes), c.Client.CoreV1().Pods(namespace).List
-	err = kube.EachListPage(ctx, metav1.ListOptions{LabelSelector: selector}, list, func(page *corev1.PodList) error {
+	err = kube.EachListPage(ctx, metav1.ListOptions{LabelSelector: selector, Limit: livePageSize}, list, func(page *corev1.PodList) error {
 		for i := range page.Items {
 			pod := &page.Items[i]
 			_, _ = stripHeldPod(pod) // which has no errors
