@@ -292,7 +292,7 @@ func TestExitCodes(t *testing.T) {
 		"a template that is broken":     {[]string{"top", "-o", "jsonpath={.items"}, exitUsage, "the template of -o jsonpath={.items: unclosed action"},
 		"try without a file":            {[]string{"try"}, exitUsage, "give the file of the rule: -f FILE"},
 		"try of pods and an HPA":        {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
-		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
+		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120/s "},
 		"try for an autoscaler":         {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
 		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "spec.behaviour"`},
 		"replay with wrong limits":      {[]string{"replay", "hpa/web", "-f", file("limits.yaml", hpa+"1}"), "-n", "shop"}, exitBroken, "hpa/web: minReplicas is 2 and maxReplicas 1; set maxReplicas"},
@@ -314,7 +314,7 @@ func TestExitCodes(t *testing.T) {
 		"names in all namespaces":       {[]string{"top", "-A", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
 		"a versioned object":            {[]string{"top", "-n", "shop", "-o", "json"}, exitFine, `"apiVersion": "kubectl.tachometer.dev/v1alpha1"`},
 		"an object in YAML":             {[]string{"doctor", "-n", "shop", "-o", "yaml"}, exitFine, "kind: DoctorReport"},
-		"a table without its header":    {[]string{"top", "-n", "shop", "--no-headers"}, exitFine, "web   request_per_second: 61500m/50   2   3   1 "},
+		"a table without its header":    {[]string{"top", "-n", "shop", "--no-headers"}, exitFine, "web   request_per_second: 61.5/50   2   3   1 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -426,7 +426,7 @@ func TestTop(t *testing.T) {
 	lines := strings.Split(out, "\n")
 	fields := strings.Fields(lines[1])
 	fields[6] = "AGE"
-	want := []string{"web", "request_per_second:", "61500m/50", "2", "3", "1", "AGE", "rising", "deployment/web", "2", "10"}
+	want := []string{"web", "request_per_second:", "61.5/50", "2", "3", "1", "AGE", "rising", "deployment/web", "2", "10"}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -127,7 +127,7 @@ func (t task) scrapeAsAdapter(ctx context.Context) error {
 			URL: "http://" + benchTargetAddress(i, t.port) + "/metrics", Families: []string{family},
 		}
 	}
-	scraper.SetTargets(targets)
+	scraper.SetTargets(targets) //nolint:contextcheck // a panic over an object is logged without a context
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return scraper.Run(ctx) })
 	group.Go(func() error {

@@ -78,7 +78,7 @@ var newcomersFaults = []newcomersFault{
 	},
 	{
 		name: "no-workload", spoil: func(o *newcomersObjects) { o.hpa.Spec.ScaleTargetRef.Name = "wep" },
-		first: "First broken: target", says: "Deployment wep does not exist", fix: "get deployments", explain: `deployments.apps "wep" not found`,
+		first: "First broken: target", says: "Deployment wep does not exist; nearest: web", fix: `"name":"web"`, explain: `deployments.apps "wep" not found`,
 	},
 	{
 		name: "rival", spoil: func(o *newcomersObjects) {

@@ -79,6 +79,9 @@ func (r *release) writeSBOM(name, program, binary string, licenses []moduleLicen
 		if m.Replace != nil {
 			m = m.Replace
 		}
+		if strings.HasPrefix(m.Path, "./") { // of this repository
+			continue
+		}
 		id := common.ElementID(fmt.Sprintf("module-%d", i))
 		document.Packages = append(document.Packages, newSPDXPackage(id, m.Path, m.Version, ids[m.Path], "pkg:golang/"+m.Path+"@"+m.Version))
 		document.Relationships = append(document.Relationships, newSPDXRelationship("program", "DEPENDS_ON", id))

@@ -56,7 +56,8 @@ type listedModule struct {
 
 // listLicenses returns the licences of the modules in a program, by path, that of Go first.
 func (r *release) listLicenses(ctx context.Context, program string, s system) ([]moduleLicense, error) {
-	list := r.newReleaseCommand(ctx, "go", "list", "-deps", "-json=Dir,Standard,Module", "./cmd/"+program)
+	args := append([]string{"list", "-deps", "-json=Dir,Standard,Module"}, r.programFlags[program]...)
+	list := r.newReleaseCommand(ctx, "go", append(args, "./cmd/"+program)...)
 	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
 	out, err := list.Output()
 	if err != nil {
@@ -102,6 +103,9 @@ func addPackageLicense(modules map[string]*moduleLicense, p listedPackage) error
 	}
 	if m.Replace != nil {
 		m = m.Replace
+	}
+	if m.Version == "" { // a folder of this repository
+		return nil
 	}
 	texts, err := findNearestLicense(m, p.Dir)
 	if err != nil {

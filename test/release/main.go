@@ -37,7 +37,8 @@ type release struct {
 	commit  time.Time
 	systems []system
 
-	licenses map[string][]moduleLicense // by program, of all systems
+	programFlags map[string][]string        // of go build and go list, by program
+	licenses     map[string][]moduleLicense // by program, of all systems
 }
 
 func main() {
@@ -138,32 +139,58 @@ func (r *release) buildReleaseBinaries(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }() // a temporary folder
-	const flags = "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped="
+	if err := r.writeAdapterModfile(ctx, work); err != nil {
+		return err
+	}
 	for _, program := range r.existingReleasePrograms() {
 		for _, s := range r.systems {
-			binary := filepath.Join(work, program)
-			build := r.newReleaseCommand(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags+r.version, "-o", binary, "./cmd/"+program)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
-			if err := build.Run(); err != nil {
-				return fmt.Errorf("build %s for %s/%s: %w", program, s.os, s.arch, err)
-			}
-			text, err := os.ReadFile(binary)
-			if err != nil {
-				return err
-			}
-			modules, err := r.listLicenses(ctx, program, s)
-			if err != nil {
-				return err
-			}
-			r.licenses[program] = append(r.licenses[program], modules...)
-			name := fmt.Sprintf("%s_%s_%s_%s", program, r.version, s.os, s.arch)
-			files := []packed{{"LICENSE", license, 0o644}, {"THIRD_PARTY_LICENSES", joinLicenseTexts(modules), 0o644}, {program, text, 0o755}}
-			err = errors.Join(r.packReleaseArchive(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary, modules))
-			if err != nil {
-				return err
+			if err := r.buildReleaseBinary(ctx, program, s, filepath.Join(work, program), license); err != nil {
+				return fmt.Errorf("%s for %s/%s: %w", program, s.os, s.arch, err)
 			}
 		}
 	}
+	return nil
+}
+
+func (r *release) buildReleaseBinary(ctx context.Context, program string, s system, binary string, license []byte) error {
+	const flags = "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped="
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", flags + r.version, "-o", binary}, r.programFlags[program]...)
+	build := r.newReleaseCommand(ctx, "go", append(args, "./cmd/"+program)...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	text, err := os.ReadFile(binary)
+	if err != nil {
+		return err
+	}
+	modules, err := r.listLicenses(ctx, program, s)
+	if err != nil {
+		return err
+	}
+	r.licenses[program] = append(r.licenses[program], modules...)
+	name := fmt.Sprintf("%s_%s_%s_%s", program, r.version, s.os, s.arch)
+	files := []packed{{"LICENSE", license, 0o644}, {"THIRD_PARTY_LICENSES", joinLicenseTexts(modules), 0o644}, {program, text, 0o755}}
+	return errors.Join(r.packReleaseArchive(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary, modules))
+}
+
+// writeAdapterModfile writes a copy of go.mod in which pkg/adapter/conntrack replaces a module, as the Dockerfile does, and has the adapter built by it.
+func (r *release) writeAdapterModfile(ctx context.Context, folder string) error {
+	modfile := filepath.Join(folder, "adapter.mod")
+	for from, to := range map[string]string{"go.mod": modfile, "go.sum": filepath.Join(folder, "adapter.sum")} {
+		text, err := os.ReadFile(filepath.Join(r.root, from))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return err
+		}
+	}
+	edit := r.newReleaseCommand(ctx, "go", "mod", "edit", "-replace=github.com/mwitkow/go-conntrack=./pkg/adapter/conntrack", modfile)
+	if err := edit.Run(); err != nil {
+		return fmt.Errorf("go mod edit: %w", err)
+	}
+	r.programFlags = map[string][]string{"tachometer-adapter": {"-modfile=" + modfile, "-tags=grpcnotrace"}}
 	return nil
 }
 

@@ -3,7 +3,7 @@
 // github.com/prometheus/common/config imports that module, which imports golang.org/x/net/trace. The init function there executes templates of
 // html/template, so the linker keeps every method of every type: 20 MB. The adapter builds its own transports and never dials through it.
 //
-// A replace directive in go.mod would forbid go install MODULE/cmd/…@VERSION; therefore only the Dockerfile replaces the module.
+// A replace directive in go.mod would forbid go install MODULE/cmd/…@VERSION; therefore only the Dockerfile and test/release replace the module.
 package conntrack
 
 import (

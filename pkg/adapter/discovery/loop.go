@@ -137,7 +137,7 @@ func (c *targetPlanLoop) computeTargets(ctx context.Context, now time.Time) {
 
 func (c *targetPlanLoop) rebuildDemandPlan(ctx context.Context, now time.Time) {
 	hpas := c.hpas.listStoredAutoscalers()
-	c.plan = c.newDemandPlanner().planDemands(hpas, c.readers.listReaderDemands())
+	c.plan = c.newDemandPlanner().planDemands(hpas, c.readers.listReaderDemands()) //nolint:contextcheck // a panic over an object is logged without a context
 	c.readers.forgetStandingDemands(c.plan.standing)
 	for _, t := range c.listRuleTargets() {
 		if key, isService := t.ruleTargetService(); isService {

@@ -95,7 +95,7 @@ type API struct {
 
 // New returns an API.
 func New(deps Deps) *API {
-	return &API{deps, newReviewLimits(), newExposedPages(), newPanicGuard(deps.Registerer)}
+	return &API{deps, newReviewLimits(), newExposedPages(), newPageGuard(deps.Registerer)}
 }
 
 // Group returns the API group, for a generic API server to install.

@@ -1,4 +1,4 @@
-// Self-metrics of the explain API.
+// The self-metrics of the API group.
 
 package explain
 
@@ -9,11 +9,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
-// newPanicGuard returns a guard that counts in a self-metric.
-func newPanicGuard(r prometheus.Registerer) *panics.Guard {
-	counter := promauto.With(r).NewCounter(prometheus.CounterOpts{
+// newPageGuard returns a guard that counts panics over pages; r may be nil.
+func newPageGuard(r prometheus.Registerer) *panics.Guard {
+	return panics.NewGuard("read of a page", promauto.With(r).NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_apiserver_page_panics_total",
 		Help: "Reads of a page for the explain API that ended in a panic: a bug in the adapter.",
-	})
-	return panics.NewGuard("read of a page", counter)
+	}))
 }

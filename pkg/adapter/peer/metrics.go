@@ -1,4 +1,4 @@
-// Self-metrics of the reads of other replicas.
+// The self-metrics of reads of other replicas.
 
 package peer
 
@@ -9,11 +9,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
-// newPanicGuard returns a guard that counts in a self-metric.
-func newPanicGuard(r prometheus.Registerer) *panics.Guard {
-	counter := promauto.With(r).NewCounter(prometheus.CounterOpts{
+// newReadGuard returns a guard that counts panics over other replicas' answers; r may be nil.
+func newReadGuard(r prometheus.Registerer) *panics.Guard {
+	return panics.NewGuard("read of another replica", promauto.With(r).NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_apiserver_peer_panics_total",
 		Help: "Reads of another replica's records that ended in a panic: a bug in the adapter.",
-	})
-	return panics.NewGuard("read of another replica", counter)
+	}))
 }

@@ -89,7 +89,7 @@ type Reader struct {
 // New returns a Reader. It sends no request.
 func New(opts Options) *Reader {
 	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
-	return &Reader{opts: opts, panics: newPanicGuard(opts.Registerer)}
+	return &Reader{opts: opts, panics: newReadGuard(opts.Registerer)}
 }
 
 // endpoint is the address of another replica.

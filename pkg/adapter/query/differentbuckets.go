@@ -136,6 +136,36 @@ func (ev *evaluation) rejectDifferentBuckets() error {
 	return nil
 }
 
+// unboundedHistogram is the detail of a pod whose histograms have only the last bucket.
+const unboundedHistogram = `its only bucket is le="+Inf", as in the text of a native histogram: give the histogram classic buckets too`
+
+// omitUnboundedHistograms omits pods whose histograms have no bucket but the last: their quantile lies anywhere. Client libraries write native
+// histograms so in the text format.
+func (ev *evaluation) omitUnboundedHistograms() {
+	for i, series := range ev.scan.seriesBySelector {
+		if ev.selectors[i].readsBuckets {
+			ev.omitUnboundedHistogramsOf(series)
+		}
+	}
+}
+
+func (ev *evaluation) omitUnboundedHistogramsOf(series []evaluatedSeries) {
+	for i := range series {
+		series[i].pod.boundedBuckets = 0
+	}
+	for i := range series {
+		if s := &series[i]; s.labels.Get(labels.BucketLabel) != lastBucketBound {
+			s.pod.boundedBuckets++
+		}
+	}
+	for i := range series {
+		if p := series[i].pod; p.boundedBuckets == 0 && p.newest > 0 {
+			ev.omitScannedPod(p, metric.ReasonOutOfRange, unboundedHistogram)
+			p.boundedBuckets = 1 // once
+		}
+	}
+}
+
 // findUnequalBuckets returns the groups with bounds that not all of their histograms have.
 func findUnequalBuckets(g *bucketGrouping, series []evaluatedSeries) (unequal []uint64) {
 	bounds := bucketBounds{byText: map[string]int{}, byValue: map[float64]int{}}

@@ -120,3 +120,32 @@ func TestDifferentBucketsInAPod(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// TestUnboundedHistogram: a native histogram has only the last bucket in the text format, so that its quantile is unknown.
+func TestUnboundedHistogram(t *testing.T) {
+	t.Parallel()
+	bounded, unbounded := []string{"0.5", "1.0", "+Inf"}, []string{"+Inf"}
+	pods := []bucketedPod{{"shop", [][]string{bounded}}, {"shop", [][]string{unbounded, unbounded}}, {"shop", [][]string{unbounded, bounded}}}
+	for _, query := range []string{
+		"query: max by (namespace, pod) (histogram_quantile(0.9, rate(x_bucket[$window])))",
+		"query: histogram_quantile(0.9, sum by (namespace, pod, le) (rate(x_bucket{route='0'}[$window])))",
+	} {
+		r := compileRule(t, interval, query, "window: 30s", "onMissing: zero")
+		values, err := New(newBucketStore(t, pods), unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, v := range values {
+			got[v.Object.Name] = strings.TrimSpace(string(v.Reason) + " " + v.Detail)
+		}
+		if want := "out_of_range " + unboundedHistogram; got["web-0"] != "" || got["web-1"] != want {
+			t.Errorf("%s: %q, want web-1 %q", query, got, want)
+		}
+	}
+	r := compileRule(t, interval, "external: true", "query: histogram_quantile(0.9, sum by (le) (rate(x_bucket[$window])))", "window: 30s")
+	values, err := New(newBucketStore(t, pods[1:2]), unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+	if err == nil || !strings.Contains(err.Error(), `its only bucket is le="+Inf"`) {
+		t.Errorf("external: %v, %v", values, err)
+	}
+}

@@ -86,6 +86,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = nil
 	}
 	ev.omitPodsWithWrongCounters()
+	ev.omitUnboundedHistograms()
 	if err := ev.planQueryGroups(&s, auto, moved); err != nil {
 		return err
 	}

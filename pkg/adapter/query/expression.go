@@ -44,6 +44,8 @@ type exprSelector struct {
 	ranged bool
 	// quantile is the quantile that the expression reads from the buckets of this selector; 0 for none.
 	quantile float64
+	// readsBuckets is set if a function of classic histograms reads its series.
+	readsBuckets bool
 	// buckets is the grouping of an aggregation over the buckets of this selector, below a quantile; nil for none.
 	buckets *bucketGrouping
 	// isCounter is set if a function of counters reads its series.
@@ -95,7 +97,6 @@ const lastBucketBound = "+Inf"
 
 func newEvaluatedSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
 	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: findEvaluatedLabelValue(v, model.MetricNameLabel)}
-	readsBuckets := false
 	for i, node := range path {
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
@@ -106,15 +107,15 @@ func newEvaluatedSelector(v *parser.VectorSelector, path []parser.Node) exprSele
 				s.isCounter = true
 			case "histogram_quantile":
 				s.quantile, _ = evaluateFastPathNumber(n.Args[0])
-				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
+				s.readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
 			case "histogram_fraction":
-				readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
+				s.readsBuckets, s.buckets = true, findBucketGrouping(path[i+1:])
 			}
 		}
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
 	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
-	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || readsBuckets) && findEvaluatedLabelValue(v, labels.BucketLabel) == "" {
+	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || s.readsBuckets) && findEvaluatedLabelValue(v, labels.BucketLabel) == "" {
 		s.countPromQLBuckets(v)
 	}
 	return s

@@ -85,6 +85,8 @@ type evaluatedPod struct {
 	// samples and decreases belong to the counter with the most decreases, decreasesSince is its first sample.
 	samples, decreases int
 	decreasesSince     int64
+	// boundedBuckets counts the series of a histogram with a bound, of the selector that was looked at last.
+	boundedBuckets int
 	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateCounterProcesses.
 	unexplained, unexplainedSince int
 	// steadyRates has the results of steadyQueriedRate by metric name, where they were needed.

@@ -228,7 +228,11 @@ func (d *responseDecoder) skipResponseJSON() []byte {
 		d.decodeResponseArray(func() { d.skipResponseJSON() })
 		return nil
 	case '"':
-		return d.readQuotedResponseJSON()
+		raw := d.readQuotedResponseJSON()
+		if d.failure == nil && !json.Valid(raw) {
+			d.failResponseDecoding("a bad string")
+		}
+		return raw
 	}
 	from := d.offset
 	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {

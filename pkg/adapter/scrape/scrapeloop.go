@@ -169,7 +169,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchTargetPage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil || !j.ready { // else the pod may serve requests that no page shows: see endFailedScrapeSeries
-		m.endLoopPredecessor(j.loop, m.clock.clockTimeAt(o.start).UnixMilli()-1)
+		m.endLoopPredecessor(j.loop, m.clock.clockTimeAt(o.start).UnixMilli()-1) //nolint:contextcheck // a panic over an object is logged without a context
 	}
 	if o.err == nil {
 		o.families = r.Families
@@ -182,7 +182,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 
 // finishScrape records and logs a scrape's outcome, and schedules the loop's next scrape or ends the loop.
 func (m *Manager) finishScrape(ctx context.Context, j *scrapeJob, o scrapeOutcome) {
-	before, after, last := m.recordScrapeOutcome(j, o)
+	before, after, last := m.recordScrapeOutcome(j, o) //nolint:contextcheck // a panic over an object is logged without a context
 	if o.cancelled || last {
 		return
 	}

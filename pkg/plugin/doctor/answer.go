@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -39,6 +40,8 @@ var (
 	errNoTarget = errors.New("its pods are unknown")
 	// nearestMetric is how the adapter names the metric that was probably meant.
 	nearestMetric = regexp.MustCompile(`; nearest: (\S+)$`)
+	// absentObject matches the adapter's words about an object that does not exist.
+	absentObject = regexp.MustCompile(`: the object does not exist|^pod \S+ does not exist`)
 )
 
 // checkMetricAnswer judges the answer to the i-th metric.
@@ -142,6 +145,8 @@ func (v *autoscalerDiagnosis) checkAnswerValues(words string, i int) {
 	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
 	switch {
+	case age > oldValue && isUsageMetric(spec):
+		v.addVisitCheck("metric", StatusWarning, text+": metrics-server measures no more, or this clock is wrong", "kubectl get apiservice "+usageAPIService)
 	case age > oldValue:
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
 	case age < -reading.ClockSkew:
@@ -152,6 +157,8 @@ func (v *autoscalerDiagnosis) checkAnswerValues(words string, i int) {
 			fix = v.formatRawReadCommand(a.Path)
 		}
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods without a value", text, len(v.pods)-len(a.Values), len(v.pods)), fix)
+	case v.isTargetOfThousandths(i):
+		v.addThousandthsCheck(i)
 	default:
 		v.addVisitCheck("metric", StatusOK, text, "")
 	}
@@ -181,7 +188,7 @@ func (v *autoscalerDiagnosis) judgeAnswerError(i int) (status Status, fix string
 	case causeWarmingUp:
 		return StatusWarning, v.formatPluginCommand("doctor", "hpa/"+v.hpa.Name)
 	case causeScrapeFailed, causeNotScraped:
-		if fix := v.formatScrapeCommand(); fix != "" {
+		if fix := cmp.Or(v.formatSchemeCommand(a.Err.Error()), v.formatScrapeCommand()); fix != "" {
 			return StatusFail, fix
 		}
 		return StatusFail, v.formatPageCommand(v.pods, a.Path)
@@ -198,6 +205,11 @@ func (v *autoscalerDiagnosis) judgeAnswerError(i int) (status Status, fix string
 	}
 	if o := v.hpa.Spec.Metrics[i].Object; o != nil && strings.HasSuffix(a.Err.Error(), "has no pods") && plaintext.IsShellWord(o.DescribedObject.Kind) {
 		return StatusFail, v.formatVisitReadCommand("describe %s %s", strings.ToLower(o.DescribedObject.Kind), o.DescribedObject.Name) // its selector
+	}
+	if o := v.hpa.Spec.Metrics[i].Object; o != nil && apierrors.IsNotFound(a.Err) && absentObject.MatchString(a.Err.Error()) {
+		if plural, err := v.Metrics.FindResource(o.DescribedObject); err == nil {
+			return StatusFail, v.formatVisitReadCommand("get %s", plural)
+		}
 	}
 	if apierrors.IsNotFound(a.Err) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatScaleTarget())
@@ -230,6 +242,19 @@ func mainStatusCause(err error) metav1.CauseType {
 	}
 	if strings.HasPrefix(status.ErrStatus.Message, "warming up") {
 		return causeWarmingUp
+	}
+	return ""
+}
+
+// formatSchemeCommand returns the command that annotates the scheme that the target speaks, by the adapter's words about a failed scrape; else nothing.
+func (v *autoscalerDiagnosis) formatSchemeCommand(failure string) string {
+	switch {
+	case v.workload == nil:
+		return ""
+	case strings.Contains(failure, "the target speaks TLS"):
+		return v.formatAnnotationCommand(podpage.AnnotationScheme, `"https"`)
+	case strings.Contains(failure, "the target speaks plain HTTP"):
+		return v.formatAnnotationCommand(podpage.AnnotationScheme, "null")
 	}
 	return ""
 }

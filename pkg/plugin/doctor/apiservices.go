@@ -179,23 +179,34 @@ func (d *doctor) addAvailabilityCheck(s *apiregistration.APIService, broken Stat
 	case condition.Reason == "ServiceNotFound" && !d.isAdapterAPIService(s):
 		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
 	default:
-		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeAPIPath(s, condition.Message)),
-			"kubectl describe apiservice "+s.Name)
+		path, fix := d.describeAPIPath(s, condition.Message)
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, path), fix)
 	}
 }
 
-// rejectedProxy matches the status of an aggregated server that does not accept kube-apiserver as a proxy.
-var rejectedProxy = regexp.MustCompile(`bad status from \S+: 40[13]`)
+var (
+	// rejectedProxy matches the status of an aggregated server that does not accept kube-apiserver as a proxy.
+	rejectedProxy = regexp.MustCompile(`bad status from \S+: 40[13]`)
+	// answeredStatus matches any other status of one: kube-apiserver reaches it.
+	answeredStatus = regexp.MustCompile(`bad status from \S+: \d`)
+)
 
-// describeAPIPath describes the rest of the way from kube-apiserver to a ready adapter; it is empty if another hop is broken.
-func (d *doctor) describeAPIPath(s *apiregistration.APIService, message string) string {
+// describeAPIPath describes the rest of the way from kube-apiserver to a ready adapter, with a command. The text is empty if another hop is broken.
+func (d *doctor) describeAPIPath(s *apiregistration.APIService, message string) (text, fix string) {
+	fix = "kubectl describe apiservice " + s.Name
 	switch {
-	case d.adapter.podPort == 0, !d.isAdapterAPIService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
-		return ""
+	case !d.isAdapterAPIService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
+		return "", fix
+	case strings.Contains(message, "x509: "):
+		return "; the caBundle does not verify the adapter's certificate", d.formatRestartCommand()
 	case rejectedProxy.MatchString(message):
-		return "; the adapter does not accept kube-apiserver's --proxy-client-cert-file: --requestheader-client-ca-file must hold the authority of that certificate"
+		return "; the adapter does not accept kube-apiserver's --proxy-client-cert-file: --requestheader-client-ca-file must hold the authority of that certificate", fix
+	case answeredStatus.MatchString(message):
+		return "; kube-apiserver reaches the adapter, which answers with an error", fmt.Sprintf("kubectl -n %s logs deployment/%s --tail=50", d.adapter.namespace, d.adapter.service)
+	case d.adapter.podPort == 0:
+		return "", fix
 	}
-	return fmt.Sprintf("; the adapter is ready: look at the network from kube-apiserver to port %d of its pods, such as a firewall, konnectivity or --enable-aggregator-routing", d.adapter.podPort)
+	return fmt.Sprintf("; the adapter is ready: look at the network from kube-apiserver to port %d of its pods, such as a firewall, konnectivity or --enable-aggregator-routing", d.adapter.podPort), fix
 }
 
 // isAdapterAvailable reports whether kube-apiserver reaches the adapter.

@@ -114,8 +114,19 @@ func (v *autoscalerDiagnosis) checkScaleTarget() {
 	case v.objects.IsUnread(resource):
 		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
 	default:
-		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitReadCommand("get %s", resource))
+		v.addAbsentTargetCheck(resource)
 	}
+}
+
+// addAbsentTargetCheck says that the scale target does not exist, and names the workload that was probably meant.
+func (v *autoscalerDiagnosis) addAbsentTargetCheck(resource string) {
+	ref := v.hpa.Spec.ScaleTargetRef
+	message, fix := fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitReadCommand("get %s", resource)
+	if near := v.findNearestTarget(); near != "" {
+		message += "; nearest: " + near
+		fix = v.formatVisitReadCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"name":%q}}}'`, v.hpa.Name, near)
+	}
+	v.addVisitCheck("target", StatusFail, message, fix)
 }
 
 // checkRivalAutoscalers checks that no other autoscaler has the same target: the two would undo each other's work.
@@ -241,8 +252,8 @@ func (v *autoscalerDiagnosis) checkBudgetDisruptions(b *policyv1.PodDisruptionBu
 		v.addVisitCheck("budget", StatusOK, fmt.Sprintf("pdb/%s permits %s", b.Name, output.Count(int(b.Status.DisruptionsAllowed), "disruption")), "")
 		return
 	}
-	v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s permits no disruption: %d of %d pods are healthy, %d are wanted",
-		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitReadCommand("describe pdb %s", b.Name))
+	v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s permits no disruption: %d of %s healthy, %d wanted",
+		b.Name, b.Status.CurrentHealthy, output.Count(int(b.Status.ExpectedPods), "pod"), b.Status.DesiredHealthy), v.formatVisitReadCommand("describe pdb %s", b.Name))
 }
 
 // checkKEDAOwner warns that KEDA overwrites manual changes of its autoscaler.

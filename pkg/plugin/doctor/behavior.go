@@ -5,11 +5,15 @@ package doctor
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
@@ -29,11 +33,39 @@ func (v *autoscalerDiagnosis) checkScalingBehavior() {
 		{"scaleDown", v.visitedScalingRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
 	} {
 		if d.isAsked && d.rules != nil && d.rules.SelectPolicy != nil && *d.rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
-			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %d pods and its metrics ask for %d, but %s is disabled (selectPolicy)", current, wish, d.name),
+			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %s and its metrics ask for %d, but %s is disabled (selectPolicy)", output.Count(int(current), "pod"), wish, d.name),
 				v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/selectPolicy"}]'`, v.hpa.Name, d.name))
 		}
 	}
+	v.checkScaleUpPolicies(wish, isKnown && wish > current && current < v.hpa.Spec.MaxReplicas)
 	v.checkScalingTolerance()
+}
+
+// slowPolicyPeriod is the period above which a policy that holds a scale-up back is worth a word: the default is 15 s.
+const slowPolicyPeriod = time.Minute
+
+// checkScaleUpPolicies warns where policies with long periods alone hold back the scale-up that the metrics ask for.
+func (v *autoscalerDiagnosis) checkScaleUpPolicies(wish int32, isAsked bool) {
+	rules := v.visitedScalingRules(true)
+	if !isAsked || rules == nil || len(rules.Policies) == 0 || !slices.ContainsFunc(v.hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Reason == "ScaleUpLimit"
+	}) {
+		return
+	}
+	var texts []string
+	for _, p := range rules.Policies {
+		period := time.Duration(p.PeriodSeconds) * time.Second
+		if period <= slowPolicyPeriod {
+			return
+		}
+		amount := output.Count(int(p.Value), "pod")
+		if p.Type == autoscalingv2.PercentScalingPolicy {
+			amount = fmt.Sprintf("%d%%", p.Value)
+		}
+		texts = append(texts, amount+" in "+output.Duration(period))
+	}
+	v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %s and its metrics ask for %d, but the scaleUp policies permit %s", output.Count(int(v.countTargetReplicas()), "pod"), wish,
+		strings.Join(texts, ", ")), v.formatVisitReadCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/scaleUp/policies"}]'`, v.hpa.Name))
 }
 
 // checkScalingTolerance warns of a tolerance that hides a change above the default tolerance.

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
@@ -36,7 +39,7 @@ func (d *doctor) checkAdapterCertificate(ctx context.Context) {
 			d.addDoctorCheck("certificate", subject, StatusUnread, err.Error(), "")
 			continue
 		}
-		status, message, fix := d.judgeAdapterCertificate(chain)
+		status, message, fix := d.judgeAdapterCertificate(ctx, chain)
 		d.addDoctorCheck("certificate", subject, status, message, fix)
 	}
 }
@@ -48,7 +51,7 @@ func isTargetPodRunning(pod *corev1.Pod) bool {
 }
 
 // judgeAdapterCertificate verifies a chain as kube-apiserver does, for each APIService of the adapter.
-func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
+func (d *doctor) judgeAdapterCertificate(ctx context.Context, chain []*x509.Certificate) (status Status, message, fix string) {
 	leaf := chain[0]
 	restart := d.formatRestartCommand()
 	if !d.Now().Before(leaf.NotAfter) {
@@ -66,7 +69,11 @@ func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Stat
 			return StatusWarning, s.Name + " has insecureSkipTLSVerify: kube-apiserver trusts any server",
 				"kubectl patch apiservice " + s.Name + ` --type=merge -p '{"spec":{"insecureSkipTLSVerify":null}}'`
 		}
-		if err := d.verifyServiceCertificate(chain, s); err != nil {
+		err := d.verifyServiceCertificate(chain, s)
+		if err != nil && d.lacksBundleRight(ctx, s.Name) {
+			return StatusFail, fmt.Sprintf("the caBundle of %s does not verify it: %v, and the adapter may not write it (patch apiservices)", s.Name, err), applyAdapterCommand
+		}
+		if err != nil {
 			return StatusFail, fmt.Sprintf("the caBundle of %s does not verify it: %v", s.Name, err), restart
 		}
 	}
@@ -75,6 +82,23 @@ func (d *doctor) judgeAdapterCertificate(chain []*x509.Certificate) (status Stat
 		return StatusWarning, "verified, but it expires at " + until, restart
 	}
 	return StatusOK, "verified by the caBundle, valid until " + until, ""
+}
+
+// lacksBundleRight reports whether the adapter makes its certificate itself, and may not write the caBundle of an APIService. It reports false without
+// the right to ask.
+func (d *doctor) lacksBundleRight(ctx context.Context, apiService string) bool {
+	spec := &d.adapter.pods[0].Spec
+	for i := range spec.Containers {
+		if slices.ContainsFunc(spec.Containers[i].Args, func(arg string) bool { return strings.HasPrefix(arg, "--tls-cert-file") }) {
+			return false
+		}
+	}
+	user := "system:serviceaccount:" + d.adapter.namespace + ":" + spec.ServiceAccountName
+	answer, err := d.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, Groups: listServiceAccountGroups(user),
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "patch", Group: apiregistration.GroupName, Resource: "apiservices", Name: apiService},
+	}}, metav1.CreateOptions{})
+	return err == nil && !answer.Status.Allowed
 }
 
 // formatRestartCommand returns the command that restarts the adapter.

@@ -1,4 +1,4 @@
-// The metric that was probably meant by one that no page has.
+// The metric that was probably meant by one that no page has, and the scale target by one that does not exist.
 
 package doctor
 
@@ -51,6 +51,26 @@ func findNearestServedMetric(list *explainapi.MetricList, name string) (best str
 			if edits := strict.EditDistance(name, served.Name); edits < fewest {
 				best, fewest = served.Name, edits
 			}
+		}
+	}
+	return best
+}
+
+// findNearestTarget returns the workload of the scale target's kind with the fewest edits from its name; empty if none is near, or two are. At most
+// a third of the letters may differ.
+func (v *autoscalerDiagnosis) findNearestTarget() (best string) {
+	ref := v.hpa.Spec.ScaleTargetRef
+	fewest := min(maxFamilyTypos, len(ref.Name)/3) + 1
+	for i := range v.objects.Workloads {
+		w := &v.objects.Workloads[i]
+		if w.Namespace != v.hpa.Namespace || w.Kind != ref.Kind || w.Group != "" {
+			continue
+		}
+		switch edits := strict.EditDistance(ref.Name, w.Name); {
+		case edits < fewest:
+			best, fewest = w.Name, edits
+		case edits == fewest:
+			best = ""
 		}
 	}
 	return best

@@ -53,7 +53,7 @@ func (v *autoscalerDiagnosis) findNetworkBarrier() (message, fix string) {
 			}
 			if outOf := v.findBlockingPolicy(v.adapter.policies, networkingv1.PolicyTypeEgress, scraper, pod, port); outOf != "" {
 				return fmt.Sprintf("networkpolicy/%s in namespace %s does not let the adapter out to port %d", outOf, v.adapter.namespace, port.ContainerPort),
-					fmt.Sprintf("kubectl -n %s edit networkpolicy %s", v.adapter.namespace, outOf)
+					v.formatReleasingCommand(outOf, port)
 			}
 		}
 	}
@@ -217,6 +217,14 @@ func (v *autoscalerDiagnosis) formatAdmittingCommand(policy string, port corev1.
 	p := &v.objects.NetworkPolicies[i]
 	return formatPolicyCommand(p, "ingress", len(p.Spec.Ingress), fmt.Sprintf(`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,
 		v.adapter.namespace, port.ContainerPort))
+}
+
+// formatReleasingCommand returns the command that adds a rule for the autoscaler's namespace to a policy of the adapter.
+func (v *autoscalerDiagnosis) formatReleasingCommand(policy string, port corev1.ContainerPort) string {
+	i := slices.IndexFunc(v.adapter.policies, func(p networkingv1.NetworkPolicy) bool { return p.Name == policy })
+	p := &v.adapter.policies[i]
+	return formatPolicyCommand(p, "egress", len(p.Spec.Egress), fmt.Sprintf(`{"to":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,
+		v.hpa.Namespace, port.ContainerPort))
 }
 
 // findBlockingPolicy returns the first policy that isolates the pod in a direction, if none of its policies admits the peer; else nothing.

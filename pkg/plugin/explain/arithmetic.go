@@ -198,15 +198,15 @@ func (m *MetricSteps) formatWishBound(milli int64, round func(float64) float64) 
 	return formatExplainedMetricAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
 }
 
-// formatExplainedMetricAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
+// formatExplainedMetricAmount returns the text of thousandths, with /s behind the number of a rate: 343/s, 1536Mi, 61m of CPU.
 func formatExplainedMetricAmount(metric, text string, milli int64) string {
-	if strings.HasSuffix(text, "m") {
+	switch {
+	case !inventory.IsRateMetric(metric):
+		return text
+	case strings.HasSuffix(text, "m"):
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
-	if inventory.IsRateMetric(metric) {
-		text += "/s"
-	}
-	return text
+	return text + "/s"
 }
 
 // addWishChanges says at which totals the wishes change within the limits. With pods that have no value it depends on theirs.

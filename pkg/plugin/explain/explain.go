@@ -13,6 +13,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -279,7 +280,7 @@ func (e *Explanation) addRecordedRead(r Recorded) {
 		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", records.NameRecorders(r.Explanation.Source)))
 	default:
 		e.Holding = r.Explanation.Computed.Holding
-		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), records.NameRecorders(r.Explanation.Source)))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format(output.DateLayout), records.NameRecorders(r.Explanation.Source)))
 	}
 }
 
@@ -300,10 +301,18 @@ func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answe
 		if answer.Err != nil {
 			value.Note = answer.Err.Error()
 		} else if v, ok := byPod[e.Pods[i].Name]; ok {
-			value = PodValue{Metric: answer.Metric, Value: v.Value.String(), Time: v.Time, Window: v.Window}
+			value = PodValue{Metric: answer.Metric, Value: formatPodAmount(spec, v.Value), Time: v.Time, Window: v.Window}
 		}
 		e.Pods[i].Values = append(e.Pods[i].Values, value)
 	}
+}
+
+// formatPodAmount returns a pod's value in the unit of the target. CPU and memory keep their own: their target may be a percentage.
+func formatPodAmount(spec autoscalingv2.MetricSpec, value resource.Quantity) string {
+	if spec.Pods == nil {
+		return value.String()
+	}
+	return reading.FormatAmount(reading.FormatTarget(spec.Pods.Target), value.MilliValue())
 }
 
 // maxOmissionAge is the age up to which a recorded reason holds for a value that is missing now: four looks of the controller.

@@ -20,8 +20,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
-// logTime is the form of a time in a log: the log is of one day as a rule, and its head has the date.
-const logTime = "15:04:05"
+// logTime is the form of a time within a cause: the decision's own time has the date, if it is of another day.
+const logTime = output.ClockLayout
 
 // Log is the recorded decisions of an autoscaler with their causes.
 type Log struct {
@@ -242,13 +242,14 @@ func loggedMetricName(m *autoscalingv2.MetricSpec) string {
 
 // Print writes the log as a table, and the replica that recorded it.
 func (l *Log) Print(out io.Writer, opts output.TableOptions) error {
-	table := output.Table{Header: []string{"TIME", "LOOKS", "PODS", "WANTED", "CAUSE"}}
+	table := output.Table{Header: []string{"TIME (UTC)", "LOOKS", "PODS", "WANTED", "CAUSE"}}
+	layout := l.chooseLogLayout()
 	for _, d := range l.Decisions {
 		pods, wanted := fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted)
 		if d.Unknown {
 			pods, wanted = "?", "?"
 		}
-		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), pods, wanted, d.Cause)
+		table.Add(d.Time.UTC().Format(layout), strconv.Itoa(d.Looks), pods, wanted, d.Cause)
 	}
 	if len(table.Rows) > 0 {
 		if err := table.Print(out, opts); err != nil {
@@ -258,6 +259,14 @@ func (l *Log) Print(out io.Writer, opts output.TableOptions) error {
 	}
 	_, err := fmt.Fprintln(out, plaintext.Clean(strings.Join(l.listLogNotes(), " ")))
 	return err
+}
+
+// chooseLogLayout returns the layout of the times of decisions.
+func (l *Log) chooseLogLayout() string {
+	if len(l.Decisions) == 0 {
+		return logTime
+	}
+	return output.ChooseTimeLayout(l.Source.Time, l.Decisions[0].Time, l.Decisions[len(l.Decisions)-1].Time)
 }
 
 // listLogNotes returns the sentences below the table.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/golden"
@@ -107,5 +108,36 @@ func TestRecordedWish(t *testing.T) {
 	}}
 	if got, want := l.explain(t).Sentence, "scale-down waits until 12:05:00 UTC for the 9 wanted at 12:00:00."; !strings.HasSuffix(got, want) {
 		t.Errorf("sentence %q, want its end %q", got, want)
+	}
+}
+
+// TestLogOfAnotherDay: times of another day than the present have their dates.
+func TestLogOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 400)
+	log.Source.Time = replaytest.Begin.Add(24 * time.Hour)
+	var out bytes.Buffer
+	if err := NewLog(log).Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "2026-11-28 12:00:00   1   2   2 "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant first %s", out.String(), want)
+	}
+}
+
+// TestExplainedAmounts: an amount has the unit of its target, and a rate is a number per second.
+func TestExplainedAmounts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		metric, target string
+		milli          int64
+		want           string
+	}{
+		{"cpu of pods", "50m", 61, "61m"}, {"jobs of pods", "10", 12500, "12.5"}, {"request_per_second of pods", "100m", 343, "0.343/s"}, {"request_per_second of pods", "50", 343000, "343/s"},
+	} {
+		m := MetricSteps{Name: tc.metric, Target: tc.target}
+		if got := m.formatExplainedAmount(tc.milli); got != tc.want {
+			t.Errorf("%d of %s beside %s: %s, want %s", tc.milli, tc.metric, tc.target, got, tc.want)
+		}
 	}
 }

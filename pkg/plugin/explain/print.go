@@ -66,11 +66,14 @@ func (e *Explanation) tabulatePods() output.Table {
 	table := output.Table{Header: []string{"POD", "READY", "METRIC", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, p := range e.Pods {
 		for _, v := range p.Values {
-			age, window := "", ""
+			value, age, window := "<none>", "", ""
 			if v.Value != "" {
-				age, window = output.Age(v.Time, e.Time), output.Window(v.Window)
+				value, age, window = v.Value, output.Age(v.Time, e.Time), output.Window(v.Window)
+				if inventory.IsRateMetric(v.Metric) {
+					value += "/s"
+				}
 			}
-			table.Add(p.Name, fmt.Sprint(p.Ready), inventory.BareMetricName(v.Metric), cmp.Or(v.Value, "<none>"), age, window, v.Note)
+			table.Add(p.Name, fmt.Sprint(p.Ready), inventory.BareMetricName(v.Metric), value, age, window, v.Note)
 		}
 	}
 	return table

@@ -62,6 +62,12 @@ func findMetricField(m autoscalingv2.MetricSpec) (metricField, error) {
 	return f, nil
 }
 
+// NameMetricField returns the field of a metric that holds its source: pods; empty for an unknown type.
+func NameMetricField(m autoscalingv2.MetricSpec) string {
+	f, _ := findMetricField(m) // the field is named also where its source is missing
+	return f.name
+}
+
 // CheckMetric returns an error for a metric that kube-apiserver rejects, or that the HPA controller cannot compute.
 func CheckMetric(m autoscalingv2.MetricSpec) error {
 	f, err := findMetricField(m)

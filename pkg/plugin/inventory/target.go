@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // appsGroup is the API group of Deployments and StatefulSets.
@@ -34,10 +36,13 @@ func LacksAppsGroup(ref autoscalingv2.CrossVersionObjectReference) bool {
 // scalableKinds are the kinds of the group apps that an autoscaler can scale.
 var scalableKinds = []string{"Deployment", "StatefulSet", "ReplicaSet"}
 
-// SpellScalableKind returns the kind of the group apps that another spelling means, such as deployment or Deployments; else nothing.
+// maxKindTypos is the number of edits up to which another kind is meant.
+const maxKindTypos = 2
+
+// SpellScalableKind returns the kind of the group apps that another spelling means, such as deployment, Deployments or Deploymnet; else nothing.
 func SpellScalableKind(kind string) string {
 	for _, right := range scalableKinds {
-		if kind != right && (strings.EqualFold(kind, right) || strings.EqualFold(kind, right+"s")) {
+		if kind != right && strict.EditDistance(strings.ToLower(kind), strings.ToLower(right)) <= maxKindTypos {
 			return right
 		}
 	}

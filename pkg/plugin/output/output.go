@@ -130,6 +130,29 @@ func Age(from, now time.Time) string {
 	return duration.HumanDuration(now.Sub(from))
 }
 
+// Layouts of times in UTC.
+const (
+	DateLayout  = "2006-01-02 15:04:05"
+	ClockLayout = "15:04:05"
+)
+
+// ChooseTimeLayout returns the layout of times: the time of day alone where all are of the present day in UTC. The present time may be zero, and
+// then they must be of one day.
+func ChooseTimeLayout(now time.Time, times ...time.Time) string {
+	day := ""
+	for _, t := range append(times, now) {
+		if t.IsZero() {
+			continue
+		}
+		if d := t.UTC().Format(time.DateOnly); day == "" {
+			day = d
+		} else if d != day {
+			return DateLayout
+		}
+	}
+	return ClockLayout
+}
+
 // DescribeScope returns "namespace shop", or "the cluster" for all namespaces.
 func DescribeScope(namespace string) string {
 	if namespace == "" {

@@ -393,13 +393,17 @@ func FormatTarget(t autoscalingv2.MetricTarget) string {
 // binaryUnits are the suffixes of amounts of memory, with their bytes.
 var binaryUnits = map[string]float64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
-// FormatAmount returns thousandths as a quantity, in the unit of a target of bytes: 61500m, 1536Mi.
+// FormatAmount returns thousandths as a quantity in the unit of a target: 61.5, 1536Mi, and 61m beside a target of 50m.
 func FormatAmount(target string, milli int64) string {
 	unit := target[max(0, len(target)-2):]
 	if bytes, isBinary := binaryUnits[unit]; isBinary {
 		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
 	}
-	return resource.NewMilliQuantity(milli, resource.DecimalSI).String()
+	text := resource.NewMilliQuantity(milli, resource.DecimalSI).String()
+	if strings.HasSuffix(text, "m") && !strings.HasSuffix(target, "m") {
+		return strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
+	}
+	return text
 }
 
 // FormatBound is FormatAmount for a bound: an amount that must be rounded is rounded up or down by round.

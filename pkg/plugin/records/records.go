@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -79,7 +80,7 @@ func DescribeBegin(s explainapi.Source) string {
 	if s.UnknownBefore.IsZero() {
 		return "unknown until now"
 	}
-	return "unknown before " + s.UnknownBefore.UTC().Format("2006-01-02 15:04:05") + " UTC"
+	return "unknown before " + s.UnknownBefore.UTC().Format(output.DateLayout) + " UTC"
 }
 
 // beginSlack is the difference between the begins of two replicas' records that matters to nobody: replicas start together.
@@ -87,24 +88,26 @@ const beginSlack = time.Minute
 
 // ListSourceNotes returns a note for each replica with a missing part of an answer, or a part that begins late, and for each gap of a part.
 func ListSourceNotes(s explainapi.Source) []string {
-	notes := listGapNotes(s.Replica, s.Gaps)
+	notes := listGapNotes(s.Replica, s.Gaps, s.Time)
 	for _, r := range s.Replicas {
-		notes = append(notes, listGapNotes(r.Name, r.Gaps)...)
+		notes = append(notes, listGapNotes(r.Name, r.Gaps, s.Time)...)
 		switch {
 		case r.Error != "":
 			notes = append(notes, fmt.Sprintf("%s gave no record (%s): looks whose reads reached it are missing.", r.Name, r.Error))
 		case r.UnknownBefore.Sub(s.UnknownBefore) > beginSlack:
-			notes = append(notes, fmt.Sprintf("%s began at %s UTC.", r.Name, r.UnknownBefore.UTC().Format("15:04:05")))
+			notes = append(notes, fmt.Sprintf("%s has no record before %s UTC: looks whose reads reached it are missing.", r.Name,
+				r.UnknownBefore.UTC().Format(output.ChooseTimeLayout(s.Time, r.UnknownBefore))))
 		}
 	}
 	return notes
 }
 
 // listGapNotes returns a note for each gap of a replica's record.
-func listGapNotes(replica string, gaps []explainapi.Gap) []string {
+func listGapNotes(replica string, gaps []explainapi.Gap, now time.Time) []string {
 	var notes []string
 	for _, g := range gaps {
-		notes = append(notes, fmt.Sprintf("%s restarted: it has no record from %s to %s UTC.", replica, g.From.UTC().Format("15:04:05"), g.Until.UTC().Format("15:04:05")))
+		layout := output.ChooseTimeLayout(now, g.From, g.Until)
+		notes = append(notes, fmt.Sprintf("%s restarted: it has no record from %s to %s UTC.", replica, g.From.UTC().Format(layout), g.Until.UTC().Format(layout)))
 	}
 	return notes
 }

@@ -19,7 +19,7 @@ func TestListSourceNotes(t *testing.T) {
 		{Name: "c", Error: "connection refused"},
 		{Name: "d"},
 	}}
-	want := []string{"b began at 11:50:00 UTC.", "e restarted: it has no record from 11:01:00 to 11:02:00 UTC.", "c gave no record (connection refused): looks whose reads reached it are missing."}
+	want := []string{"b has no record before 11:50:00 UTC: looks whose reads reached it are missing.", "e restarted: it has no record from 11:01:00 to 11:02:00 UTC.", "c gave no record (connection refused): looks whose reads reached it are missing."}
 	if got := ListSourceNotes(source); !slices.Equal(got, want) {
 		t.Errorf("notes %q, want %q", got, want)
 	}
@@ -32,5 +32,20 @@ func TestListSourceNotes(t *testing.T) {
 	alone := explainapi.Source{Replica: "a", UnknownBefore: begin, Gaps: []explainapi.Gap{{From: begin.Add(time.Minute), Until: begin.Add(2 * time.Minute)}}}
 	if got := ListSourceNotes(alone); !slices.Equal(got, []string{"a restarted: it has no record from 11:01:00 to 11:02:00 UTC."}) {
 		t.Errorf("a restarted replica has the notes %q", got)
+	}
+}
+
+// TestSourceNotesOfAnotherDay: a time of another day than the answer's has its date.
+func TestSourceNotesOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	evening := time.Date(2026, 11, 28, 23, 50, 0, 0, time.UTC)
+	source := explainapi.Source{Replica: "a", Time: evening.Add(3 * time.Hour), UnknownBefore: evening.Add(-time.Hour), Replicas: []explainapi.ReplicaRecord{
+		{Name: "a", Gaps: []explainapi.Gap{{From: evening, Until: evening.Add(20 * time.Minute)}}},
+		{Name: "b", UnknownBefore: evening.Add(time.Hour)},
+	}}
+	want := []string{"a restarted: it has no record from 2026-11-28 23:50:00 to 2026-11-29 00:10:00 UTC.",
+		"b has no record before 00:50:00 UTC: looks whose reads reached it are missing."}
+	if got := ListSourceNotes(source); !slices.Equal(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
 	}
 }

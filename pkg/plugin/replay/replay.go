@@ -109,8 +109,9 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 
 // Print writes the comparison as tables.
 func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
-	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", plaintext.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
-		c.Until.UTC().Format("15:04:05"), plaintext.Clean(records.NameRecorders(c.Source)), output.Count(c.Looks, "look"), c.Computed)
+	fmt.Fprintf(out, "hpa/%s from %s to %s UTC: %s, %d with all inputs.\n", plaintext.Clean(c.Name), c.From.UTC().Format(output.DateLayout),
+		c.Until.UTC().Format(output.ChooseTimeLayout(c.From, c.Until)), output.Count(c.Looks, "look"), c.Computed)
+	fmt.Fprintf(out, "Recorded by %s; %s.\n", plaintext.Clean(records.NameRecorders(c.Source)), records.DescribeBegin(c.Source))
 	for _, note := range records.ListSourceNotes(c.Source) {
 		fmt.Fprintln(out, plaintext.Clean(note))
 	}
@@ -130,23 +131,24 @@ func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
 	if err := table.Print(out, opts); err != nil {
 		return err
 	}
-	if err := printReplayDifferences(out, "Not given again, since an earlier wish or change is not in the record, or a window ends within the look", c.NotReproduced, opts); err != nil {
+	layout := output.ChooseTimeLayout(c.Source.Time, c.From, c.Until)
+	if err := printReplayDifferences(out, layout, "Not given again, since an earlier wish or change is not in the record, or a window ends within the look", c.NotReproduced, opts); err != nil {
 		return err
 	}
-	return printReplayDifferences(out, "The other spec wants", c.Differences, opts)
+	return printReplayDifferences(out, layout, "The other spec wants", c.Differences, opts)
 }
 
 func addReplayRow(table *output.Table, name string, s replay.Summary) {
-	table.Add(name, fmt.Sprint(s.Lowest), fmt.Sprint(s.Highest), fmt.Sprint(math.Round(s.PodMinutes*10)/10), fmt.Sprintf("%.0fs", s.SecondsShort),
+	table.Add(name, fmt.Sprint(s.Lowest), fmt.Sprint(s.Highest), fmt.Sprintf("%.1f", s.PodMinutes), output.Duration(time.Duration(math.Round(s.SecondsShort))*time.Second),
 		fmt.Sprint(s.Changes), fmt.Sprint(s.Flaps))
 }
 
 // printReplayDifferences writes the looks at which a difference begins or changes.
-func printReplayDifferences(out io.Writer, title string, all []Difference, opts output.TableOptions) error {
+func printReplayDifferences(out io.Writer, layout, title string, all []Difference, opts output.TableOptions) error {
 	if len(all) == 0 {
 		return nil
 	}
-	table := output.Table{Header: []string{"TIME", "RECORDED", "COMPUTED"}}
+	table := output.Table{Header: []string{"TIME (UTC)", "RECORDED", "COMPUTED"}}
 	left := 0
 	for i, d := range all {
 		if i > 0 && d.look == all[i-1].look+1 && d.Recorded == all[i-1].Recorded && d.Computed == all[i-1].Computed {
@@ -156,7 +158,7 @@ func printReplayDifferences(out io.Writer, title string, all []Difference, opts 
 			left++
 			continue
 		}
-		table.Add(d.Time.UTC().Format("15:04:05"), fmt.Sprint(d.Recorded), fmt.Sprint(d.Computed))
+		table.Add(d.Time.UTC().Format(layout), fmt.Sprint(d.Recorded), fmt.Sprint(d.Computed))
 	}
 	fmt.Fprintf(out, "\n%s:\n", title)
 	if err := table.Print(out, opts); err != nil {

@@ -106,3 +106,31 @@ func TestLooksAfterGapAreNotJudged(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayTellsItsBegin: a replay says from when on the record knows, and its times have dates where they are of two days.
+func TestReplayTellsItsBegin(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 400, 400, 400)
+	other := replaytest.Spec("request_per_second")
+	other.MaxReplicas = 6
+	for i := range log.Decisions {
+		log.Decisions[i].Time = log.Decisions[i].Time.Add(12*time.Hour - 20*time.Second)
+	}
+	c, err := Compare(log, &other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := c.Print(&out, output.TableOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"hpa/web from 2026-11-28 23:59:40 to 2026-11-29 00:00:25 UTC: 4 looks, ",
+		"\nRecorded by tachometer-adapter-1; unknown before 2026-11-28 12:00:00 UTC.\n",
+		"\n2026-11-29 00:00:10   ",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}

@@ -215,14 +215,17 @@ func formatRowStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) str
 	if i >= len(hpa.Status.CurrentMetrics) {
 		return "?"
 	}
-	current := reading.CurrentOf(hpa.Status.CurrentMetrics[i])
+	current, target := reading.CurrentOf(hpa.Status.CurrentMetrics[i]), "?"
+	if i < len(hpa.Spec.Metrics) {
+		target = reading.FormatTarget(reading.TargetOf(hpa.Spec.Metrics[i]))
+	}
 	switch {
 	case current.AverageUtilization != nil:
 		return strconv.Itoa(int(*current.AverageUtilization)) + "%"
 	case current.AverageValue != nil:
-		return current.AverageValue.String()
+		return reading.FormatAmount(target, current.AverageValue.MilliValue())
 	case current.Value != nil:
-		return current.Value.String()
+		return reading.FormatAmount(target, current.Value.MilliValue())
 	}
 	return "?"
 }

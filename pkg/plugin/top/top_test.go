@@ -107,7 +107,7 @@ func TestRows(t *testing.T) {
 		want    string
 	}{
 		"mean over pods":        {newScaled(status(2, 2), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|steady"},
-		"total shared by pods":  {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 22500m/20|4|4|1|10s|steady"},
+		"total shared by pods":  {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 22.5/20|4|4|1|10s|steady"},
 		"total":                 {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{Value: new(resource.MustParse("100"))})), "web|orders, external: 90/100|4|4|1|10s|steady"},
 		"utilization":           {newScaled(measured, cpu), "web|cpu: 72%/60%|2|2|1|30s|steady"},
 		"a metric without any":  {newScaled(measured, autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "memory"}}, podsMetric("rps")), "web|memory: ?/?, rps: 45/50|2|2|1|10s|partial"},
@@ -120,7 +120,7 @@ func TestRows(t *testing.T) {
 		"minimum":               {newScaled(status(2, 2, reason("TooFewReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|minimum"},
 		"new":                   {newScaled(status(0, 0), podsMetric("rps")), "web|rps: 45/50|0|0|1|10s|new"},
 		"deleted workload":      {newScaled(status(2, 2, autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionFalse, Reason: "FailedGetScale"}), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|broken"},
-		"a seventh of a total":  {newScaled(status(7, 7), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 12858m/20|7|7|1|10s|steady"},
+		"a seventh of a total":  {newScaled(status(7, 7), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 12.858/20|7|7|1|10s|steady"},
 		"a total at zero":       {atZero(newScaled(status(0, 0, reason("TooFewReplicas")), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))}), podsMetric("broken"))), "web|orders, external: 90/20, broken: ?/50|0|0|0|10s|minimum"},
 		"a pod that goes":       {going(newScaled(status(2, 2), podsMetric("rps"))), "web|rps: 60/50|2|2|1|10s|steady"},
 		"a request is missing":  {withoutRequests(newScaled(measured, cpu)), "web|cpu: ?/60%|2|2|1|<unknown>|broken"},

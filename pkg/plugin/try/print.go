@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -46,7 +46,10 @@ func (t *RuleTrial) printRuleReview(out io.Writer, r *explainapi.RuleReviewStatu
 		plaintext.Clean(strings.Join(r.Families, ", ")), plaintext.Clean(r.Source.Replica))
 	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, v := range r.Values {
-		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()
+		value := reading.FormatAmount("", v.Milli)
+		if inventory.IsRateMetric(r.Metric) {
+			value += "/s"
+		}
 		window, note := "", ""
 		if v.WindowSeconds > 0 {
 			window = output.Window(hpa.ConvertWindow(v.WindowSeconds))
