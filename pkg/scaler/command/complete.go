@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
@@ -94,7 +95,8 @@ func (p *Program) completeSetReasons(cmd *cobra.Command, _ []string, _ string) (
 	})
 }
 
-// completeFromHolds completes a text of each hold in the namespace; empty: of none.
+// completeFromHolds completes a text of each hold in the namespace; empty: of none. It leaves out what a shell would not take as one plain word:
+// not every shell quotes a completion, and whoever may create a Hold writes its texts.
 func (p *Program) completeFromHolds(ctx context.Context, text func(*hold.Object) string) ([]string, cobra.ShellCompDirective) {
 	c, err := p.Connect()
 	if err != nil {
@@ -106,7 +108,7 @@ func (p *Program) completeFromHolds(ctx context.Context, text func(*hold.Object)
 	}
 	var all []string
 	for i := range holds {
-		if word := text(&holds[i]); word != "" {
+		if word := text(&holds[i]); plaintext.IsShellWord(word) {
 			all = append(all, word)
 		}
 	}

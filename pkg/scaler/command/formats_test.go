@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +216,24 @@ func TestCompletion(t *testing.T) {
 	}
 	if out, _, code := a.run(t, "version", "-o", "json"); code != ExitDone || !strings.Contains(out, `"version"`) {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestCompletionIsHarmless: whoever may create a Hold writes its ID and the name of its workload, and a shell would run a part of them.
+func TestCompletionIsHarmless(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	for i, word := range []string{"$(touch pwned)", "`touch`", "a;b", "--now", "a b", "it's"} {
+		name := fmt.Sprint("evil-", i)
+		a.addHold(name, map[string]any{"id": word, "replicas": 6}, nil)
+		a.hold(name)["spec"].(map[string]any)["workload"] = map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": word}
+	}
+	for want, args := range map[string][]string{"deployment/shop": {"release", ""}, "schedule/hours": {"pause", "deploy/shop", "--reason", ""}} {
+		out, errs, code := a.run(t, append([]string{"__complete"}, args...)...)
+		if code != ExitDone || !strings.Contains("\n"+out, "\n"+want+"\n") || strings.ContainsAny(out, "$`;' ") || strings.Contains(out, "--now") {
+			t.Errorf("%v: exit code %d:\n%s%s", args, code, out, errs)
+		}
 	}
 }
 

@@ -72,8 +72,8 @@ func IsSchemaError(err error) bool {
 	return apierrors.IsBadRequest(err) && strings.HasPrefix(err.Error(), schemaErrorPrefix)
 }
 
-// holdListPage is the number of Holds in a page of a list.
-const holdListPage = "100"
+// holdListPage is the number of Holds in a page of a list. Each may have the 1.5 MiB that etcd takes.
+const holdListPage = "20"
 
 // ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
 func (c *Client) ListHolds(ctx context.Context, namespace, selector string) (all []Object, err error) {
