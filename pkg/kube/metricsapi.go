@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 // GetMetricList reads a list of values from a metrics API: a version of custom.metrics.k8s.io or external.metrics.k8s.io. The path within it
@@ -22,7 +24,7 @@ func GetMetricList(ctx context.Context, client rest.Interface, api schema.GroupV
 	if err != nil {
 		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
 	}
-	if err := CheckValueExponents(data); err != nil {
+	if err := hpa.CheckValueExponents(data); err != nil {
 		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
 	}
 	if err := json.Unmarshal(data, list); err != nil {

@@ -22,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
-	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
 // The metrics APIs and their versions.
@@ -236,7 +235,7 @@ func (r MetricReader) ReadScaleSelector(ctx context.Context, namespace string, o
 
 // unmarshalValues decodes a list of values, unless one of them would take the memory of the plugin.
 func unmarshalValues(data []byte, list any) error {
-	if err := kube.CheckValueExponents(data); err != nil {
+	if err := hpa.CheckValueExponents(data); err != nil {
 		return err
 	}
 	return json.Unmarshal(data, list)

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
 // TestHugeExponents: a value of a few bytes that takes the memory of all its digits is an error. Every value that a server means is read.
@@ -29,7 +31,7 @@ func TestHugeExponents(t *testing.T) {
 		value = text
 		var list externalmetrics.ExternalMetricValueList
 		err := GetMetricList(t.Context(), client.CoreV1().RESTClient(), externalmetrics.SchemeGroupVersion, []string{"namespaces", "shop", "orders"}, nil, &list)
-		if errors.Is(err, errHugeExponent) != isHuge || (err == nil) == isHuge {
+		if errors.Is(err, hpa.ErrHugeExponent) != isHuge || (err == nil) == isHuge {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -37,7 +39,7 @@ func TestHugeExponents(t *testing.T) {
 		value = `"1e-100000"`
 		var list externalmetrics.ExternalMetricValueList
 		err := GetMetricList(t.Context(), client.CoreV1().RESTClient(), externalmetrics.SchemeGroupVersion, []string{"namespaces", "shop", "orders"}, nil, &list)
-		if !errors.Is(err, errHugeExponent) {
+		if !errors.Is(err, hpa.ErrHugeExponent) {
 			t.Errorf("the key %s: %v", key, err)
 		}
 	}

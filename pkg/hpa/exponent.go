@@ -1,4 +1,6 @@
-package kube
+// Values of metrics APIs that take too much memory.
+
+package hpa
 
 import (
 	"encoding/json"
@@ -9,7 +11,8 @@ import (
 // hugeExponentPattern matches an exponent of five digits or more. The greatest quantity is below 1e19.
 var hugeExponentPattern = regexp.MustCompile(`[eE][-+]?[0-9]{5,}`)
 
-var errHugeExponent = errors.New("a value has an exponent of five digits or more")
+// ErrHugeExponent is the error of CheckValueExponents.
+var ErrHugeExponent = errors.New("a value has an exponent of five digits or more")
 
 // checkedExponent stands for a quantity, and takes none with a huge exponent.
 type checkedExponent struct{}
@@ -17,7 +20,7 @@ type checkedExponent struct{}
 // UnmarshalJSON implements json.Unmarshaler.
 func (checkedExponent) UnmarshalJSON(data []byte) error {
 	if hugeExponentPattern.Match(data) {
-		return errHugeExponent
+		return ErrHugeExponent
 	}
 	return nil
 }
@@ -30,8 +33,8 @@ func CheckValueExponents(list []byte) error {
 			Value checkedExponent `json:"value"`
 		} `json:"items"`
 	}
-	if err := json.Unmarshal(list, &checked); errors.Is(err, errHugeExponent) {
-		return errHugeExponent
+	if err := json.Unmarshal(list, &checked); errors.Is(err, ErrHugeExponent) {
+		return ErrHugeExponent
 	}
 	return nil
 }
