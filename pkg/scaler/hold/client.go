@@ -109,6 +109,13 @@ func (c *Client) CreateHold(ctx context.Context, o *Object) (*Object, error) {
 
 // UpdateHold writes metadata and spec of a Hold, if it is still the version that was read.
 func (c *Client) UpdateHold(ctx context.Context, o *Object) (*Object, error) {
+	if o.Trimmed {
+		whole, err := c.restoreMetadata(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		o = whole
+	}
 	return c.writeHold(ctx, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name), o)
 }
 

@@ -45,6 +45,8 @@ type Object struct {
 	Fault string `json:"-"`
 	// Raw is a faulty object as the API server has it. Nothing changes it.
 	Raw json.RawMessage `json:"-"`
+	// Trimmed is set if the metadata lack the parts that TrimMetadata took away.
+	Trimmed bool `json:"-"`
 }
 
 // ObjectList is a list of Holds.

@@ -93,6 +93,7 @@ func TestHugeObjectsAreCachedSmall(t *testing.T) {
 		}{
 			"pod":        {stripHeldPod, &corev1.Pod{ObjectMeta: *m.DeepCopy()}},
 			"autoscaler": {stripHeldAutoscaler, &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: *m.DeepCopy()}},
+			"hold":       {stripCachedHold, &hold.Object{ObjectMeta: *m.DeepCopy()}},
 			"workload":   {stripHeldWorkload, toUnstructured(t, &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: *m.DeepCopy()})},
 		}
 		for kind, o := range objects {

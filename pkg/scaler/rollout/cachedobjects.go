@@ -138,10 +138,17 @@ func stripHeldWorkload(object any) (any, error) {
 // isWholeHeldWorkload reports whether the cache has the spec of a workload.
 func isWholeHeldWorkload(u *unstructured.Unstructured) bool { return u.Object["spec"] != nil }
 
-// stripCachedHold drops the parts of a hold that the controller does not read. A write of a hold without managed fields leaves them as they are.
+// maxHoldMetadataBytes bounds the metadata of a hold in the cache. The annotation of kubectl apply has about 1 KiB.
+const maxHoldMetadataBytes = 4 << 10
+
+// stripCachedHold drops the parts of a hold that the controller does not read. A write of a hold without managed fields leaves them as they are, and one of
+// trimmed metadata too.
 func stripCachedHold(object any) (any, error) {
 	if h, ok := object.(*hold.Object); ok {
 		h.ManagedFields, h.Raw = nil, nil
+		if h.ObjectMeta.Size() > maxHoldMetadataBytes {
+			h.TrimMetadata()
+		}
 	}
 	return object, nil
 }
