@@ -288,7 +288,7 @@ metadata: {name: launch, namespace: NAMESPACE}
 spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 7, by: team}
 `
 
-// TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back.
+// TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back. Large annotations of the team stay.
 func TestHoldFromGit(t *testing.T) {
 	requireCluster(t)
 	t.Parallel()
@@ -296,7 +296,9 @@ func TestHoldFromGit(t *testing.T) {
 	newWorkload(t, namespace, true)
 	before := mustReadWorld(t, namespace)
 	startScalerWith(t, buildScaler(t), namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nnamespaces: [NAMESPACE]\n")
-	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
+	note := strings.Repeat("why ", 2000)
+	noted := strings.Replace(launchHold, "metadata: {", `metadata: {annotations: {note: "`+note+`"}, `, 1)
+	if err := shared.Apply(t.Context(), strings.ReplaceAll(noted, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
 	awaitMinReplicas(t, namespace, 7)
@@ -307,6 +309,10 @@ func TestHoldFromGit(t *testing.T) {
 		}
 		return err
 	})
+	kept, err := shared.Kubectl(t.Context(), "-n", namespace, "get", "hold", "launch", "-o", "jsonpath={.metadata.annotations.note}{.metadata.finalizers}{.metadata.labels}")
+	if err != nil || !bytes.HasPrefix(kept, []byte(note)) || !bytes.Contains(kept, []byte(hold.Finalizer)) || !bytes.Contains(kept, []byte(hold.ControllerLabel)) {
+		t.Errorf("metadata %s, %v", bytes.TrimPrefix(kept, []byte(note)), err)
+	}
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
